@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Named limits on everything that comes from outside, with what happens beyond each.
+ */
+
+#define LIMIT_YAML_BYTES (1U << 20)        /* a compose file: refused */
+#define LIMIT_YAML_DEPTH 64                /* nesting: refused */
+#define LIMIT_YAML_NODES 100000            /* after alias and merge expansion: refused */
+#define LIMIT_ENV_FILE_BYTES (1U << 20)    /* .env and env_file: refused */
+#define LIMIT_CONFIG_FILE_BYTES (1U << 20) /* the file of a config or secret: refused */
+#define LIMIT_STACK_SERVICES 1000          /* services in a stack: refused */
+#define LIMIT_REPLICAS 100                 /* replicas of one service: refused */
+#define LIMIT_STACK_CONTAINERS 2000        /* containers of one stack: refused */
+
+#define LIMIT_API_BODY (4U << 20)     /* request body that is not a stream: 413 */
+#define LIMIT_API_HEADERS (64U << 10) /* request line and headers: 431 */
+#define LIMIT_API_CLIENTS 64          /* connections at once: further ones wait in the backlog */
+#define LIMIT_API_BACKLOG (1U << 20)  /* unsent bytes to a slow reader of a stream: reading its source pauses */
+
+#define LIMIT_MANIFEST_BYTES (4U << 20) /* manifest, index or image config: refused */
+#define LIMIT_IMAGE_LAYERS 120          /* layers of one image (overlayfs options fit one page): refused */
+#define LIMIT_LAYER_ENTRIES 2000000     /* entries of one layer: refused */
+#define LIMIT_LAYER_RATIO 1000          /* unpacked bytes per packed byte, past 64 MiB: refused */
+#define LIMIT_LAYER_BYTES (64ULL << 30) /* unpacked size of one layer: refused */
+#define LIMIT_PATH_DEPTH 256            /* components of a path in an archive: refused */
+
+#define LIMIT_LOG_LINE (16U << 10)        /* longer lines are split, as Docker does */
+#define LIMIT_LOG_SIZE_DEFAULT (10 << 20) /* bytes of one log file unless logging.options say otherwise */
+#define LIMIT_LOG_FILES_DEFAULT 3
+#define LIMIT_PIDS_DEFAULT 1024
+#define LIMIT_PROBE_OUTPUT 4096 /* bytes kept of a health probe: the rest is dropped */
+#define LIMIT_PROBE_LOG 5       /* probe results kept */
+#define LIMIT_EXECS 256         /* exec instances at once: 409 */
+
+#define LIMIT_DNS_FORWARDS 512       /* outstanding forwards: SERVFAIL */
+#define LIMIT_DNS_TCP_CLIENTS 64     /* TCP connections at once, over all networks: oldest closed */
+#define LIMIT_WORKER_LINE (1U << 20) /* a line of a worker's report: the worker is killed */
+#define LIMIT_WORKERS 4              /* workers at once: further jobs wait */
