@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Networks in the kernel: a bridge for each network, a veth pair for each container on it. Names are derived
+ * from the daemon's name and the object's id, so that after a crash everything can be found and matched, and
+ * two daemons on one machine do not meet. All calls are synchronous netlink (rtnetlink(7)), repeatable (what is there
+ * already is brought to the wanted state), and take well under a millisecond.
+ *
+ * Names: bridge "st" TAG "-" 8 hex digits; host end of a veth pair "sv" TAG "-" 8 hex digits; TAG = 4 hex digits of the hash of the daemon's name.
+ * Bridges carry a device group (derived from the daemon's name, another one for internal networks), which is what the nft rules match on: a
+ * new network needs no new rule.
+ */
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/addr.h"
+
+typedef struct Net Net;
+
+int net_new(const char *daemon_name, Net **ret, Err *err);
+void net_free(Net *n);
+
+/** Bridge's name for a network id. */
+const char *net_bridge_name(const Net *n, const char *network_id, char dst[IFNAMSIZ]);
+/** Host end's name. */
+const char *net_veth_name(const Net *n, const char *container_id, const char *ifname, char dst[IFNAMSIZ]);
+/** Device groups of the bridges of a daemon of that name. */
+uint32_t net_group(const char *daemon_name, bool internal);
+
+typedef struct NetworkSpec {
+	const char *id;
+	Addr subnet;
+	Addr gateway;  /* the bridge's own address */
+	bool internal; /* no way out */
+	int mtu;       /* 0 = 1500 */
+} NetworkSpec;
+
+/** Bridge, up, with its address. */
+int network_create(Net *n, const NetworkSpec *s, Err *err);
+/** A missing one is success. Remaining veths on it lose their bridge. */
+int network_delete(Net *n, const char *network_id, Err *err);
+
+typedef struct EndpointSpec {
+	const char *container_id;
+	const char *network_id;
+	int netns_fd;        /* borrowed */
+	const char *ifname;  /* inside: "eth0", … */
+	Addr address;        /* with the subnet's prefix */
+	uint8_t mac[6];      /* all zero = mac_from_addr(address) */
+	Addr gateway;        /* default route, or unset: none by this endpoint */
+	int mtu;             /* 0 = 1500 */
+} EndpointSpec;
+
+/** veth pair: host end on the bridge and up, other end in the namespace with name, MAC, address, route, up. A half-made one is remade. */
+int endpoint_attach(Net *n, const EndpointSpec *s, Err *err);
+/** Removes the pair. A missing one is success. (It also goes with its namespace.) */
+int endpoint_detach(Net *n, const char *container_id, const char *ifname, Err *err);
+
+/**
+ * Bridges and veths of this daemon that `known` does not hold (strv of interface names) are deleted: what a crash left behind.
+ * Gives the number deleted or <0.
+ */
+int net_sweep(Net *n, char *const *known, Err *err);
+
+/**
+ * IPv4 subnets that this host routes, but for the default route and those of this daemon's own bridges: what pool_choose_subnet has to avoid.
+ * Array of the caller (free).
+ */
+int net_host_routes(Net *n, Addr **ret, size_t *ret_n, Err *err);
+
+/**
+ * Turns IPv4 forwarding on, if it is off. `ret_guard` (strv of the caller) gets the interfaces between which forwarding stays blocked by
+ * stead's rules since it was stead that turned it on (kept in RUN_DIR until the next boot); give it to nft_new.
+ */
+int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err);
+
+/**
+ * Something on this host drops forwarded packets by policy, which stead never overrides: text for the user with the remedy (owned by the
+ * caller), or NULL.
+ */
+char *net_forward_policy_drop(void);
+
+/**
+ * Takes a host port by binding it, without listening: nobody else can take it while the fd is open (the caller's). `ip` unset or any = all
+ * addresses. -EADDRINUSE with a text that names the port; -EADDRNOTAVAIL: the host has no such address.
+ */
+int net_port_hold(const char *protocol, const Addr *ip, uint16_t port, int *ret_fd, Err *err);
+/** As net_port_hold, for the first free one of first..last. first = 0: any free port. */
+int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16_t last, uint16_t *ret_port, int *ret_fd, Err *err);
+/** Checks only. True: taken. */
+bool net_port_in_use(const char *protocol, const Addr *ip, uint16_t port);
