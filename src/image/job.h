@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Jobs on images, as the daemon asks for them. Each runs in a `stead-worker` process of its own, so
+ * that hostile archives are never parsed in the daemon and that long file work never holds its loop.
+ * At most LIMIT_WORKERS run at once; the rest wait in order. All callbacks come from the loop, never
+ * from inside the call that started the job.
+ *
+ * On disk, under the state directory:
+ *   blobs/sha256/HEX     image configurations
+ *   layers/NAME/         an unpacked layer, an overlay lower directory (NAME: layer_dir_name)
+ *   layers/NAME.json     its full diff_id and sizes;  layers/NAME.tar: what rebuilds its tar exactly
+ *   cache/               apt's downloads, and the locks of bootstraps
+ *   tmp/                 what is being made or removed
+ * What a job reports is durable by then (written, synced, renamed). A worker that is killed at any
+ * moment leaves only temporary files, which job_sweep removes.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "model/image.h"
+
+typedef struct Jobs Jobs;
+typedef struct Job Job;
+
+/**
+ * What the store refers to at this moment: appends layer names (layer_dir_name) and image ids
+ * ("sha256:…") to the strvs. Called when a sweep starts; nothing that makes layers runs until it has ended.
+ */
+typedef void (*JobRefsFn)(void *user, char ***layers, char ***images);
+
+/** Lines for people, as they come. */
+typedef void (*JobProgressFn)(void *user, const char *text);
+
+typedef struct JobResult {
+	Image **images; /* what was made, with tags (normalised) and layer sizes; take over with steal_ptr(&images[i]) */
+	size_t n_images;
+	bool copied; /* job_copy_up: there was something to copy */
+} JobResult;
+
+/**
+ * Called once for each job that was started. `err` is NULL on success. On failure nothing was stored
+ * that a sweep would not remove. `result` is borrowed for the call (but see images).
+ */
+typedef void (*JobDoneFn)(void *user, JobResult *result, const Err *err);
+
+typedef struct JobCallbacks {
+	JobProgressFn progress; /* or NULL */
+	JobDoneFn done;         /* or NULL */
+	void *user;
+} JobCallbacks;
+
+/** Makes the directories under `state_dir`. `refs` may be NULL: job_sweep then removes temporary files only. */
+int jobs_new(uv_loop_t *loop, const char *state_dir, JobRefsFn refs, void *user, Jobs **ret, Err *err);
+/** Kills what runs; no callback comes any more. */
+void jobs_free(Jobs *j);
+/** Jobs running or waiting. */
+size_t jobs_active(const Jobs *j);
+
+/**
+ * Stops a job: one that waits at once, one that runs by killing its worker. `done` still comes, with -ECANCELED.
+ * The pointer is dead after `done`.
+ */
+void job_cancel(Job *job);
+
+/*
+ * Makers. `ret` (may be NULL) gives a handle for job_cancel. On a negative return `done` is not
+ * called; fds are taken over in every case.
+ */
+
+/**
+ * Loads a docker or OCI archive, plain or compressed (gzip, zstd), from a file or the reading end of a pipe (the
+ * job then ends in an error if the writer closes early). Takes ownership of fd.
+ */
+int job_load(Jobs *j, int fd, const JobCallbacks *cb, Job **ret, Err *err);
+
+/** What an image made here says in its configuration. All may be empty. Strings are copied. */
+typedef struct JobImageOptions {
+	const char *name;        /* tag; required */
+	const char *arch;        /* Go's or Debian's name ("arm64", "armhf"); NULL = the host's */
+	char *const *entrypoint, *const *cmd;
+	char *const *env;        /* "KEY=value" */
+	char *const *ports;      /* "6379", "53/udp" */
+	char *const *volumes;    /* absolute paths */
+	char *const *labels;     /* "key=value" */
+	const char *user, *workdir, *stop_signal;
+} JobImageOptions;
+
+/** A root file system as tar (plain, gzip or zstd) becomes an image of one layer. Takes ownership of fd. */
+int job_import(Jobs *j, int fd, const JobImageOptions *o, const JobCallbacks *cb, Job **ret, Err *err);
+
+typedef struct JobBootstrap {
+	JobImageOptions image;
+	char *const *packages; /* Debian package names; may be empty: the base alone */
+	const char *suite;     /* NULL = the host's */
+	const char *mirror;    /* NULL = the host's apt sources */
+} JobBootstrap;
+
+/** An image from the distribution's packages, on top of a base layer shared by all of the same suite and architecture. */
+int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **ret, Err *err);
+
+/*
+ * Users.
+ */
+
+typedef struct JobSaveItem {
+	const char *id;        /* "sha256:…" */
+	char *const *tags;     /* normalised; may be empty */
+} JobSaveItem;
+
+/** Writes a docker archive that is an OCI layout too (as docker 25 does). Takes ownership of fd (a file, pipe or socket). */
+int job_save(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err);
+
+/**
+ * Fills a new named volume with what the image has at `path`, as docker does: owner, mode, times,
+ * xattrs and hard links kept, the directory's own attributes put on `dst`. A path that the image has not,
+ * or that is no directory, leaves dst as it is (result.copied is false). `layers`: layer names, bottom first.
+ */
+int job_copy_up(Jobs *j, char *const *layers, const char *path, const char *dst, const JobCallbacks *cb, Job **ret,
+	Err *err);
+
+/**
+ * Removes a tree below the state directory (absolute path): moves it out of sight at once (so that the name is free
+ * when this returns) and deletes it in the background; one worker takes all that has gathered. -ENOENT is success.
+ */
+int job_remove_tree(Jobs *j, const char *path, Err *err);
+
+/**
+ * Removes layers and blobs that the store does not refer to (see JobRefsFn), and all temporary files that no running
+ * job owns. Waits for running makers. Call it at start and after images were removed.
+ */
+int job_sweep(Jobs *j, const JobCallbacks *cb, Job **ret, Err *err);
