@@ -10,7 +10,10 @@
  * The JSON is the canonical long form that `docker compose config --format json` prints, keys named
  * as in the Compose Specification (https://github.com/compose-spec/compose-spec, 05-services.md and
  * its neighbours); stack_from_json accepts that form and nothing looser. Durations are Go durations
- * ("1m30s"), sizes are decimal strings of bytes ("536870912"), as there.
+ * ("1m30s"), sizes are decimal strings of bytes ("536870912"), as there. Where Compose has two spellings,
+ * both are read and one is written: `scale`, `mem_limit`, `mem_reservation`, `cpus`, `pids_limit` and
+ * `restart` (deploy.restart_policy only with a delay, a window, or a bound on "any"). One key is ours:
+ * "x-stead-origin": {"working_dir": …, "files": […]}.
  *
  * "unset" for numbers is -1 unless said otherwise, for strings NULL. strv fields with pairs hold
  * "key=value". Arrays carry a counter n_x beside x. Everything is owned by the Stack.
@@ -73,7 +76,7 @@ typedef struct NetworkAttachment {
 typedef struct Depends {
 	char *service;
 	DependsCondition condition;
-	bool required; /* default true */
+	bool required; /* default true; false: still there in the stack, for one that is not was dropped by the parser */
 	bool restart;  /* default false */
 } Depends;
 
@@ -132,7 +135,7 @@ typedef struct Service {
 	char *user, *working_dir;
 	char **group_add;
 	char **labels; /* "key=value" */
-	char **annotations; /* refused in this version if not empty: they would reach the runtime */
+	char **annotations; /* always empty: refused, since they would reach the runtime */
 	int replicas;  /* scale or deploy.replicas, default 1; 0 is allowed */
 	int64_t mem_limit, mem_reservation, memswap_limit; /* bytes, -1 = unset; memswap -1 written = -2 here (unlimited) */
 	double cpus;         /* 0 = unset */
@@ -229,7 +232,11 @@ typedef struct ModelPath {
 /**
  * Strict parse and validation of the canonical form: types, ranges, unknown keys, references between
  * services, networks, volumes, configs and secrets, cycles in dependencies, duplicate published ports,
- * names. -EINVAL with a text that names the key; `where` (may be NULL) gets the place.
+ * names. -EINVAL with a text "PATH: what; what to do"; `where` (may be NULL) gets the path.
+ *
+ * The result needs no further checks: every required dependency, network, volume, config and secret that
+ * a service names is there. Services whose namespace is shared (network_mode, pid, ipc "service:NAME")
+ * are in `depends`, whether the JSON says so or not.
  */
 int stack_from_json(json_t *root, Stack **ret, ModelPath *where, Err *err);
 /** A new reference. Unset fields are left out; keys are sorted by the dumper (JSON_SORT_KEYS). */
@@ -262,7 +269,6 @@ void healthcheck_done(Healthcheck *h);
 
 const char *restart_policy_name(RestartPolicy p);
 const char *depends_condition_name(DependsCondition c);
-/** Services that `svc` must wait for besides depends_on: network_mode, pid, ipc "service:NAME". Compose adds them to depends itself. */
 /** Valid project name: ^[a-z0-9][a-z0-9_-]*$, at most 63. */
 bool stack_name_valid(const char *name);
 /** Valid container, network, volume name: ^[a-zA-Z0-9][a-zA-Z0-9_.-]*$, at most 128. */

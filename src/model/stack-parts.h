@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Tables of what a service and a stack consist of. Private to model/.
+ */
+
+#include "model/object.h"
+
+extern const Schema port_schema, mount_schema, attachment_schema, depends_schema, healthcheck_schema;
+extern const Schema ulimit_schema, device_schema, file_ref_schema;
+extern const Schema service_schema;
+extern const Schema network_schema, volume_schema, file_source_schema, stack_schema;
+
+/** Checks that span services, after everything was read and sorted: references, cycles, ports, names. */
+int stack_check(Reader *r, Stack *s);
+/** Checks of one service alone. */
+int service_check(Reader *r, void *service);
