@@ -1,0 +1,176 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# exec and logs.
+
+load helpers
+
+one() {
+  compose <<'END'
+services:
+  a:
+    image: tiny
+    environment: { FROM: compose }
+    working_dir: /srv
+END
+  ok stead up -d
+}
+
+@test "exec: output, exit code, environment, directory, user" {
+  one
+  is "$(inside a echo 'two  words')" "two  words"
+  fails 42 inside a sh -c 'exit 42'
+  is "$(inside a sh -c 'echo $FROM $PWD')" "compose /srv"
+  ok stead exec -T -e EXTRA=1 -w /tmp -u app a sh -c 'echo $FROM $EXTRA $PWD; id -u'
+  is "$output" "$(printf 'compose 1 /tmp\n1000')"
+}
+
+@test "exec: stdout and stderr stay apart" {
+  one
+  stead exec -T a sh -c 'echo out; echo err >&2' >out 2>err </dev/null
+  is "$(cat out)" out
+  is "$(cat err)" err
+}
+
+@test "exec: stdin reaches the process, and its end too" {
+  one
+  is "$(echo from-stdin | stead exec -i -T a cat)" from-stdin
+  head -c 3000000 /dev/urandom >big
+  stead exec -i -T a cat <big >back
+  cmp big back
+}
+
+@test "exec: 127 for a command that is not there, 126 for one that cannot be run" {
+  one
+  fails 127 inside a no-such-command
+  fails 126 inside a /etc/passwd
+}
+
+@test "exec: a terminal when asked for one" {
+  one
+  if command -v script >/dev/null; then
+    ok script -qec "'$STEAD_EXE' -H unix://$SOCK exec -it a tty" /dev/null
+    says "/dev/"
+  else
+    skip "no script(1) here"
+  fi
+}
+
+@test "exec: the second replica, a detached one, a stopped service" {
+  compose <<'END'
+services: { a: { image: tiny, scale: 2 } }
+END
+  ok stead up -d
+  ok stead exec -T --index 2 a hostname
+  is "$output" "$(id_of a 2 | cut -c1-12)"
+  ok stead exec -d a touch /tmp/detached
+  within 5 inside a test -e /tmp/detached
+  ok stead stop -t 0
+  fails 1 inside a true
+  says "not running"
+}
+
+@test "logs: both streams, prefixed by container" {
+  compose <<'END'
+services:
+  a: { image: tiny, command: "sh -c 'echo to stdout; echo to stderr >&2'" }
+  b: { image: tiny, command: "echo from b" }
+END
+  ok stead up -d
+  within 5 has_status exited a
+  within 5 has_status exited b
+  ok stead logs
+  says "to stdout"
+  says "to stderr"
+  says "from b"
+  grep -qE '^a-1 +\| to stdout' <<<"$output"
+  ok stead logs --no-log-prefix b
+  is "$output" "from b"
+}
+
+@test "logs: -n, --since, --until, -t" {
+  compose <<'END'
+services:
+  a: { image: tiny, command: "sh -c 'for i in 1 2 3; do echo early $$i; done; sleep 2; echo late; exec sleep 1000'" }
+END
+  ok stead up -d
+  within 10 bash -c "'$STEAD_EXE' -H unix://$SOCK logs a | grep -q late"
+  ok stead logs -n 2 --no-log-prefix a
+  is "$output" "$(printf 'early 3\nlate')"
+  local middle
+  middle=$(date -d "$(started_at a) + 1 second" +%s)
+  ok stead logs --since "$middle" --no-log-prefix a
+  is "$output" "late"
+  ok stead logs --until "$middle" --no-log-prefix a
+  says "early 3"
+  says_not "late"
+  ok stead logs --since 1h -t -n 1 a
+  says "$(date -u +%Y-)"
+}
+
+@test "logs -f: follows, also across a restart, and ends with the container" {
+  compose <<'END'
+services:
+  a: { image: tiny, command: "sh -c 'for i in 1 2 3 4 5; do echo number $$i; sleep 0.2; done'" }
+END
+  ok stead up -d
+  ok timeout 15 "$STEAD_EXE" -H "unix://$SOCK" logs -f --no-log-prefix a
+  says "number 1"
+  says "number 5"
+}
+
+@test "logs: very long lines arrive whole, and no line is lost" {
+  compose <<'END'
+services:
+  long: { image: tiny, command: "sh -c 'head -c 100000 /dev/zero | tr \"\\0\" x; echo; echo end'" }
+  many: { image: tiny, command: "seq 1 20000" }
+END
+  ok stead up -d
+  within 10 has_status exited long
+  within 10 has_status exited many
+  stead logs --no-log-prefix long >long.txt
+  is "$(head -n 1 long.txt | tr -d '\n' | wc -c)" 100000
+  stead logs --no-log-prefix many >many.txt
+  seq 1 20000 | cmp - many.txt
+}
+
+@test "logs: capped by max-size and max-file" {
+  compose <<'END'
+services:
+  a:
+    image: tiny
+    command: sh -c 'seq 1 200000; exec sleep 1000'
+    logging: { driver: json-file, options: { max-size: 100k, max-file: "2" } }
+END
+  ok stead up -d
+  small() { [ "$(du -sk "$SANDBOX/state/containers/$(id_of a)/log" | cut -f1)" -lt 1500 ]; }
+  within 20 bash -c "'$STEAD_EXE' -H unix://$SOCK logs -n 1 --no-log-prefix a | grep -q '^200000$'"
+  within 30 small
+  ok stead logs -n 1 --no-log-prefix a
+  is "$output" 200000
+}
+
+@test "logs: driver none keeps nothing" {
+  compose <<'END'
+services:
+  a: { image: tiny, command: "sh -c 'echo quiet; exec sleep 1000'", logging: { driver: none } }
+END
+  ok stead up -d
+  sleep 0.3
+  run stead logs a
+  says_not "quiet"
+}
+
+@test "events tell what happens" {
+  stead events >events.txt 2>&1 </dev/null 3>&- &
+  local pid=$!
+  sleep 0.3
+  one
+  ok stead stop -t 0
+  sleep 0.3
+  kill "$pid"
+  wait "$pid" || true
+  grep -q 'start' events.txt
+  grep -q 'die' events.txt
+  grep -q "$PROJECT-a-1" events.txt
+}

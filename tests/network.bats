@@ -1,0 +1,407 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Networks: names, addresses, isolation, published ports.
+
+load helpers
+
+web='{ image: tiny, command: "httpd -f -p 80 -h /var/www" }'
+
+@test "services find each other by service name, container name and alias" {
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    networks: { default: { aliases: [www.internal] } }
+  client: { image: tiny }
+END
+  ok stead up -d
+  local name
+  for name in web "$PROJECT-web-1" www.internal; do
+    within 5 inside client wget -q -O - "http://$name/"
+  done
+  ok inside client nslookup web
+  says "127.0.0.11"
+}
+
+@test "a service's name gives all replicas, in changing order" {
+  compose <<'END'
+services:
+  api: { image: tiny, command: "sh -c 'hostname > /var/www/index.html; exec httpd -f -p 80 -h /var/www'", scale: 3 }
+  client: { image: tiny }
+END
+  ok stead up -d
+  within 5 inside client wget -q -O - http://api/
+  ok inside client sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do wget -q -O - http://api/; done | sort | uniq | wc -l'
+  is "$output" 3
+}
+
+@test "an unknown name does not resolve; a name without AAAA is empty, not unknown" {
+  compose <<END
+services:
+  web: $web
+  client: { image: tiny }
+END
+  ok stead up -d
+  run inside client nslookup no-such-service.
+  [ "$status" -ne 0 ]
+  run inside client nslookup -type=aaaa web
+  says_not "NXDOMAIN"
+}
+
+@test "two networks of a stack are closed to each other" {
+  compose <<'END'
+services:
+  front: { image: tiny, networks: [a], command: "httpd -f -p 80 -h /var/www" }
+  both: { image: tiny, networks: [a, b] }
+  back: { image: tiny, networks: [b], command: "httpd -f -p 80 -h /var/www" }
+networks: { a: {}, b: {} }
+END
+  ok stead up -d
+  within 5 inside both wget -q -T 2 -O - http://front/
+  within 5 inside both wget -q -T 2 -O - http://back/
+  # Neither by name …
+  run inside front wget -q -T 2 -O - http://back/
+  [ "$status" -ne 0 ]
+  # … nor by address.
+  local address
+  address=$(inspect "$(container back)" ".NetworkSettings.Networks[\"${PROJECT}_b\"].IPAddress")
+  [ -n "$address" ]
+  run inside front wget -q -T 2 -O - "http://$address/"
+  [ "$status" -ne 0 ]
+}
+
+@test "two stacks are closed to each other" {
+  mkdir -p one two
+  (cd one && compose <<END && stead -p "$PROJECT" up -d
+services: { web: $web }
+END
+  )
+  (cd two && compose <<'END' && stead -p other up -d
+services: { client: { image: tiny } }
+END
+  )
+  local address
+  address=$(inspect "$PROJECT-web-1" '.NetworkSettings.Networks[].IPAddress')
+  run stead exec -T -p other client wget -q -T 2 -O - "http://$address/"
+  local result=$status
+  ok stead -p other down
+  [ "$result" -ne 0 ]
+}
+
+@test "internal: no way out, but inside names and connections work" {
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    networks: [closed]
+  client: { image: tiny, networks: [closed] }
+networks: { closed: { internal: true } }
+END
+  ok stead up -d
+  within 5 inside client wget -q -T 2 -O - http://web/
+  ok inside client ip route
+  says_not "default"
+}
+
+@test "an ordinary network has a default route" {
+  compose <<'END'
+services: { client: { image: tiny } }
+END
+  ok stead up -d
+  ok inside client ip route
+  says "default via"
+}
+
+@test "ipv4_address and a subnet of one's own" {
+  compose <<'END'
+services:
+  web:
+    image: tiny
+    networks: { lan: { ipv4_address: 10.213.77.10 } }
+networks:
+  lan: { ipam: { config: [{ subnet: 10.213.77.0/24, gateway: 10.213.77.1 }] } }
+END
+  ok stead up -d
+  ok inside web ip -4 addr show eth0
+  says "10.213.77.10/24"
+  ok inside web ip route
+  says "default via 10.213.77.1"
+}
+
+@test "a published port is reached from the host, from another container and from outside" {
+  local p outside
+  p=$(port 1)
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    ports: ["$p:80"]
+  other: { image: tiny, networks: [apart] }
+networks: { apart: {}, default: {} }
+END
+  ok stead up -d
+  # From the host itself, through loopback and through an address of its own.
+  within 5 fetch "http://127.0.0.1:$p/"
+  is "$(fetch "http://127.0.0.1:$p/")" "it works"
+  outside_up
+  is "$(fetch "http://$OUTSIDE_HOST:$p/")" "it works"
+  # From a container on another network, by the host's address.
+  ok inside other wget -q -T 5 -O - "http://$OUTSIDE_HOST:$p/"
+  is "$output" "it works"
+  # From another machine.
+  ok ip netns exec "$OUTSIDE_NS" curl -sS --max-time 5 "http://$OUTSIDE_HOST:$p/"
+  is "$output" "it works"
+  outside_down
+
+  ok stead stop -t 0 web
+  run fetch "http://127.0.0.1:$p/"
+  [ "$status" -ne 0 ]
+}
+
+# A network namespace that plays another machine on the host's network.
+outside_up() {
+  OUTSIDE_NS=o-$NAME
+  OUTSIDE_HOST=10.214.$((RANDOM % 250)).1
+  ip netns add "$OUTSIDE_NS"
+  ip link add "o0$NAME" type veth peer name "o1$NAME"
+  ip link set "o1$NAME" netns "$OUTSIDE_NS"
+  ip addr add "$OUTSIDE_HOST/24" dev "o0$NAME"
+  ip link set "o0$NAME" up
+  ip -n "$OUTSIDE_NS" addr add "${OUTSIDE_HOST%.*}.2/24" dev "o1$NAME"
+  ip -n "$OUTSIDE_NS" link set "o1$NAME" up
+  ip -n "$OUTSIDE_NS" link set lo up
+  ip -n "$OUTSIDE_NS" route add default via "$OUTSIDE_HOST"
+}
+outside_down() {
+  ip link delete "o0$NAME" 2>/dev/null || true
+  ip netns delete "o-$NAME" 2>/dev/null || true
+}
+teardown_file() {
+  local status=0
+  . "$SANDBOX/env"
+  outside_down
+  sandbox_down || status=1
+  sandbox_destroy "$SANDBOX"
+  return "$status"
+}
+
+@test "what is not published cannot be reached from outside" {
+  compose <<END
+services:
+  web: $web
+END
+  ok stead up -d
+  local address
+  address=$(inspect "$(container web)" '.NetworkSettings.Networks[].IPAddress')
+  outside_up
+  run ip netns exec "$OUTSIDE_NS" curl -sS --max-time 2 "http://$address/"
+  outside_down
+  [ "$status" -ne 0 ]
+}
+
+@test "a port published on 127.0.0.1 stays there" {
+  local p
+  p=$(port 2)
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    ports: ["127.0.0.1:$p:80"]
+END
+  ok stead up -d
+  within 5 fetch "http://127.0.0.1:$p/"
+  outside_up
+  run ip netns exec "$OUTSIDE_NS" curl -sS --max-time 2 "http://$OUTSIDE_HOST:$p/"
+  outside_down
+  [ "$status" -ne 0 ]
+}
+
+@test "UDP, and both protocols on one number" {
+  local p
+  p=$(port 3)
+  compose <<END
+services:
+  echo:
+    image: tiny
+    command: sh -c 'httpd -p 9000 -h /var/www; exec udp-echo 9000'
+    ports: ["$p:9000/udp", "$p:9000/tcp"]
+END
+  ok stead up -d
+  within 5 fetch "http://127.0.0.1:$p/"
+  ok bash -c "echo -n hello | nc -u -w 1 127.0.0.1 $p"
+  says "said hello"
+}
+
+@test "ranges of ports" {
+  local p
+  p=$(port 10)
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: sh -c 'httpd -p 8000 -h /var/www; httpd -p 8001 -h /var/www; exec httpd -f -p 8002 -h /var/www'
+    ports: ["$p-$((p + 2)):8000-8002"]
+END
+  ok stead up -d
+  local i
+  for i in 0 1 2; do
+    within 5 fetch "http://127.0.0.1:$((p + i))/"
+  done
+}
+
+@test "a port without a host's number gets a free one; a range serves replicas" {
+  local p
+  p=$(port 20)
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    ports: ["80"]
+  many:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    ports: ["$p-$((p + 4)):80"]
+    scale: 2
+END
+  ok stead up -d
+  local free
+  free=$(inspect "$(container web)" '.NetworkSettings.Ports["80/tcp"][0].HostPort')
+  [ "$free" -gt 1023 ]
+  within 5 fetch "http://127.0.0.1:$free/"
+  local a b
+  a=$(inspect "$(container many 1)" '.NetworkSettings.Ports["80/tcp"][0].HostPort')
+  b=$(inspect "$(container many 2)" '.NetworkSettings.Ports["80/tcp"][0].HostPort')
+  [ "$a" != "$b" ]
+  within 5 fetch "http://127.0.0.1:$a/"
+  within 5 fetch "http://127.0.0.1:$b/"
+}
+
+@test "the container sees the client's address, not the host's" {
+  local p
+  p=$(port 4)
+  compose <<END
+services:
+  echo: { image: tiny, command: "udp-echo 7", ports: ["$p:7/udp"] }
+END
+  ok stead up -d
+  outside_up
+  sleep 0.3
+  ok ip netns exec "$OUTSIDE_NS" bash -c "echo -n hi | nc -u -w 1 $OUTSIDE_HOST $p"
+  says "${OUTSIDE_HOST%.*}.2 said hi"
+  outside_down
+}
+
+@test "a container reaches its own published port by the host's address" {
+  local p
+  p=$(port 5)
+  compose <<END
+services:
+  web:
+    image: tiny
+    command: httpd -f -p 80 -h /var/www
+    ports: ["$p:80"]
+END
+  ok stead up -d
+  outside_up
+  within 5 fetch "http://127.0.0.1:$p/"
+  run inside web wget -q -T 5 -O - "http://$OUTSIDE_HOST:$p/"
+  outside_down
+  is "$output" "it works"
+}
+
+@test "network_mode: none, host and service:" {
+  local p
+  p=$(port 6)
+  compose <<END
+services:
+  alone: { image: tiny, network_mode: none }
+  bare: { image: tiny, network_mode: host, command: "httpd -f -p 127.0.0.1:$p -h /var/www" }
+  web: $web
+  sidecar: { image: tiny, network_mode: "service:web" }
+END
+  ok stead up -d
+  ok inside alone ip -o link
+  is "$(wc -l <<<"$output")" 1
+  within 5 fetch "http://127.0.0.1:$p/"
+  within 5 inside sidecar wget -q -O - http://127.0.0.1/
+}
+
+@test "extra_hosts, dns and dns_search" {
+  compose <<'END'
+services:
+  web:
+    image: tiny
+    extra_hosts: ["printer:10.1.2.3", "host.docker.internal:host-gateway"]
+    dns: [10.99.99.99]
+    dns_search: [example.org]
+END
+  ok stead up -d
+  ok inside web cat /etc/hosts
+  says "10.1.2.3"
+  says "printer"
+  says "host.docker.internal"
+  says "$(id_of web | cut -c1-12)"
+  ok inside web cat /etc/resolv.conf
+  says "nameserver 127.0.0.11"
+  says "search example.org"
+}
+
+@test "names of the outside are forwarded to the host's resolvers" {
+  grep -q '^nameserver' /etc/resolv.conf || skip "this host has no resolver"
+  local name
+  name=$(sed -nE 's#^(URIs:|deb(-src)? (\[.*\] )?) *https?://([^/ ]+).*#\4#p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+  getent hosts "${name:=deb.debian.org}" >/dev/null || skip "this host cannot resolve $name"
+  compose <<'END'
+services: { client: { image: tiny } }
+END
+  ok stead up -d
+  ok inside client nslookup "$name"
+  says "Address"
+}
+
+@test "an external network is used, not made and not removed" {
+  compose first.yaml <<'END'
+services: { web: { image: tiny, command: "httpd -f -p 80 -h /var/www" } }
+networks: { default: { name: shared-net } }
+END
+  compose <<'END'
+services: { client: { image: tiny } }
+networks: { default: { name: shared-net, external: true } }
+END
+  fails 1 stead up -d
+  says "shared-net"
+  ok stead -p provider -f first.yaml up -d
+  ok stead up -d
+  within 5 inside client wget -q -O - http://web/
+  ok stead down
+  ok api GET /networks/shared-net -f -o /dev/null
+  ok stead -p provider -f first.yaml down
+}
+
+@test "subnets avoid the host's routes and each other" {
+  compose <<'END'
+services:
+  a: { image: tiny, networks: [n1, n2, n3] }
+networks: { n1: {}, n2: {}, n3: {} }
+END
+  ok stead up -d
+  ok inside a ip -o -4 addr
+  is "$(grep -c ' eth' <<<"$output")" 3
+  # No two bridges and no route of the host overlap: the kernel would list the same subnet twice.
+  is "$(ip -4 route | awk '/scope link/ { print $1 }' | sort | uniq -d)" ""
+}
+
+@test "sysctls of the network reach the namespace" {
+  compose <<'END'
+services:
+  web: { image: tiny, sysctls: { net.core.somaxconn: 321 } }
+END
+  ok stead up -d
+  is "$(inside web cat /proc/sys/net/core/somaxconn)" 321
+}

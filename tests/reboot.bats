@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# After a reboot: `always` and `unless-stopped` come back in dependency order, with their health
+# conditions, which docker compose ignores then.
+
+load helpers
+
+@test "services come back in dependency order, waiting for health" {
+  compose <<'END'
+services:
+  db:
+    image: tiny
+    restart: always
+    command: sh -c 'rm -f /data/ready; sleep 1; touch /data/ready; exec sleep 1000'
+    volumes: [data:/data]
+    healthcheck: { test: "test -e /data/ready", interval: 200ms }
+  api:
+    image: tiny
+    restart: unless-stopped
+    command: sh -c 'test -e /data/ready && echo in order || echo too early; exec sleep 1000'
+    volumes: [data:/data]
+    depends_on: { db: { condition: service_healthy } }
+  web:
+    image: tiny
+    restart: always
+    depends_on: [api]
+volumes: { data: {} }
+END
+  ok stead up -d
+  local id
+  id=$(id_of api)
+  power_cut
+  daemon_start
+  within 20 has_status running web
+  has_health healthy db
+  is "$(id_of api)" "$id"
+  ok stead logs -n 1 --no-log-prefix api
+  is "$output" "in order"
+  local db api web
+  db=$(date -d "$(started_at db)" +%s%N)
+  api=$(date -d "$(started_at api)" +%s%N)
+  web=$(date -d "$(started_at web)" +%s%N)
+  [ "$db" -lt "$api" ]
+  [ "$api" -lt "$web" ]
+  [ $((api - db)) -gt 1000000000 ]
+}
+
+@test "who comes back: always does, no and on-failure do not" {
+  compose <<'END'
+services:
+  always: { image: tiny, restart: always }
+  unless: { image: tiny, restart: unless-stopped }
+  stopped: { image: tiny, restart: unless-stopped }
+  plain: { image: tiny }
+END
+  ok stead up -d
+  ok stead stop -t 0 stopped
+  power_cut
+  daemon_start
+  within 10 has_status running always
+  within 10 has_status running unless
+  sleep 1
+  has_status exited stopped
+  has_status exited plain
+  is "$(inspect "$(container plain)" .State.ExitCode)" 137
+}
+
+@test "volumes, addresses, names and published ports are there again" {
+  local p
+  p=$(port 1)
+  compose <<END
+services:
+  web:
+    image: tiny
+    restart: always
+    command: httpd -f -p 80 -h /data
+    volumes: [data:/data]
+    ports: ["$p:80"]
+  client: { image: tiny, restart: always }
+volumes: { data: {} }
+END
+  ok stead up -d
+  ok inside web sh -c 'echo kept > /data/index.html; sync'
+  power_cut
+  daemon_start
+  within 10 fetch "http://127.0.0.1:$p/"
+  is "$(fetch "http://127.0.0.1:$p/")" kept
+  within 5 inside client wget -q -O - http://web/
+}
+
+@test "logs from before the reboot are still there" {
+  compose <<'END'
+services:
+  a: { image: tiny, restart: always, command: "sh -c 'echo hello again; exec sleep 1000'" }
+END
+  ok stead up -d
+  within 5 bash -c "'$STEAD_EXE' -H unix://$SOCK logs a | grep -q hello"
+  power_cut
+  daemon_start
+  within 10 has_status running a
+  within 5 bash -c "[ \$('$STEAD_EXE' -H unix://$SOCK logs a | grep -c hello) -eq 2 ]"
+}
+
+@test "what was taken down stays down" {
+  compose <<'END'
+services: { a: { image: tiny, restart: always } }
+END
+  ok stead up -d
+  ok stead down -t 0
+  power_cut
+  daemon_start
+  sleep 0.5
+  is "$(containers)" ""
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# The tools that watch over the source and over the machine must themselves be able to fail.
+
+load helpers
+
+tree() {
+  mkdir -p docs src/base src/model src/cli
+  cat >docs/ARCHITECTURE.md <<'END'
+| src/ | holds | may include |
+| --- | --- | --- |
+| `base/` | strings | – |
+| `model/` | structs | base |
+| `cli/` | commands | base |
+END
+  printf '// SPDX-License-Identifier: Apache-2.0\n#include "base/x.h"\n' >src/model/x.c
+  printf '// SPDX-License-Identifier: Apache-2.0\n' >src/base/x.h
+}
+
+@test "check-layers accepts what the table allows" {
+  tree
+  ok "$SANDBOX_TOOLS/check-layers" .
+}
+
+@test "check-layers catches a forbidden include" {
+  tree
+  echo '#include "model/x.h"' >>src/cli/y.c
+  fails 1 "$SANDBOX_TOOLS/check-layers" .
+  says "src/cli/y.c:1"
+  says "cli/ may not include model/"
+}
+
+@test "check-layers catches an include upwards, a bare one and an unknown room" {
+  tree
+  echo '#  include "cli/y.h"' >>src/base/x.h
+  echo '#include "x.h"' >>src/model/x.c
+  mkdir src/attic
+  fails 1 "$SANDBOX_TOOLS/check-layers" .
+  says "src/base/x.h:2"
+  says "src/model/x.c:3"
+  says "src/attic"
+}
+
+@test "check-layers fails without a table" {
+  tree
+  echo nothing >docs/ARCHITECTURE.md
+  fails 2 "$SANDBOX_TOOLS/check-layers" .
+}
+
+@test "check-sources catches a missing licence line and a shell" {
+  tree
+  ok "$SANDBOX_TOOLS/check-sources" .
+  echo 'int f(void);' >src/cli/bare.h
+  printf '// SPDX-License-Identifier: Apache-2.0\nstatic const char *a[] = {"sh", "-c", "x"};\n' >src/cli/shell.c
+  fails 1 "$SANDBOX_TOOLS/check-sources" .
+  says "src/cli/bare.h"
+  says "src/cli/shell.c:2"
+}
+
+@test "leftovers finds stray directories, mounts, interfaces, rules and processes" {
+  ok leftovers --wait 0
+  local id tag
+  id=$(printf x | sha256sum | cut -d' ' -f1)
+  tag=$(printf %s "$NAME" | sha256sum | cut -c1-4)
+  mkdir -p "$SANDBOX/state/containers/$id" "$SANDBOX/state/volumes/stray"
+  ip link add "st$tag-00000001" type dummy
+  mkdir -p "$SANDBOX/run/containers/$id/rootfs"
+  mount -t tmpfs tmpfs "$SANDBOX/run/containers/$id/rootfs"
+  fails 1 leftovers --wait 0
+  umount "$SANDBOX/run/containers/$id/rootfs"
+  ip link delete "st$tag-00000001"
+  rm -r "$SANDBOX/state/containers/$id" "$SANDBOX/state/volumes/stray" "$SANDBOX/run/containers/$id"
+  says "$SANDBOX/state/containers/$id"
+  says "$SANDBOX/state/volumes/stray"
+  says "$SANDBOX/run/containers/$id/rootfs"
+  says "st$tag-00000001"
+  ok leftovers --wait 0
+}
+
+@test "leftovers finds a container that the database has forgotten" {
+  compose <<'END'
+services: { a: { image: tiny } }
+END
+  ok stead up -d
+  ok leftovers --wait 0
+  local other=$SANDBOX/forgetful
+  mkdir -p "$other"
+  # The same kernel state, seen with an empty database.
+  cp "$SANDBOX/state/state.db" "$other/before.db"
+  daemon_stop
+  cp "$SANDBOX/state/state.db" "$other/keep.db"
+  sqlite3 "$SANDBOX/state/state.db" 'PRAGMA foreign_keys = OFF; DELETE FROM containers;'
+  run leftovers --wait 0
+  cp "$other/keep.db" "$SANDBOX/state/state.db"
+  rm -f "$SANDBOX/state/state.db-wal" "$SANDBOX/state/state.db-shm"
+  daemon_start
+  is "$status" 1
+  says "conmon"
+  says "cgroup"
+  says "mount"
+}
