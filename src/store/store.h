@@ -124,6 +124,7 @@ typedef struct StoreNetwork {
 	char *driver;
 	bool internal;
 	char *subnet, *gateway; /* "10.89.0.0/24", "10.89.0.1" */
+	char *ip_range;         /* CIDR, or NULL */
 	char *bridge;           /* interface */
 	char **labels;          /* "key=value" */
 	int64_t created;
