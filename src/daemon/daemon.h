@@ -8,7 +8,7 @@
  * files and the runtime when the daemon starts.
  *
  * A change travels so: API handler → operation (operation.h: writes the intent to the store and sets
- * `ask` flags on containers) → stack_wake → plan_next → container_start/stop/remove (container.h) → events
+ * `ask` flags on containers) → stack_wake → plan_next → ctr_start/stop/remove (container.h) → events
  * from run/ → container state → stack_wake again.
  */
 
@@ -29,7 +29,7 @@ typedef struct Operation Operation;
 typedef struct Health Health;
 
 /** A network on this machine. */
-typedef struct Net {
+typedef struct NetState {
 	char id[65];
 	char *name, *stack, *key; /* stack, key: NULL for the default network */
 	char *driver;
@@ -38,23 +38,24 @@ typedef struct Net {
 	char *bridge;                      /* interface name */
 	char **labels;
 	int64_t created;
-	bool up; /* the bridge is there */
-	uint32_t last_address; /* addresses are handed out in turn: the last one, host order */
-} Net;
+	bool up;                           /* the bridge is there */
+	char last_address[16];  /* addresses are handed out in turn */
+} NetState;
 
 /** A named or anonymous volume. */
-typedef struct Vol {
+typedef struct VolState {
 	char *name, *stack, *key; /* stack, key: NULL for anonymous ones made for a container */
 	char *driver;
 	char **labels;
 	int64_t created;
 	bool anonymous;
+	bool filled; /* the image's content was copied (or there was none): not looked at again in this run */
 	char *path; /* STATE/volumes/NAME/_data */
-} Vol;
+} VolState;
 
-/** A container's place on a network. Addresses are empty while it does not run. */
+/** A container's place on a network. Its address is its own from its making to its removal. */
 typedef struct Endpoint {
-	Net *net;
+	NetState *net;
 	char **aliases;
 	char *want_address; /* ipv4_address of the model, or NULL */
 	char *want_mac;
@@ -67,7 +68,7 @@ typedef struct Endpoint {
 /** Where a mount of a container really comes from. */
 typedef struct Bind {
 	MountType type;
-	Vol *vol;     /* MOUNT_VOLUME */
+	VolState *vol;     /* MOUNT_VOLUME */
 	char *source; /* absolute path on the host; tmpfs: NULL */
 	char *target;
 	bool read_only;
@@ -77,6 +78,7 @@ typedef struct PublishedPort {
 	char *host_ip; /* NULL = all */
 	uint16_t host_port, target;
 	char *protocol;
+	int hold; /* socket that keeps the host port ours (net_port_hold), or -1 */
 } PublishedPort;
 
 typedef enum Phase {
@@ -137,9 +139,13 @@ struct Container {
 	Health *health;    /* probes of this run; health.h */
 	HealthState health_state;
 
-	struct Start *start; /* the start under way, or NULL */
-	void *run;           /* run/'s handle (RunContainer), or NULL */
-	bool dirty;          /* its row must be written */
+	struct ContainerPaths *paths; /* run/container.h */
+	struct ContainerWatch *watch;
+	struct Waiter *waiters;
+	bool cleaning;     /* what is left of its last run is being removed */
+	uv_timer_t *clean_timer;
+	bool copying;      /* a volume is being filled from the image */
+	bool dirty;        /* its row must be written */
 };
 
 /** A stack: what is wanted of it and the operations on it. */
@@ -161,6 +167,8 @@ struct StackState {
 	bool awake;       /* a plan is due */
 };
 
+#define WRITE_DELAY_MSEC 100 /* states that can be found again after a crash are written at most this late */
+
 typedef struct DaemonOptions {
 	const char *name;      /* default "stead" */
 	const char *state_dir; /* default /var/lib/stead */
@@ -172,7 +180,9 @@ typedef struct DaemonOptions {
 struct Store;
 struct HttpServer;
 struct Runtime;
-struct NamesClient;
+struct Names;
+struct Net;
+struct Nft;
 struct Events;
 
 struct Daemon {
@@ -181,25 +191,32 @@ struct Daemon {
 	struct Store *store;
 	struct HttpServer *http;
 	struct Runtime *runtime;
-	struct NamesClient *names;
+	struct Names *names;
+	struct Net *net;
+	struct Nft *nft;
+	struct Jobs *jobs;
+	char **forward_guard;
 	struct Events *events;
 	int64_t started_at;
 	bool stopping;
 
 	Container **containers;
 	size_t n_containers;
-	Net **nets;
+	NetState **nets;
 	size_t n_nets;
-	Vol **vols;
+	VolState **vols;
 	size_t n_vols;
 	Image **images;
 	size_t n_images;
 	StackState **stacks;
 	size_t n_stacks;
 
-	uv_prepare_t wake;      /* runs plans and writes dirty rows before the loop sleeps */
+	uv_prepare_t wake;      /* runs plans before the loop sleeps */
 	uv_timer_t write_timer; /* dirty rows are written at most this late */
-	bool ports_dirty;       /* the packet rules must be written anew */
+	uv_timer_cb write_due;
+	uv_timer_t rotate_timer;
+	bool removals;       /* containers are in PHASE_REMOVING */
+	Container *replaced; /* while a container is made in the place of another: that one */
 };
 
 /* Lookups, state.c. Pointers are borrowed; NULL when there is none. */
@@ -209,13 +226,15 @@ Container *daemon_container_by_name(Daemon *d, const char *name);
  * for an ambiguous prefix, -EINVAL.
  */
 int daemon_find_container(Daemon *d, const char *ref, Container **ret, Err *err);
+/** Names of its layers' directories, bottom first; a strv of the caller. */
+char **image_layer_names(const Image *img);
 /** By id, id prefix, or reference ("redis", "redis:7", "sha256:…"). `ret_ref` (may be NULL) gets the normalised tag if it was found by one. */
 int daemon_find_image(Daemon *d, const char *ref, Image **ret, char **ret_ref, Err *err);
-int daemon_find_network(Daemon *d, const char *ref, Net **ret, Err *err);
-int daemon_find_volume(Daemon *d, const char *name, Vol **ret, Err *err);
+int daemon_find_network(Daemon *d, const char *ref, NetState **ret, Err *err);
+int daemon_find_volume(Daemon *d, const char *name, VolState **ret, Err *err);
 Image *daemon_image_by_id(Daemon *d, const char *id);
 StackState *daemon_stack(Daemon *d, const char *name);
 /** Docker's State.Status: created, running, paused, restarting, removing, exited, dead. */
-const char *container_status(const Container *c);
-bool container_is_running(const Container *c);
+const char *ctr_status(const Container *c);
+bool ctr_is_running(const Container *c);
 const char *health_state_name(HealthState h);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The API's routes: tables of method, path pattern and handler. A pattern's "*" stands for one path
+ * segment, "**" for one or more (image names have slashes); what they match is handed to the handler
+ * in order. A leading "/v1.NN" of the path is taken off first for Docker's routes.
+ */
+
+#include "daemon/daemon.h"
+#include "io/http-server.h"
+
+typedef void (*ApiHandler)(Daemon *d, HttpRequest *r, char *const *args);
+
+typedef struct ApiRoute {
+	const char *method; /* "GET" answers HEAD too */
+	const char *pattern;
+	ApiHandler handler;
+	bool streams_body; /* the body is not buffered; see http_on_body */
+} ApiRoute;
+
+/** Tables end with a NULL method. */
+extern const ApiRoute api_stead_routes[];
+extern const ApiRoute api_docker_system_routes[];
+extern const ApiRoute api_docker_container_routes[];
+extern const ApiRoute api_docker_image_routes[];
+extern const ApiRoute api_docker_object_routes[]; /* networks, volumes */
+
+/** Starts to listen. */
+int api_start(Daemon *d, Err *err);

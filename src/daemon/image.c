@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/image.h"
+
+#include <errno.h>
+#include <sys/utsname.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "daemon/events.h"
+#include "daemon/operation.h"
+#include "daemon/state.h"
+#include "image/job.h"
+#include "image/reference.h"
+
+/* ── lookups ──────────────────────────────────────────────────────── */
+
+Image *daemon_image_by_id(Daemon *d, const char *id)
+{
+	for (size_t i = 0; i < d->n_images; i++)
+		if (str_eq(d->images[i]->id, id))
+			return d->images[i];
+	return NULL;
+}
+
+static int find_by_prefix(Daemon *d, const char *ref, Image **ret)
+{
+	const char *hex = str_starts(ref, "sha256:") ? ref + 7 : ref;
+	Image *found = NULL;
+	if (strlen(hex) < 4 || strspn(hex, "0123456789abcdef") != strlen(hex))
+		return -ENOENT;
+	for (size_t i = 0; i < d->n_images; i++) {
+		if (!str_starts(d->images[i]->id + 7, hex))
+			continue;
+		if (found)
+			return -EINVAL;
+		found = d->images[i];
+	}
+	*ret = found;
+	return found ? 0 : -ENOENT;
+}
+
+int daemon_find_image(Daemon *d, const char *ref, Image **ret, char **ret_ref, Err *err)
+{
+	AUTO_FREE char *normal = NULL;
+	if (reference_normalise(ref, &normal, NULL) == 0)
+		for (size_t i = 0; i < d->n_images; i++)
+			if (strv_has(d->images[i]->tags, normal)) {
+				*ret = d->images[i];
+				if (ret_ref)
+					*ret_ref = steal_ptr(&normal);
+				return 0;
+			}
+	int r = find_by_prefix(d, ref, ret);
+	if (r == -EINVAL)
+		return err_set(err, r, "the id prefix '%s' fits more than one image", ref);
+	return r < 0 ? err_set(err, r, "No such image: %s", ref) : 0;
+}
+
+char **image_layer_names(const Image *img)
+{
+	char **names = NULL;
+	char name[33];
+	for (size_t i = 0; i < img->n_layers; i++) {
+		layer_dir_name(img->layers[i].diff_id, name);
+		strv_add(&names, name);
+	}
+	return names;
+}
+
+size_t image_users(const Daemon *d, const Image *img)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < d->n_containers; i++)
+		n += str_eq(d->containers[i]->image_id, img->id);
+	return n;
+}
+
+static const char *host_architecture(void)
+{
+	static const struct {
+		const char *machine, *architecture;
+	} names[] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" }, { "armv6l", "arm" }, { "i686", "386" },
+		{ "riscv64", "riscv64" }, { "ppc64le", "ppc64le" }, { "s390x", "s390x" } };
+	static struct utsname u;
+	if (uname(&u) < 0)
+		return "";
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq(u.machine, names[i].machine))
+			return names[i].architecture;
+	return u.machine;
+}
+
+int image_platform_check(const Image *img, const char *platform, Err *err)
+{
+	if (!platform)
+		return 0;
+	const char *arch = strchr(platform, '/') ? strchr(platform, '/') + 1 : host_architecture();
+	size_t n = strcspn(arch, "/");
+	if (strlen(img->architecture) == n && strncmp(img->architecture, arch, n) == 0)
+		return 0;
+	return err_set(err, -EINVAL, "platform '%s' is asked for, but the image is %s/%s; load or make the image for that platform "
+		"(stead image bootstrap --arch)", platform, img->os, img->architecture);
+}
+
+/* ── coming and going ─────────────────────────────────────────────── */
+
+static void take_tag(Daemon *d, const char *tag)
+{
+	for (size_t i = 0; i < d->n_images; i++) {
+		char **kept = NULL;
+		if (!strv_has(d->images[i]->tags, tag))
+			continue;
+		for (char **t = d->images[i]->tags; *t; t++)
+			if (!str_eq(*t, tag))
+				strv_add(&kept, *t);
+		strv_free(d->images[i]->tags);
+		d->images[i]->tags = kept;
+	}
+}
+
+int image_tag(Daemon *d, Image *img, const char *reference, Err *err)
+{
+	AUTO_FREE char *tag = NULL;
+	int r = reference_normalise(reference, &tag, err);
+	if (r == 0 && strchr(tag, '@'))
+		return err_set(err, -EINVAL, "'%s': a digest cannot be a tag", reference);
+	if (r == 0)
+		r = state_set_tag(d, tag, img->id, err);
+	if (r < 0)
+		return r;
+	take_tag(d, tag);
+	strv_add(&img->tags, tag);
+	AUTO_FREE char *name = reference_show(tag);
+	events_image(d, img->id, name, "tag");
+	return 0;
+}
+
+int image_add(Daemon *d, Image *img, Err *err)
+{
+	Image *known = daemon_image_by_id(d, img->id);
+	AUTO_STRV char **tags = img->tags;
+	img->tags = NULL;
+	int r = state_begin(d, err);
+	if (r < 0) {
+		image_free(img);
+		return r;
+	}
+	if (known) {
+		image_free(img);
+	} else {
+		r = state_insert_image(d, img, err);
+		if (r < 0) {
+			state_rollback(d);
+			image_free(img);
+			return r;
+		}
+		*array_append(d->images, d->n_images) = img;
+		known = img;
+		events_image(d, img->id, NULL, "load");
+	}
+	for (char **t = tags; r == 0 && t && *t; t++)
+		r = image_tag(d, known, *t, err);
+	int e = state_commit(d, r < 0 ? NULL : err);
+	return r < 0 ? r : e;
+}
+
+static void drop(Daemon *d, Image *img)
+{
+	for (size_t i = 0; i < d->n_images; i++)
+		if (d->images[i] == img)
+			d->images[i--] = d->images[--d->n_images];
+	image_free(img);
+}
+
+static int untag(Daemon *d, Image *img, const char *tag, json_t *list, Err *err)
+{
+	AUTO_FREE char *shown = reference_show(tag);
+	AUTO_FREE char *copy = xstrdup(tag);
+	int r = state_delete_tag(d, copy, err);
+	if (r < 0)
+		return r;
+	take_tag(d, copy);
+	json_array_append_new(list, json_pack("{s:s}", "Untagged", shown));
+	events_image(d, img->id, shown, "untag");
+	return 0;
+}
+
+static int delete_image(Daemon *d, Image *img, json_t *list, Err *err)
+{
+	int r = state_delete_image(d, img->id, err);
+	if (r < 0)
+		return r;
+	json_array_append_new(list, json_pack("{s:s}", "Deleted", img->id));
+	events_image(d, img->id, NULL, "delete");
+	drop(d, img);
+	return 0;
+}
+
+int image_remove(Daemon *d, const char *ref, bool force, json_t **ret, Err *err)
+{
+	Image *img = NULL;
+	AUTO_FREE char *tag = NULL;
+	int r = daemon_find_image(d, ref, &img, &tag, err);
+	if (r < 0)
+		return r;
+	size_t users = image_users(d, img);
+	bool last = !tag || strv_len(img->tags) == 1;
+	if (last && users)
+		return err_set(err, -EBUSY, "image '%s' is used by %zu container(s); remove them first (stead down)", ref, users);
+	if (!tag && strv_len(img->tags) > 1 && !force)
+		return err_set(err, -EBUSY, "image '%s' has more than one tag; name the tags, or force it", ref);
+	json_t *list = json_array();
+	if (tag) {
+		r = untag(d, img, tag, list, err);
+	} else {
+		while (r == 0 && img->tags && img->tags[0])
+			r = untag(d, img, img->tags[0], list, err);
+	}
+	if (r == 0 && last)
+		r = delete_image(d, img, list, err);
+	if (r < 0) {
+		json_decref(list);
+		return r;
+	}
+	if (last)
+		image_sweep(d);
+	*ret = list;
+	return 0;
+}
+
+static bool layer_shared(const Daemon *d, const Image *img, const char *diff_id)
+{
+	for (size_t i = 0; i < d->n_images; i++)
+		for (size_t k = 0; d->images[i] != img && k < d->images[i]->n_layers; k++)
+			if (str_eq(d->images[i]->layers[k].diff_id, diff_id))
+				return true;
+	return false;
+}
+
+int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
+{
+	json_t *list = json_array();
+	*ret_bytes = 0;
+	int r = state_begin(d, err);
+	if (r < 0) {
+		json_decref(list);
+		return r;
+	}
+	for (size_t i = d->n_images; r == 0 && i-- > 0;) {
+		Image *img = d->images[i];
+		if (image_users(d, img) || (strv_len(img->tags) && !all))
+			continue;
+		for (size_t k = 0; k < img->n_layers; k++)
+			if (!layer_shared(d, img, img->layers[k].diff_id))
+				*ret_bytes += img->layers[k].size;
+		while (r == 0 && img->tags && img->tags[0])
+			r = untag(d, img, img->tags[0], list, err);
+		if (r == 0)
+			r = delete_image(d, img, list, err);
+	}
+	int e = state_commit(d, r < 0 ? NULL : err);
+	if (r == 0)
+		r = e;
+	image_sweep(d);
+	if (r < 0) {
+		json_decref(list);
+		return r;
+	}
+	*ret = list;
+	return 0;
+}
+
+void state_remove_stack_images(StackState *s, const char *which)
+{
+	for (size_t i = 0; s->model && i < s->model->n_services; i++) {
+		AUTO_ERR err = ERR_INIT;
+		json_t *list = NULL;
+		const char *name = s->model->services[i].image;
+		/* "local" are images without a name of their own, which only a build makes. */
+		if (!str_eq(which, "all") || daemon_find_image(s->d, name, &(Image *) { NULL }, NULL, NULL) < 0)
+			continue;
+		if (image_remove(s->d, name, false, &list, &err) < 0)
+			operation_warn(s, "%s", err_text(&err));
+		else
+			operation_report(s, "image", name, NULL, "removed");
+		json_decref(list);
+	}
+}
+
+void image_refs(void *user, char ***layers, char ***images)
+{
+	Daemon *d = user;
+	char name[33];
+	for (size_t i = 0; i < d->n_images; i++) {
+		strv_add(images, d->images[i]->id);
+		for (size_t k = 0; k < d->images[i]->n_layers; k++) {
+			layer_dir_name(d->images[i]->layers[k].diff_id, name);
+			strv_add(layers, name);
+		}
+	}
+}
+
+void image_sweep(Daemon *d)
+{
+	AUTO_ERR err = ERR_INIT;
+	JobCallbacks cb = { 0 };
+	if (job_sweep(d->jobs, &cb, NULL, &err) < 0)
+		log_warning("images: %s", err_text(&err));
+}
