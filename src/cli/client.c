@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+
+int client_host_path(const char *host, const char **ret, Err *err)
+{
+	static const char unix_scheme[] = "unix://";
+	if (str_starts(host, "ssh://"))
+		return err_set(err, -ENOTSUP, "-H %s: ssh:// is not supported yet; run stead on that machine, or forward its socket: "
+			"ssh -L /tmp/stead.sock:/run/stead/stead.sock HOST, then -H unix:///tmp/stead.sock", host);
+	if (!str_starts(host, unix_scheme))
+		return err_set(err, -EINVAL, "-H %s: a host is written unix:///PATH/TO/SOCKET", host);
+	const char *path = host + strlen(unix_scheme);
+	if (*path != '/')
+		return err_set(err, -EINVAL, "-H %s: the path of the socket must begin with /, as in %s", host, CLIENT_DEFAULT_HOST);
+	*ret = path;
+	return 0;
+}
+
+const char *client_host(const Cli *cli)
+{
+	const char *host = cli->global.host;
+	if (str_empty(host))
+		host = getenv("STEAD_HOST");
+	return str_empty(host) ? CLIENT_DEFAULT_HOST : host;
+}
+
+int client_open(const Cli *cli, HttpClient **ret, Err *err)
+{
+	const char *path;
+	int r = client_host_path(client_host(cli), &path, err);
+	if (r < 0)
+		return r;
+	return http_client_connect(path, ret, err);
+}
+
+int client_open_or_fail(const Cli *cli, HttpClient **ret)
+{
+	AUTO_ERR err = ERR_INIT;
+	const char *path;
+	if (client_host_path(client_host(cli), &path, &err) < 0)
+		return cli_usage(cli, "%s", err_text(&err));
+	return http_client_connect(path, ret, &err) < 0 ? cli_fail(&err) : 0;
+}
+
+static int check_type(const char *target, json_type type, json_t **value, Err *err)
+{
+	if (*value && json_typeof(*value) == type)
+		return 0;
+	json_decref(*value);
+	*value = NULL;
+	return err_set(err, -EPROTO, "the daemon's answer to %.*s is not a JSON %s; is the socket really stead's?",
+		(int) strcspn(target, "?"), target, type == JSON_ARRAY ? "array" : "object");
+}
+
+int client_get(HttpClient *c, const char *target, json_type type, json_t **ret, Err *err)
+{
+	json_t *value = NULL;
+	int r = http_call_json(c, "GET", target, NULL, &value, err);
+	if (r < 0)
+		return r;
+	r = check_type(target, type, &value, err);
+	if (r == 0)
+		*ret = value;
+	return r;
+}
+
+int client_post(HttpClient *c, const char *target, const json_t *body, json_t **ret, Err *err)
+{
+	json_t *value = NULL;
+	int r = http_call_json(c, "POST", target, body, &value, err);
+	if (r < 0)
+		return r;
+	if (ret)
+		r = check_type(target, JSON_OBJECT, &value, err);
+	if (ret && r == 0)
+		*ret = value;
+	else
+		json_decref(value);
+	return r < 0 ? r : 0;
+}
+
+const char *json_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+	return s ? s : "";
+}
+
+int64_t json_number(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+	return json_is_real(v) ? (int64_t) json_real_value(v) : (int64_t) json_integer_value(v);
+}
+
+void filter_add(json_t *filters, const char *key, const char *value)
+{
+	json_t *list = json_object_get(filters, key);
+	if (!list) {
+		list = json_array();
+		(void) json_object_set_new(filters, key, list);
+	}
+	(void) json_array_append_new(list, json_string(value));
+}
+
+void filter_query(Buf *url, const json_t *filters)
+{
+	if (!json_object_size(filters))
+		return;
+	AUTO_FREE char *text = json_dumps(filters, JSON_COMPACT);
+	http_url_query(url, "filters", text);
+}
+
+int filter_parse(json_t *filters, const char *text, Err *err)
+{
+	const char *eq = strchr(text, '=');
+	if (!eq || eq == text || !eq[1])
+		return err_set(err, -EINVAL, "--filter %s: a filter is written NAME=VALUE", text);
+	if (!str_is_utf8(text, strlen(text)))
+		return err_set(err, -EINVAL, "--filter: not UTF-8");
+	AUTO_FREE char *key = xstrndup(text, (size_t) (eq - text));
+	filter_add(filters, key, eq + 1);
+	return 0;
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The daemon, as the commands see it: which one (-H, STEAD_HOST), a connection to it, and calls with
+ * JSON. Everything blocks; what has to watch several connections polls them (signals.h).
+ */
+
+#include <jansson.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "io/http-client.h"
+
+#define CLIENT_DEFAULT_HOST "unix:///run/stead/stead.sock"
+
+/** The socket's path of "unix://PATH". -ENOTSUP and -EINVAL with a text for everything else. Borrowed from `host`. */
+int client_host_path(const char *host, const char **ret, Err *err);
+/** What -H, else STEAD_HOST, else the default names. Borrowed. */
+const char *client_host(const Cli *cli);
+/** Connects to it. */
+int client_open(const Cli *cli, HttpClient **ret, Err *err);
+/** client_open that prints the error: 0 or an exit code. */
+int client_open_or_fail(const Cli *cli, HttpClient **ret);
+
+/** An object of the answer: checks that it is one ("the daemon's answer is not …"). New reference. */
+int client_get(HttpClient *c, const char *target, json_type type, json_t **ret, Err *err);
+int client_post(HttpClient *c, const char *target, const json_t *body, json_t **ret, Err *err);
+
+/* Reading answers without caring whether a field is there: "" / 0 / NULL then. Borrowed. */
+const char *json_text(const json_t *o, const char *key);
+int64_t json_number(const json_t *o, const char *key);
+/** "filters" of the Docker API: adds value to the list of key. */
+void filter_add(json_t *filters, const char *key, const char *value);
+/** Appends ?filters=… */
+void filter_query(Buf *url, const json_t *filters);
+/** Takes "key=value" of --filter; -EINVAL. */
+int filter_parse(json_t *filters, const char *text, Err *err);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/main.h"
+
+#include "base/str.h"
+#include "cli/cli.h"
+
+/* Its options are its own: see daemon_main. Ours in front of it would be lost, so they are refused. */
+static int run(Cli *cli, void *values, char **args)
+{
+	static char name[] = "daemon";
+	AUTO_STRV char **argv = NULL;
+	const Global *g = &cli->global;
+	if (g->files || g->profiles || g->env_files || g->project || g->directory || g->host || g->json || g->ansi || g->progress)
+		return cli_usage(cli, "options before 'daemon' mean nothing to it");
+	strv_add(&argv, name);
+	for (char **a = args; a && *a; a++)
+		strv_add(&argv, *a);
+	if (g->help)
+		strv_add(&argv, "--help");
+	return daemon_main((int) strv_len(argv), argv);
+}
+
+const Command command_daemon = {
+	.name = "daemon",
+	.operands = "[OPTIONS]",
+	.summary = "Run the daemon (root; usually the service manager does)",
+	.max = -1,
+	.flags = COMMAND_RAW,
+	.run = run,
+};

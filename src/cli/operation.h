@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Operations on a stack: sends one, shows the daemon's events as they come, and says at the end why it
+ * failed, in which service, with its last log lines (docs/API.md, Operations).
+ */
+
+#include <jansson.h>
+
+#include "cli/client.h"
+
+/** The exit code of an interrupted wait, as shells have it for SIGINT. */
+enum { EXIT_INTERRUPTED = 130 };
+
+typedef struct OperationOptions {
+	bool refused_is_usage; /* a 4xx answer gives EXIT_USAGE: nothing has been started (up) */
+	bool foreground;       /* an interrupt is the caller's to explain; signals stay caught */
+	int64_t give_up_at;    /* monotonic; then the watching ends as a failure; 0 = never */
+} OperationOptions;
+
+/**
+ * POST /stead/v1/stacks/PROJECT/VERB with the body (borrowed), to its end. Gives the exit code; errors
+ * have been printed. An interrupt ends the watching, not the operation: EXIT_INTERRUPTED.
+ */
+int operation_run(const Cli *cli, HttpClient *c, const char *project, const char *verb, const json_t *body, const OperationOptions *o);
+/** Any other stream of {"progress"}, {"warning"}, {"result"}, {"error"} lines; the last line goes to ret_last (may be NULL). */
+int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json_t **ret_last);

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * How it works: rows are kept in the order in which objects first appear. The live table is drawn
+ * whole each time, at most ten times a second: the cursor goes up over what was drawn before,
+ * everything below is cleared, and the new lines are written in one write, so nothing flickers. The
+ * number of lines to go up is computed from the columns of each drawn line and the width of the
+ * terminal at that moment, since a terminal that became narrower has wrapped them. Where the
+ * table is higher than the screen, finished rows give way first.
+ */
+#include "cli/progress.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "cli/term.h"
+
+#define REDRAW_INTERVAL (100 * NSEC_PER_MSEC)
+
+typedef enum StatusClass { STATUS_ACTIVE, STATUS_WAITING, STATUS_FINISHED, STATUS_FAILED } StatusClass;
+
+static StatusClass status_class(const char *status)
+{
+	static const struct {
+		const char *status;
+		StatusClass class;
+	} table[] = {
+		{ "waiting", STATUS_WAITING }, { "created", STATUS_FINISHED }, { "started", STATUS_FINISHED },
+		{ "healthy", STATUS_FINISHED }, { "exited", STATUS_FINISHED }, { "running", STATUS_FINISHED },
+		{ "stopped", STATUS_FINISHED }, { "removed", STATUS_FINISHED }, { "recreated", STATUS_FINISHED },
+		{ "killed", STATUS_FINISHED }, { "failed", STATUS_FAILED },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		if (str_eq(table[i].status, status))
+			return table[i].class;
+	return STATUS_ACTIVE;
+}
+
+static bool locale_utf8(void)
+{
+	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *v = getenv(names[i]);
+		if (!str_empty(v))
+			return strcasestr(v, "utf-8") || strcasestr(v, "utf8");
+	}
+	return false;
+}
+
+void progress_init(Progress *p, ProgressMode mode, int fd, const char *project)
+{
+	*p = (Progress) { .mode = mode, .fd = fd, .project = xstrdup(project) };
+	if (mode == PROGRESS_AUTO)
+		p->mode = term_ansi(fd) ? PROGRESS_LIVE : PROGRESS_PLAIN;
+	p->colour = term_colour(fd);
+	p->utf8 = locale_utf8();
+}
+
+const char *progress_short_name(const char *project, const char *name)
+{
+	size_t n = project ? strlen(project) : 0;
+	if (n && strncmp(name, project, n) == 0 && name[n] == '-' && name[n + 1])
+		return name + n + 1;
+	return name;
+}
+
+static ProgressRow *row_of(Progress *p, const char *kind, const char *name, int64_t now)
+{
+	for (size_t i = 0; i < p->n_rows; i++)
+		if (str_eq(p->rows[i].kind, kind) && str_eq(p->rows[i].name, name))
+			return &p->rows[i];
+	ProgressRow *r = array_append(p->rows, p->n_rows);
+	r->kind = xstrdup(kind);
+	r->name = xstrdup(name);
+	if (str_eq(kind, "container"))
+		r->label = xstrdup(progress_short_name(p->project, name));
+	else
+		r->label = xasprintf("%s %s", kind, name);
+	r->since = now;
+	return r;
+}
+
+static void write_all(const Progress *p, const Buf *b)
+{
+	(void) fd_write_all(p->fd, buf_cstr(b), b->len); /* a closed terminal does not stop the operation */
+}
+
+static char *clean(const json_t *o, const char *key)
+{
+	Buf b = BUF_INIT;
+	term_clean(&b, json_string_value(json_object_get(o, key)));
+	return buf_steal(&b);
+}
+
+void progress_event(Progress *p, const json_t *event, int64_t now)
+{
+	AUTO_FREE char *kind = clean(event, "kind"), *name = clean(event, "name"), *status = clean(event, "status");
+	if (p->mode == PROGRESS_JSON) {
+		AUTO_FREE char *text = json_dumps(event, JSON_COMPACT);
+		(void) printf("%s\n", text ? text : "{}");
+		(void) fflush(stdout);
+		return;
+	}
+	if (!*kind || !*name || !*status)
+		return;
+	ProgressRow *r = row_of(p, kind, name, now);
+	bool same = str_eq(r->status, status);
+	StatusClass class = status_class(status);
+	str_set(&r->status, status);
+	if (class == STATUS_FINISHED || class == STATUS_FAILED)
+		r->until = r->until && same ? r->until : now;
+	else
+		r->until = 0;
+	if (p->mode == PROGRESS_PLAIN && !same) {
+		AUTO_BUF line = BUF_INIT;
+		buf_printf(&line, "%s%s%s  %s\n", str_eq(kind, "container") ? "" : kind, str_eq(kind, "container") ? "" : " ", r->name, r->status);
+		write_all(p, &line);
+	}
+	progress_tick(p, now);
+}
+
+static void render_row(const Progress *p, const ProgressRow *r, size_t label_width, unsigned columns, int64_t now, Buf *out)
+{
+	static const char *const spinner[] = { "⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏" };
+	static const char ascii[] = "-\\|/";
+	static const char *const colours[] = { TERM_BLUE, TERM_DIM, TERM_GREEN, TERM_RED };
+	StatusClass class = status_class(r->status);
+	uint64_t turn = (uint64_t) (now / REDRAW_INTERVAL);
+	char spin[2] = { ascii[turn % 4], '\0' };
+	const char *mark = p->utf8 ? spinner[turn % ARRAY_SIZE(spinner)] : spin;
+	if (class == STATUS_FINISHED)
+		mark = p->utf8 ? "✔" : "+";
+	else if (class == STATUS_FAILED)
+		mark = p->utf8 ? "✘" : "!";
+	else if (class == STATUS_WAITING)
+		mark = p->utf8 ? "·" : ".";
+	double seconds = (double) ((r->until ? r->until : now) - r->since) / NSEC_PER_SEC;
+	AUTO_FREE char *rest = xasprintf("  %-10s %6.1fs", r->status, seconds);
+	/* Four columns before the label; a label that does not fit is cut, so that no line wraps. */
+	size_t room = columns > strlen(rest) + 5 ? columns - strlen(rest) - 5 : 1;
+	size_t width = label_width < room ? label_width : room;
+	buf_printf(out, " %s%s%s ", p->colour ? colours[class] : "", mark, p->colour ? TERM_RESET : "");
+	const char *s = r->label;
+	for (size_t n = 0; n < width; n++) {
+		if (!*s) {
+			buf_char(out, ' ');
+			continue;
+		}
+		do
+			buf_char(out, *s++);
+		while (((unsigned char) *s & 0xc0) == 0x80);
+	}
+	buf_printf(out, "%s%s%s\n", p->colour ? colours[class] : "", rest, p->colour ? TERM_RESET : "");
+}
+
+void progress_render(const Progress *p, unsigned columns, unsigned rows, bool all, int64_t now, Buf *out)
+{
+	size_t finished = 0, width = 0, room = rows > 4 ? rows - 3 : 1;
+	for (size_t i = 0; i < p->n_rows; i++) {
+		size_t n = term_columns(p->rows[i].label);
+		width = n > width ? n : width;
+		finished += p->rows[i].until != 0;
+	}
+	if (!p->n_rows)
+		return;
+	AUTO_BUF head = BUF_INIT;
+	buf_printf(&head, "[%s] ", finished == p->n_rows ? "+" : " ");
+	if (p->project)
+		term_clean(&head, p->project);
+	buf_printf(&head, "  %zu/%zu", finished, p->n_rows);
+	if (term_columns(buf_cstr(&head)) < columns)
+		buf_printf(out, "%s\n", buf_cstr(&head));
+	size_t hide = !all && p->n_rows > room ? p->n_rows - room : 0, hidden = 0, shown = 0;
+	for (size_t i = 0; i < p->n_rows; i++) {
+		const ProgressRow *r = &p->rows[i];
+		bool finished_well = r->until && status_class(r->status) == STATUS_FINISHED;
+		if ((hidden < hide && finished_well) || (hide && shown >= room)) {
+			hidden++;
+			continue;
+		}
+		render_row(p, r, width, columns, now, out);
+		shown++;
+	}
+	if (hidden && columns > 20)
+		buf_printf(out, "   and %zu more\n", hidden);
+}
+
+/* Goes up to the first line drawn before and clears from there on. */
+static void go_back(Progress *p, unsigned columns, Buf *out)
+{
+	size_t lines = 0;
+	for (size_t i = 0; i < p->n_drawn; i++)
+		lines += p->drawn[i] > columns ? (p->drawn[i] + columns - 1) / columns : 1;
+	if (lines)
+		buf_printf(out, "\033[%zuA\r\033[J", lines);
+	p->n_drawn = 0;
+}
+
+/* Notes how many columns each line of `text` takes: code points outside of escape sequences. */
+static void note_drawn(Progress *p, const char *text)
+{
+	free_and_null(&p->drawn);
+	p->n_drawn = 0;
+	while (*text) {
+		unsigned n = 0;
+		for (; *text != '\n'; text++) {
+			if (*text == '\033')
+				text += strcspn(text, "m");
+			else
+				n += ((unsigned char) *text & 0xc0) != 0x80;
+		}
+		text++;
+		*array_append(p->drawn, p->n_drawn) = n;
+	}
+}
+
+static void draw(Progress *p, bool all, int64_t now)
+{
+	AUTO_BUF out = BUF_INIT, table = BUF_INIT;
+	unsigned columns, rows;
+	term_size(p->fd, &columns, &rows);
+	go_back(p, columns, &out);
+	progress_render(p, columns, rows, all, now, &table);
+	note_drawn(p, buf_cstr(&table));
+	buf_append(&out, buf_cstr(&table), table.len);
+	write_all(p, &out);
+	p->drawn_at = now;
+}
+
+void progress_tick(Progress *p, int64_t now)
+{
+	if (p->mode == PROGRESS_LIVE && (!p->drawn_at || now - p->drawn_at >= REDRAW_INTERVAL))
+		draw(p, false, now);
+}
+
+void progress_note(Progress *p, const char *text)
+{
+	AUTO_BUF out = BUF_INIT;
+	unsigned columns, rows;
+	if (p->mode == PROGRESS_LIVE) {
+		term_size(p->fd, &columns, &rows);
+		go_back(p, columns, &out);
+	}
+	term_clean(&out, text);
+	buf_char(&out, '\n');
+	write_all(p, &out);
+	p->drawn_at = 0;
+}
+
+void progress_end(Progress *p, int64_t now)
+{
+	if (p->mode == PROGRESS_LIVE && p->n_rows)
+		draw(p, true, now);
+	p->n_drawn = 0;
+}
+
+void progress_done(Progress *p)
+{
+	for (size_t i = 0; i < p->n_rows; i++) {
+		free(p->rows[i].kind);
+		free(p->rows[i].name);
+		free(p->rows[i].label);
+		free(p->rows[i].status);
+	}
+	free(p->rows);
+	free(p->drawn);
+	free(p->project);
+	*p = (Progress) { 0 };
+}
