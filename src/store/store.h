@@ -52,6 +52,7 @@ typedef struct StoreStack {
 	char *model; /* canonical JSON (model/stack.h) */
 	char **files;
 	int64_t created;
+	bool down; /* `down` was begun: what is left of it goes */
 } StoreStack;
 
 /** Inserts or replaces (then `created` stays as it was). */
@@ -90,7 +91,7 @@ typedef struct StoreContainer {
 	char *runtime_json; /* what the daemon fixed: addresses, mounts, ports, labels … */
 	/* Written by store_container_state. */
 	bool wanted_running; /* else stopped */
-	char *phase;         /* "creating", "created", "running", "exited", "removing" */
+	char *phase;         /* "creating", "created", "starting", "running", "stopping", "exited", "removing" */
 	pid_t pid;           /* 0 = none */
 	int64_t started_at, finished_at;
 	int exit_code;
@@ -122,7 +123,7 @@ typedef struct StoreNetwork {
 	char *id;   /* 64 hex digits, unique */
 	char *stack, *key; /* NULL: made outside of a stack */
 	char *driver;
-	bool internal;
+	bool internal, attachable;
 	char *subnet, *gateway; /* "10.89.0.0/24", "10.89.0.1" */
 	char *ip_range;         /* CIDR, or NULL */
 	char *bridge;           /* interface */
