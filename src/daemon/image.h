@@ -36,3 +36,8 @@ void image_api_import(Daemon *d, HttpRequest *r);
 /** POST /images/load and GET /images/get, /images/{name}/get. */
 void image_api_load(Daemon *d, HttpRequest *r);
 void image_api_save(Daemon *d, HttpRequest *r, char *const *names);
+
+/** Its tags in their familiar form, a JSON array. */
+json_t *image_tags_json(const Image *img);
+/** Docker's HealthConfig. */
+json_t *healthcheck_json(const Healthcheck *h);
