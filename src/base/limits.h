@@ -22,6 +22,9 @@
 #define LIMIT_MANIFEST_BYTES (4U << 20) /* manifest, index or image config: refused */
 #define LIMIT_IMAGE_LAYERS 120          /* layers of one image (overlayfs options fit one page): refused */
 #define LIMIT_LAYER_ENTRIES 2000000     /* entries of one layer: refused */
+#define LIMIT_ARCHIVE_ENTRIES 100000     /* members of a docker or OCI archive: refused */
+#define LIMIT_ARCHIVE_IMAGES 1000        /* images in one archive: refused */
+#define LIMIT_ARCHIVE_BYTES (512ULL << 30) /* unpacked size of a whole archive: refused */
 #define LIMIT_LAYER_RATIO 1000          /* unpacked bytes per packed byte, past 64 MiB: refused */
 #define LIMIT_LAYER_BYTES (64ULL << 30) /* unpacked size of one layer: refused */
 #define LIMIT_PATH_DEPTH 256            /* components of a path in an archive: refused */

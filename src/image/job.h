@@ -10,7 +10,7 @@
  * On disk, under the state directory:
  *   blobs/sha256/HEX     image configurations
  *   layers/NAME/         an unpacked layer, an overlay lower directory (NAME: layer_dir_name)
- *   layers/NAME.json     its full diff_id and sizes;  layers/NAME.tar: what rebuilds its tar exactly
+ *   layers/NAME.json     its full diff_id and sizes;  layers/NAME.recipe: what rebuilds its tar exactly
  *   cache/               apt's downloads, and the locks of bootstraps
  *   tmp/                 what is being made or removed
  * What a job reports is durable by then (written, synced, renamed). A worker that is killed at any

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Jobs wait in one list, in order, and start when a place is free. Three kinds matter: makers (which
+ * add layers), sweeps (which remove what the store does not name, and would take a layer that a maker
+ * has just reused and not yet reported), and the rest. A sweep and a maker never run together, and neither
+ * overtakes the other; the rest pass both, since a volume's first copy must not wait for a long bootstrap.
+ *
+ * A zero timer starts waiting jobs and ends cancelled ones, so that no callback is called from inside
+ * the call that made the job.
+ */
+#include "image/job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "io/child.h"
+
+#define ARCHIVE_FD 3 /* as worker/main.c takes it */
+#define STDERR_MAX 4096
+
+typedef enum JobKind { JOB_MAKES, JOB_SWEEPS, JOB_USES } JobKind;
+
+struct Job {
+	Jobs *jobs;
+	Job *next;
+	const char *verb;
+	JobKind kind;
+	JobCallbacks cb;
+	char *options; /* JSON for the worker's stdin; a sweep's is made when it starts */
+	int fd;        /* -1 = none */
+	Child *child;  /* NULL = waits */
+	bool cancelled, ended; /* ended: the worker's last line came */
+	JobResult result;
+	Err err;
+};
+
+struct Jobs {
+	uv_loop_t *loop;
+	char *state_dir;
+	JobRefsFn refs;
+	void *user;
+	Job *first;
+	uv_timer_t timer;
+	bool removing, remove_more; /* a remove worker runs; trees came after it had started */
+};
+
+static void job_free(Job *job)
+{
+	for (size_t i = 0; i < job->result.n_images; i++)
+		image_free(job->result.images[i]);
+	free(job->result.images);
+	free(job->options);
+	err_done(&job->err);
+	if (job->fd >= 0)
+		(void) close(job->fd);
+	free(job);
+}
+
+static void unlink_job(Job *job)
+{
+	Job **p = &job->jobs->first;
+	while (*p && *p != job)
+		p = &(*p)->next;
+	if (*p)
+		*p = job->next;
+}
+
+static void on_timer(uv_timer_t *t);
+
+static void kick(Jobs *j)
+{
+	(void) uv_timer_start(&j->timer, on_timer, 0, 0);
+}
+
+int jobs_new(uv_loop_t *loop, const char *state_dir, JobRefsFn refs, void *user, Jobs **ret, Err *err)
+{
+	static const char *const dirs[] = { "", "/blobs", "/blobs/sha256", "/layers", "/tmp", "/cache" };
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		AUTO_FREE char *path = xasprintf("%s%s", state_dir, dirs[i]);
+		int r = dir_make(path, 0700);
+		if (r < 0)
+			return err_errno(err, r, "%s", path);
+	}
+	Jobs *j = xcalloc(1, sizeof(*j));
+	j->loop = loop;
+	j->state_dir = xstrdup(state_dir);
+	j->refs = refs;
+	j->user = user;
+	(void) uv_timer_init(loop, &j->timer);
+	j->timer.data = j;
+	*ret = j;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	Jobs *j = h->data;
+	free(j->state_dir);
+	free(j);
+}
+
+void jobs_free(Jobs *j)
+{
+	if (!j)
+		return;
+	while (j->first) {
+		Job *job = j->first;
+		if (job->child) {
+			child_signal(job->child, SIGKILL);
+			child_forget(job->child);
+		}
+		j->first = job->next;
+		job_free(job);
+	}
+	uv_close((uv_handle_t *) &j->timer, on_closed);
+}
+
+size_t jobs_active(const Jobs *j)
+{
+	size_t n = 0;
+	for (const Job *job = j->first; job; job = job->next)
+		n++;
+	return n;
+}
+
+/* The worker. */
+
+/* Beside this executable, in the build tree's place, or where it is installed. */
+static char *worker_path(void)
+{
+	char self[4096];
+	const char *env = getenv("STEAD_LIBEXEC");
+	if (env && *env)
+		return xasprintf("%s/stead-worker", env);
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n > 0) {
+		static const char *const places[] = { "stead-worker", "../worker/stead-worker", "worker/stead-worker" };
+		self[n] = '\0';
+		char *slash = strrchr(self, '/');
+		if (slash)
+			*slash = '\0';
+		for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
+			AUTO_FREE char *path = xasprintf("%s/%s", self, places[i]);
+			if (access(path, X_OK) == 0)
+				return steal_ptr(&path);
+		}
+	}
+	return xstrdup(STEAD_LIBEXECDIR "/stead-worker");
+}
+
+static void finish(Job *job)
+{
+	Jobs *j = job->jobs;
+	unlink_job(job);
+	if (job->cancelled)
+		(void) err_set(&job->err, -ECANCELED, "cancelled");
+	if (job->cb.done)
+		job->cb.done(job->cb.user, &job->result, job->err.code ? &job->err : NULL);
+	job_free(job);
+	kick(j);
+}
+
+/* The worker names an image; its configuration is the blob that the worker has written and checked. */
+static int take_image(Job *job, const json_t *o, Err *err)
+{
+	const char *id = json_string_value(json_object_get(o, "id"));
+	const json_t *tags = json_object_get(o, "tags"), *sizes = json_object_get(o, "sizes");
+	AUTO_BUF config = BUF_INIT;
+	Image *image = NULL;
+	if (str_empty(id) || !str_starts(id, "sha256:"))
+		return err_set(err, -EIO, "the worker's report names no image");
+	AUTO_FREE char *path = xasprintf("%s/blobs/sha256/%s", job->jobs->state_dir, id + strlen("sha256:"));
+	int r = file_read(AT_FDCWD, path, LIMIT_MANIFEST_BYTES, &config);
+	if (r < 0)
+		return err_errno(err, r, "%s", path);
+	r = image_from_config(buf_cstr(&config), config.len, &image, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < image->n_layers; i++) {
+		image->layers[i].size = json_integer_value(json_array_get(sizes, i));
+		image->size += image->layers[i].size;
+	}
+	for (size_t i = 0; i < json_array_size(tags); i++)
+		if (json_is_string(json_array_get(tags, i)))
+			strv_add(&image->tags, json_string_value(json_array_get(tags, i)));
+	*array_append(job->result.images, job->result.n_images) = image;
+	return 0;
+}
+
+static void on_line(void *user, const char *line, size_t n)
+{
+	Job *job = user;
+	json_t *o = json_loadb(line, n, 0, NULL);
+	const char *text = json_string_value(json_object_get(o, "progress"));
+	const char *error = json_string_value(json_object_get(o, "error"));
+	const json_t *image = json_object_get(o, "image");
+	if (text && job->cb.progress && !job->cancelled)
+		job->cb.progress(job->cb.user, text);
+	if (image && !job->err.code)
+		(void) take_image(job, image, &job->err);
+	if (json_is_true(json_object_get(o, "copied")))
+		job->result.copied = true;
+	if (error) {
+		int code = (int) json_integer_value(json_object_get(o, "code"));
+		(void) err_set(&job->err, code < 0 ? code : -EIO, "%s", error);
+		job->ended = true;
+	} else if (json_object_get(o, "result")) {
+		job->ended = true;
+	}
+	json_decref(o);
+}
+
+static void on_exited(void *user, const ChildExit *exit)
+{
+	Job *job = user;
+	job->child = NULL;
+	if (!job->ended && !job->err.code) {
+		if (exit->signal)
+			(void) err_set(&job->err, -EIO, "the worker was killed by signal %d (%s)%s", exit->signal, strsignal(exit->signal),
+				exit->signal == SIGKILL ? ": out of memory?" : "");
+		else
+			(void) err_set(&job->err, -EIO, "the worker ended without a result (exit code %d)%s%.300s", exit->code,
+				*exit->errors ? ": " : "", exit->errors);
+	}
+	finish(job);
+}
+
+static json_t *strv_json(char *const *v)
+{
+	json_t *list = json_array();
+	for (; v && *v; v++)
+		(void) json_array_append_new(list, json_string(*v));
+	return list;
+}
+
+static void put_options(Job *job, json_t *o)
+{
+	job->options = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+}
+
+static void sweep_options(Job *job)
+{
+	AUTO_STRV char **layers = NULL;
+	AUTO_STRV char **images = NULL;
+	Jobs *j = job->jobs;
+	if (!j->refs) {
+		put_options(job, json_pack("{s:b}", "temporary", 1));
+		return;
+	}
+	j->refs(j->user, &layers, &images);
+	put_options(job, json_pack("{s:o, s:o}", "layers", strv_json(layers), "images", strv_json(images)));
+}
+
+static int spawn(Job *job, Err *err)
+{
+	AUTO_FREE char *worker = worker_path();
+	const char *argv[] = { worker, job->verb, job->jobs->state_dir, NULL };
+	ChildFd fds[] = { { job->fd, ARCHIVE_FD } };
+	if (job->kind == JOB_SWEEPS)
+		sweep_options(job);
+	ChildOptions o = {
+		.argv = argv,
+		.input = job->options ? job->options : "",
+		.input_len = job->options ? strlen(job->options) : 0,
+		.capture_max = STDERR_MAX,
+		.line = on_line,
+		.exited = on_exited,
+		.user = job,
+		.fds = fds,
+		.n_fds = job->fd >= 0 ? 1 : 0,
+		.new_session = true,
+	};
+	int r = child_spawn(job->jobs->loop, &o, &job->child, err);
+	if (r < 0)
+		return err_wrap(err, "starting %s", worker);
+	/* The worker's copy is the only one now: the writer of a pipe notices its end. */
+	if (job->fd >= 0)
+		(void) close(job->fd);
+	job->fd = -1;
+	return 0;
+}
+
+/* May `job` start, given what runs and what waits before it? */
+static bool may_start(const Job *job)
+{
+	size_t running = 0;
+	bool before = true;
+	for (const Job *o = job->jobs->first; o; o = o->next) {
+		if (o == job) {
+			before = false;
+			continue;
+		}
+		if (o->child)
+			running++;
+		bool apart = (o->kind == JOB_SWEEPS && job->kind != JOB_USES) || (job->kind == JOB_SWEEPS && o->kind == JOB_MAKES);
+		if (apart && (o->child || before))
+			return false;
+	}
+	return running < LIMIT_WORKERS;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	Jobs *j = t->data;
+	for (Job *job = j->first; job; job = job->next) {
+		if (job->child || (!job->cancelled && !may_start(job)))
+			continue;
+		/* finish() calls out, after which the list may be another: it kicks the timer again. */
+		if (job->cancelled || spawn(job, &job->err) < 0) {
+			finish(job);
+			return;
+		}
+	}
+}
+
+/* Takes ownership of fd and options. */
+static int add_job(Jobs *j, const char *verb, JobKind kind, int fd, json_t *options, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	Job *job = xcalloc(1, sizeof(*job));
+	job->jobs = j;
+	job->verb = verb;
+	job->kind = kind;
+	job->fd = fd;
+	if (cb)
+		job->cb = *cb;
+	if (options)
+		put_options(job, options);
+	if (kind != JOB_SWEEPS && !job->options && options) {
+		job_free(job);
+		return err_set(err, -EINVAL, "an option is not UTF-8");
+	}
+	Job **p = &j->first;
+	while (*p)
+		p = &(*p)->next;
+	*p = job;
+	/* At once where possible, so that a worker that cannot be started is the caller's error. */
+	if (may_start(job)) {
+		int r = spawn(job, err);
+		if (r < 0) {
+			unlink_job(job);
+			job_free(job);
+			return r;
+		}
+	}
+	if (ret)
+		*ret = job;
+	return 0;
+}
+
+void job_cancel(Job *job)
+{
+	job->cancelled = true;
+	if (job->child)
+		child_signal(job->child, SIGKILL);
+	else
+		kick(job->jobs);
+}
+
+/* The jobs. */
+
+int job_load(Jobs *j, int fd, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	return add_job(j, "load", JOB_MAKES, fd, NULL, cb, ret, err);
+}
+
+static void put_text(json_t *o, const char *key, const char *value)
+{
+	if (value)
+		(void) json_object_set_new(o, key, json_string(value));
+}
+
+/* NULL if a string is not UTF-8. */
+static json_t *image_options(const JobImageOptions *o)
+{
+	const struct {
+		const char *key;
+		char *const *list;
+	} lists[] = {
+		{ "entrypoint", o->entrypoint }, { "cmd", o->cmd }, { "env", o->env }, { "ports", o->ports }, { "volumes", o->volumes },
+		{ "labels", o->labels },
+	};
+	const struct {
+		const char *key, *text;
+	} texts[] = {
+		{ "name", o->name }, { "arch", o->arch }, { "user", o->user }, { "workdir", o->workdir }, { "stop_signal", o->stop_signal },
+	};
+	json_t *root = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		if (lists[i].list)
+			(void) json_object_set_new(root, lists[i].key, strv_json(lists[i].list));
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		put_text(root, texts[i].key, texts[i].text);
+	return root;
+}
+
+int job_import(Jobs *j, int fd, const JobImageOptions *o, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	return add_job(j, "import", JOB_MAKES, fd, image_options(o), cb, ret, err);
+}
+
+int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *root = image_options(&b->image);
+	(void) json_object_set_new(root, "packages", strv_json(b->packages));
+	put_text(root, "suite", b->suite);
+	put_text(root, "mirror", b->mirror);
+	return add_job(j, "bootstrap", JOB_MAKES, -1, root, cb, ret, err);
+}
+
+int job_save(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < n_items; i++)
+		(void) json_array_append_new(list, json_pack("{s:s, s:o}", "id", items[i].id, "tags", strv_json(items[i].tags)));
+	return add_job(j, "save", JOB_USES, fd, json_pack("{s:o}", "images", list), cb, ret, err);
+}
+
+int job_copy_up(Jobs *j, char *const *layers, const char *path, const char *dst, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *o = json_pack("{s:o, s:s, s:s}", "layers", strv_json(layers), "path", path, "dst", dst);
+	if (!o)
+		return err_set(err, -EINVAL, "'%s' is not UTF-8", path);
+	return add_job(j, "copy", JOB_USES, -1, o, cb, ret, err);
+}
+
+int job_sweep(Jobs *j, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	return add_job(j, "sweep", JOB_SWEEPS, -1, NULL, cb, ret, err);
+}
+
+/* Removing trees. */
+
+static void start_remover(Jobs *j);
+
+static void on_removed(void *user, JobResult *result, const Err *err)
+{
+	Jobs *j = user;
+	/* What is left stays out of sight under tmp/, for the next sweep. */
+	if (err)
+		log_warning("removing files: %s", err_text(err));
+	j->removing = false;
+	if (j->remove_more)
+		start_remover(j);
+}
+
+static void start_remover(Jobs *j)
+{
+	const JobCallbacks cb = { .done = on_removed, .user = j };
+	AUTO_ERR err = ERR_INIT;
+	if (j->removing) {
+		j->remove_more = true;
+		return;
+	}
+	j->remove_more = false;
+	if (add_job(j, "remove", JOB_USES, -1, NULL, &cb, NULL, &err) < 0)
+		log_warning("removing files: %s", err_text(&err));
+	else
+		j->removing = true;
+}
+
+int job_remove_tree(Jobs *j, const char *path, Err *err)
+{
+	size_t n = strlen(j->state_dir);
+	char rnd[33];
+	if (strncmp(path, j->state_dir, n) != 0 || path[n] != '/' || !path[n + 1] || strstr(path + n, "/../") || str_ends(path, "/.."))
+		return err_set(err, -EINVAL, "%s is not below %s: not removed", path, j->state_dir);
+	hex_random(16, rnd);
+	AUTO_FREE char *hidden = xasprintf("%s/tmp/rm-%s", j->state_dir, rnd);
+	if (rename(path, hidden) < 0)
+		return errno == ENOENT ? 0 : err_errno(err, -errno, "removing %s", path);
+	start_remover(j);
+	return 0;
+}

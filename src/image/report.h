@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What a worker tells the daemon: one JSON object a line on stdout.
+ *   {"progress": "text"}
+ *   {"image": {"id": "sha256:…", "tags": […], "sizes": [bytes of each layer]}}
+ *   {"copied": true}
+ *   last: {"result": "done"} or {"error": "text", "code": -errno}
+ */
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "model/image.h"
+
+typedef struct ImageList {
+	Image **items;
+	size_t n;
+} ImageList;
+
+void image_list_done(ImageList *l);
+#define AUTO_IMAGE_LIST __attribute__((cleanup(image_list_done))) ImageList
+
+/** Switches the reports on; before (as in tests) they go nowhere. Takes stdout over: what else writes there goes to stderr. */
+void report_init(void);
+void report_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void report_images(const ImageList *l);
+void report_copied(void);
+void report_end(int code, const Err *err);

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * stead-worker JOB STATE_DIR: one job on images, for the daemon (image/job.c is the other side). The
+ * archive is descriptor 3, further options come as JSON on stdin, the report goes to stdout as JSON
+ * lines (image/report.h). A worker ends with its parent, so that nothing works on a state directory
+ * whose daemon is gone.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "image/archive.h"
+#include "image/layers.h"
+#include "image/report.h"
+#include "image/spec.h"
+
+#define ARCHIVE_FD 3
+#define OPTIONS_MAX (16U << 20) /* lists of all layers of a full state directory */
+
+typedef struct WorkerJob {
+	const char *name;
+	bool options; /* JSON on stdin */
+	int (*run)(const char *state_dir, const json_t *options, ImageList *ret, Err *err);
+} WorkerJob;
+
+static int run_load(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
+	int r = store_open(state_dir, &s, err);
+	return r < 0 ? r : archive_load(&s, ARCHIVE_FD, ret, err);
+}
+
+static int run_import(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
+	AUTO_IMAGE_SPEC spec = { 0 };
+	int r = image_spec_from_json(options, &spec, err);
+	if (r < 0 || (r = store_open(state_dir, &s, err)) < 0)
+		return r;
+	return archive_import(&s, ARCHIVE_FD, &spec, ret, err);
+}
+
+static const WorkerJob jobs[] = {
+	{ "load", false, run_load },
+	{ "import", true, run_import },
+};
+
+static int read_options(json_t **ret, Err *err)
+{
+	AUTO_BUF b = BUF_INIT;
+	json_error_t e;
+	int r = file_read(AT_FDCWD, "/proc/self/fd/0", OPTIONS_MAX, &b);
+	if (r < 0)
+		return err_errno(err, r, "options on stdin");
+	*ret = json_loadb(buf_cstr(&b), b.len, JSON_REJECT_DUPLICATES, &e);
+	return *ret ? 0 : err_set(err, -EINVAL, "options on stdin: %s", e.text);
+}
+
+static int run(const WorkerJob *job, const char *state_dir)
+{
+	AUTO_ERR err = ERR_INIT;
+	AUTO_IMAGE_LIST images = { 0 };
+	json_t *options = NULL;
+	int r = job->options ? read_options(&options, &err) : 0;
+	if (r == 0)
+		r = job->run(state_dir, options, &images, &err);
+	json_decref(options);
+	if (r >= 0)
+		report_images(&images);
+	report_end(r, &err);
+	return r < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3)
+		for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
+			if (!str_eq(argv[1], jobs[i].name))
+				continue;
+			(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+			/* A reader that is gone shows as EPIPE on the write. */
+			(void) signal(SIGPIPE, SIG_IGN);
+			(void) umask(022);
+			report_init();
+			return run(&jobs[i], argv[2]);
+		}
+	fprintf(stderr, "stead-worker is started by the stead daemon: stead-worker JOB STATE_DIR\n");
+	return 2;
+}
