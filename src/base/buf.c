@@ -14,6 +14,7 @@ char *buf_reserve(Buf *b, size_t n)
 			cap *= 2;
 		b->data = xreallocarray(b->data, cap, 1);
 		b->cap = cap;
+		b->data[b->len] = '\0';
 	}
 	return b->data + b->len;
 }

@@ -37,6 +37,20 @@ static void atomic_write(void **state)
 	assert_int_equal(file_read(AT_FDCWD, path, 4, &c), -EFBIG);
 }
 
+/* Memory that was used before must not show through a buffer that was only reserved. */
+static void an_empty_file_is_an_empty_string(void **state)
+{
+	AUTO_FREE char *path = xasprintf("%s/empty", dir);
+	AUTO_BUF b = BUF_INIT;
+	assert_int_equal(file_write(AT_FDCWD, path, "", 0, 0600), 0);
+	void *used = memset(xmalloc(32768), 'x', 32768);
+	free(used);
+	assert_int_equal(file_read(AT_FDCWD, path, 100, &b), 0);
+	assert_string_equal(buf_cstr(&b), "");
+	AUTO_FREE char *text = buf_steal(&b);
+	assert_string_equal(text, "");
+}
+
 static void remove_stays_inside(void **state)
 {
 	AUTO_FREE char *keep = xasprintf("%s/keep", dir);
@@ -70,6 +84,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(atomic_write),
+		cmocka_unit_test(an_empty_file_is_an_empty_string),
 		cmocka_unit_test(remove_stays_inside),
 		cmocka_unit_test(root_holds),
 	};
