@@ -139,8 +139,8 @@ static void render_row(const Progress *p, const ProgressRow *r, size_t label_wid
 		mark = p->utf8 ? "·" : ".";
 	double seconds = (double) ((r->until ? r->until : now) - r->since) / NSEC_PER_SEC;
 	AUTO_FREE char *rest = xasprintf("  %-10s %6.1fs", r->status, seconds);
-	/* Four columns before the label; a label that does not fit is cut, so that no line wraps. */
-	size_t room = columns > strlen(rest) + 5 ? columns - strlen(rest) - 5 : 1;
+	/* Three columns stand before the label and one stays free; a label that does not fit is cut, so that no line wraps. */
+	size_t room = columns > strlen(rest) + 4 ? columns - strlen(rest) - 4 : 1;
 	size_t width = label_width < room ? label_width : room;
 	buf_printf(out, " %s%s%s ", p->colour ? colours[class] : "", mark, p->colour ? TERM_RESET : "");
 	const char *s = r->label;
