@@ -13,15 +13,15 @@
 #include "base/str.h"
 #include "plan/plan.h"
 
-static Depends web_needs[] = { { .service = "db", .condition = DEPENDS_HEALTHY, .required = true },
-	{ .service = "job", .condition = DEPENDS_COMPLETED, .required = true } };
-static Depends job_needs[] = { { .service = "db", .condition = DEPENDS_STARTED, .required = true } };
+static Depends web_needs[] = { { .service = (char *) "db", .condition = DEPENDS_HEALTHY, .required = true },
+	{ .service = (char *) "job", .condition = DEPENDS_COMPLETED, .required = true } };
+static Depends job_needs[] = { { .service = (char *) "db", .condition = DEPENDS_STARTED, .required = true } };
 static Service services[] = {
-	{ .name = "db", .replicas = 1 },
-	{ .name = "job", .replicas = 1, .depends = job_needs, .n_depends = 1 },
-	{ .name = "web", .replicas = 2, .depends = web_needs, .n_depends = 2 },
+	{ .name = (char *) "db", .replicas = 1 },
+	{ .name = (char *) "job", .replicas = 1, .depends = job_needs, .n_depends = 1 },
+	{ .name = (char *) "web", .replicas = 2, .depends = web_needs, .n_depends = 2 },
 };
-static Stack stack = { .name = "t", .services = services, .n_services = ARRAY_SIZE(services) };
+static Stack stack = { .name = (char *) "t", .services = services, .n_services = ARRAY_SIZE(services) };
 
 static char *ask(const PlanInput *given)
 {
