@@ -249,7 +249,7 @@ static int open_parts(Daemon *d, Err *err)
 	if (r == 0)
 		r = netns_setup(d->o.run_dir, err);
 	if (r == 0)
-		r = net_new(d->o.name, &d->net, err);
+		r = net_new(d->loop, d->o.name, &d->net, err);
 	if (r == 0)
 		r = jobs_new(d->loop, d->o.state_dir, image_refs, d, &d->jobs, err);
 	if (r == 0)

@@ -136,11 +136,10 @@ int network_remove(Daemon *d, NetState *n, Err *err)
 {
 	if (network_users(d, n))
 		return err_set(err, -EBUSY, "network '%s' is in use by %zu container(s)", n->name, network_users(d, n));
-	int r = network_delete(d->net, n->id, err);
-	if (r == 0)
-		r = state_delete_network(d, n, err);
+	int r = state_delete_network(d, n, err);
 	if (r < 0)
 		return r;
+	network_delete(d->net, n->id, NULL, NULL);
 	events_network(d, n, "destroy");
 	for (size_t i = 0; i < d->n_nets; i++)
 		if (d->nets[i] == n)
@@ -362,8 +361,6 @@ void network_release(Container *c)
 		if (addr_parse(e->address, &a) == 0)
 			names_clear(d->names, e->net->id, &a);
 		events_network_container(d, e->net, c, "disconnect");
-		if (endpoint_detach(d->net, c->id, e->ifname, &err) < 0)
-			log_warning("%s: %s", c->name, err_text(&err));
 	}
 	if (c->n_endpoints)
 		names_endpoint_remove(d->names, c->id);

@@ -4,10 +4,12 @@
 /*
  * Networks in the kernel: a bridge for each network, a veth pair for each container on it. Names are derived
  * from the daemon's name and the object's id, so that after a crash everything can be found and matched, and
- * two daemons on one machine do not meet. All calls are synchronous netlink (rtnetlink(7)), repeatable (what is there
- * already is brought to the wanted state), and take well under a millisecond.
+ * two daemons on one machine do not meet. What makes things is synchronous netlink (rtnetlink(7)), repeatable (what is there
+ * already is brought to the wanted state), and takes well under a millisecond. Deleting an interface makes the kernel wait for
+ * tens of milliseconds, so that is done behind the caller's back (net/reaper.h).
  *
- * Names: bridge "st" TAG "-" 8 hex digits; host end of a veth pair "sv" TAG "-" 8 hex digits; TAG = 4 hex digits of the hash of the daemon's name.
+ * Names: bridge "st" TAG "-" 8 hex digits; host end of a veth pair "sv" TAG "-" 7 hex digits and one that tells a pair from a dying predecessor; TAG = 4
+ * hex digits of the hash of the daemon's name.
  * Bridges carry a device group (derived from the daemon's name, another one for internal networks), which is what the nft rules match on: a
  * new network needs no new rule.
  */
@@ -15,17 +17,23 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <uv.h>
 
 #include "net/addr.h"
 
 typedef struct Net Net;
 
-int net_new(const char *daemon_name, Net **ret, Err *err);
+/** Called from the loop when something is deleted (or was not there), `err` NULL, or could not be. */
+typedef void (*NetDoneFn)(void *user, const Err *err);
+
+/** `loop` NULL (tests): deleting waits, and calls `done` at once. */
+int net_new(uv_loop_t *loop, const char *daemon_name, Net **ret, Err *err);
+/** Waits for what is just being deleted; `done` is not called any more. */
 void net_free(Net *n);
 
 /** Bridge's name for a network id. */
 const char *net_bridge_name(const Net *n, const char *network_id, char dst[IFNAMSIZ]);
-/** Host end's name. */
+/** Host end's name (its last digit may differ in the kernel). */
 const char *net_veth_name(const Net *n, const char *container_id, const char *ifname, char dst[IFNAMSIZ]);
 /** Device groups of the bridges of a daemon of that name. */
 uint32_t net_group(const char *daemon_name, bool internal);
@@ -40,8 +48,8 @@ typedef struct NetworkSpec {
 
 /** Bridge, up, with its address. */
 int network_create(Net *n, const NetworkSpec *s, Err *err);
-/** A missing one is success. Remaining veths on it lose their bridge. */
-int network_delete(Net *n, const char *network_id, Err *err);
+/** In the background. A missing one is success. Remaining veths on it lose their bridge. `done` may be NULL. */
+void network_delete(Net *n, const char *network_id, NetDoneFn done, void *user);
 
 typedef struct EndpointSpec {
 	const char *container_id;
@@ -56,12 +64,15 @@ typedef struct EndpointSpec {
 
 /** veth pair: host end on the bridge and up, other end in the namespace with name, MAC, address, route, up. A half-made one is remade. */
 int endpoint_attach(Net *n, const EndpointSpec *s, Err *err);
-/** Removes the pair. A missing one is success. (It also goes with its namespace.) */
-int endpoint_detach(Net *n, const char *container_id, const char *ifname, Err *err);
+/**
+ * In the background: removes the pair. A missing one is success. Only for a container that runs on without this network: else the pair goes with
+ * its namespace. `done` may be NULL.
+ */
+void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDoneFn done, void *user);
 
 /**
- * Bridges and veths of this daemon that `known` does not hold (strv of interface names) are deleted: what a crash left behind.
- * Gives the number deleted or <0.
+ * Bridges and veths of this daemon that `known` does not hold (strv of names as net_bridge_name and net_veth_name give them) are deleted in
+ * the background: what a crash left behind. Gives their number or <0.
  */
 int net_sweep(Net *n, char *const *known, Err *err);
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "net/reaper.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/netlink.h"
+
+#define STACK_SIZE (256U << 10)
+
+typedef struct Job {
+	struct Job *next;
+	char ifname[IFNAMSIZ];
+	int result;
+	void (*done)(void *user, const Err *err);
+	void *user;
+} Job;
+
+struct Reaper {
+	uv_loop_t *loop;
+	uv_async_t wake; /* from the thread: its jobs are done */
+	uv_thread_t thread;
+	Job *queued, **queued_end;
+	Job *working; /* the thread's while it runs */
+	Netlink nl;   /* likewise */
+	bool running;
+};
+
+/* The heap is not touched here: a thread's first allocation would map an arena of its own. */
+static int delete_link(Netlink *nl, const char *ifname)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
+	struct nlmsghdr *m = netlink_add(nl, RTM_DELLINK, 0, &ifi, sizeof(ifi), "delete", -ENODEV);
+
+	mnl_attr_put_strz(m, IFLA_IFNAME, ifname);
+	return netlink_commit(nl, NULL);
+}
+
+static void work(void *user)
+{
+	Reaper *r = user;
+
+	for (Job *j = r->working; j; j = j->next)
+		j->result = delete_link(&r->nl, j->ifname);
+	if (r->loop)
+		(void) uv_async_send(&r->wake);
+}
+
+static void finish(Reaper *r, bool tell)
+{
+	Job *j = r->working;
+
+	r->working = NULL;
+	r->running = false;
+	while (j) {
+		AUTO_ERR err = ERR_INIT;
+		Job *next = j->next;
+
+		if (j->result < 0)
+			err_errno(&err, j->result, "delete interface %s", j->ifname);
+		if (j->result < 0 && !j->done)
+			log_warning("%s", err_text(&err));
+		if (tell && j->done)
+			j->done(j->user, j->result < 0 ? &err : NULL);
+		free(j);
+		j = next;
+	}
+}
+
+static void start(Reaper *r)
+{
+	const uv_thread_options_t options = { .flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = STACK_SIZE };
+
+	r->working = r->queued;
+	r->queued = NULL;
+	r->queued_end = &r->queued;
+	r->running = true;
+	if (r->loop)
+		uv_ref((uv_handle_t *) &r->wake);
+	if (r->loop && uv_thread_create_ex(&r->thread, &options, work, r) == 0)
+		return;
+	/* No thread to be had: better slow than not at all. */
+	work(r);
+	if (!r->loop)
+		finish(r, true);
+	else
+		r->running = false; /* on_wake finds nothing to join */
+}
+
+static void on_wake(uv_async_t *wake)
+{
+	Reaper *r = wake->data;
+
+	if (r->running)
+		(void) uv_thread_join(&r->thread);
+	finish(r, true);
+	if (r->queued && !r->working)
+		start(r);
+	else if (!r->working)
+		uv_unref((uv_handle_t *) wake); /* at rest it does not keep the loop alive */
+}
+
+int reaper_new(uv_loop_t *loop, Reaper **ret, Err *err)
+{
+	Reaper *r = xcalloc(1, sizeof(*r));
+	int res = netlink_open(&r->nl, NETLINK_ROUTE, -1, err);
+
+	if (res == 0 && loop) {
+		res = uv_async_init(loop, &r->wake, on_wake);
+		if (res < 0)
+			err_errno(err, res, "prepare to delete interfaces");
+		else
+			uv_unref((uv_handle_t *) &r->wake);
+	}
+	if (res < 0) {
+		netlink_close(&r->nl);
+		free(r);
+		return res;
+	}
+	r->wake.data = r;
+	r->loop = loop;
+	r->queued_end = &r->queued;
+	*ret = r;
+	return 0;
+}
+
+static void free_reaper(uv_handle_t *wake)
+{
+	free(wake->data);
+}
+
+void reaper_free(Reaper *r)
+{
+	if (!r)
+		return;
+	if (r->running)
+		(void) uv_thread_join(&r->thread);
+	finish(r, false);
+	if (r->queued) { /* an interface too many is worse than a late end */
+		r->working = r->queued;
+		r->queued = NULL;
+		work(r);
+		finish(r, false);
+	}
+	netlink_close(&r->nl);
+	if (r->loop)
+		uv_close((uv_handle_t *) &r->wake, free_reaper);
+	else
+		free(r);
+}
+
+void reaper_delete(Reaper *r, const char *ifname, void (*done)(void *user, const Err *err), void *user)
+{
+	Job *j = xcalloc(1, sizeof(*j));
+
+	memcpy(j->ifname, ifname, strnlen(ifname, IFNAMSIZ - 1));
+	j->done = done;
+	j->user = user;
+	*r->queued_end = j;
+	r->queued_end = &j->next;
+	if (!r->running && !r->working)
+		start(r);
+}
