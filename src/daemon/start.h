@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The daemon without its API and its signals: what main.c and the simulation of test-sim.c both start.
+ */
+
+#include "daemon/daemon.h"
+
+/** `d` is zeroed but for `o` and `loop`. Loads, recovers, adopts; the loop then does the rest. After a failure too: daemon_close. */
+int daemon_open(Daemon *d, Err *err);
+/** Lets go of everything; containers run on. Runs the loop until its handles are closed. What was not written yet is not written. */
+void daemon_close(Daemon *d);
