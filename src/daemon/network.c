@@ -349,6 +349,7 @@ int network_attach(Container *c, Err *err)
 	return 0;
 }
 
+/* The veth pairs go with the namespace. */
 void network_release(Container *c)
 {
 	Daemon *d = c->d;
