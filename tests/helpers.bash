@@ -12,6 +12,7 @@
 #   fails CODE CMD…             must end with this exit code
 #   says TEXT / says_not TEXT   $output has / lacks it
 #   is GOT WANTED               the same text
+#   not CMD…                    must fail
 #   within SECONDS CMD…         succeeds at last
 #   inside SERVICE CMD…         runs in its first container
 #   inspect CONTAINER FILTER    a jq filter over the container's Docker JSON
@@ -202,6 +203,10 @@ says_not() {
     printf '%s\n' "\"$1\" should not be in:" "$output"
     return 1
   }
+}
+
+not() {
+  ! "$@" || { echo "should not be: $*"; return 1; }
 }
 
 is() {

@@ -51,6 +51,7 @@ refuses_archive() { # FILE TEXT…
 
 teardown() {
   rm -rf evil
+  stead -p "$PROJECT" down -t 0 >/dev/null 2>&1 || true
   stead rmi -f evil hand other >/dev/null 2>&1 || true
   leftovers
   sanitizers_silent

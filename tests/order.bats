@@ -83,7 +83,7 @@ END
   says "migrate"
   says "3"
   says "table users is missing"
-  ! has_status running app
+  not has_status running app
 }
 
 @test "a dependency that becomes unhealthy fails the up at once" {
@@ -99,7 +99,7 @@ END
   fails 1 stead up -d
   says "db"
   says "unhealthy"
-  ! has_status running app
+  not has_status running app
 }
 
 @test "a dependency that exits while it is waited for fails the up at once" {
@@ -133,7 +133,7 @@ END
   [ "$status" -ne 0 ]
   says "db"
   says "health"
-  ! has_status running app
+  not has_status running app
 }
 
 @test "required: false lets a failed dependency be" {
