@@ -60,3 +60,9 @@ uninstall:
 clean:
 	@tools/demo stop --if-running
 	rm -rf build build-asan build-fuzz
+
+# Boots a Debian with systemd and cgroup v2 in QEMU (/dev/kvm), runs the integration tests there, and
+# cuts its power. Not part of `make test`.
+.PHONY: test-vm
+test-vm: all
+	@$(ROOT) tools/test-vm
