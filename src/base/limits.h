@@ -9,6 +9,7 @@
 #define LIMIT_YAML_DEPTH 64                /* nesting: refused */
 #define LIMIT_YAML_NODES 100000            /* after alias and merge expansion: refused */
 #define LIMIT_ENV_FILE_BYTES (1U << 20)    /* .env and env_file: refused */
+#define LIMIT_ENV_FILE_VARIABLES 10000     /* variables in one of them: refused */
 #define LIMIT_CONFIG_FILE_BYTES (1U << 20) /* the file of a config or secret: refused */
 #define LIMIT_STACK_SERVICES 1000          /* services in a stack: refused */
 #define LIMIT_REPLICAS 100                 /* replicas of one service: refused */

@@ -52,12 +52,13 @@ static const char *nearest_object(const void *items, size_t n, size_t size, cons
 }
 
 /* Looks a reference up; an error says what there is instead. */
-static int check_reference(Reader *r, const Service *s, const char *key, const char *what, const char *name, const void *items,
+static int check_reference(Reader *r, const Service *s, const char *list, const char *what, const char *name, const void *items,
 	size_t n, size_t size)
 {
 	if (objects_find(items, n, size, name))
 		return 0;
 	const char *near = nearest_object(items, n, size, name);
+	AUTO_FREE char *key = xasprintf("%s.%s", list, name);
 	if (near)
 		return fail_in(r, s->name, key, "there is no %s '%s'; did you mean '%s'?", what, name, near);
 	if (str_eq(what, "service"))
@@ -304,8 +305,9 @@ static int check_container_names(Reader *r, const Stack *st)
 	objects_sort(names, n, sizeof(*names));
 	for (size_t i = 1; i < n; i++)
 		if (str_eq(names[i - 1].name, names[i].name))
-			return fail_in(r, names[i].service->name, "container_name", "'%s' is also the name of service '%s'; choose another",
-				names[i].name, names[i - 1].service->name);
+			return fail_in(r, names[i].service->name, "container_name",
+				"service '%s' has the name '%s' for its container, too; choose another", names[i - 1].service->name,
+				names[i].name);
 	return 0;
 }
 
