@@ -55,7 +55,8 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-void store_close(Store *s)
+/* Forgets what is staged; what is still under tmp/ goes. */
+static void drop_staged(Store *s)
 {
 	for (size_t i = 0; i < s->n_staged; i++) {
 		if (s->staged[i].tmp)
@@ -73,6 +74,11 @@ void store_close(Store *s)
 	s->staged = NULL;
 	s->blobs_staged = NULL;
 	s->n_staged = s->n_blobs_staged = 0;
+}
+
+void store_close(Store *s)
+{
+	drop_staged(s);
 	close_fd(&s->state);
 	close_fd(&s->layers);
 	close_fd(&s->blobs);
@@ -359,6 +365,8 @@ static int commit_layer(Store *s, StagedLayer *l, Err *err)
 int store_commit(Store *s, Err *err)
 {
 	int r;
+	if (!s->n_staged && !s->n_blobs_staged)
+		return 0;
 	if (syncfs(s->tmp) < 0)
 		return store_write_failed(s, -errno, "writing to disk", err);
 	for (size_t i = 0; i < s->n_staged; i++)
@@ -371,5 +379,6 @@ int store_commit(Store *s, Err *err)
 			return store_write_failed(s, -errno, "an image configuration", err);
 	if (s->n_blobs_staged && fsync(s->blobs) < 0)
 		return err_errno(err, -errno, "%s/blobs", s->path);
+	drop_staged(s);
 	return 0;
 }

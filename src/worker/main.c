@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/archive.h"
+#include "image/bootstrap.h"
 #include "image/layers.h"
 #include "image/report.h"
 #include "image/spec.h"
@@ -48,9 +49,20 @@ static int run_import(const char *state_dir, const json_t *options, ImageList *r
 	return archive_import(&s, ARCHIVE_FD, &spec, ret, err);
 }
 
+static int run_bootstrap(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
+	AUTO_IMAGE_SPEC spec = { 0 };
+	int r = image_spec_from_json(options, &spec, err);
+	if (r < 0 || (r = store_open(state_dir, &s, err)) < 0)
+		return r;
+	return bootstrap_image(&s, &spec, ret, err);
+}
+
 static const WorkerJob jobs[] = {
-	{ "load", false, run_load },
+	{ "bootstrap", true, run_bootstrap },
 	{ "import", true, run_import },
+	{ "load", false, run_load },
 };
 
 static int read_options(json_t **ret, Err *err)
