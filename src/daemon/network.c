@@ -579,7 +579,7 @@ int network_start(Daemon *d, Err *err)
 	tell_all_names(d);
 	for (size_t i = 0; i < d->n_containers; i++)
 		hold_again(d->containers[i]);
-	AUTO_FREE char *dropped = net_forward_policy_drop();
+	AUTO_FREE char *dropped = net_forward_policy_drop(d->o.name);
 	if (dropped)
 		log_warning("%s", dropped);
 	r = net_enable_forwarding(d->o.run_dir, &d->forward_guard, err);

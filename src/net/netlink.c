@@ -114,7 +114,11 @@ struct nlmsghdr *netlink_add(Netlink *nl, uint16_t type, uint16_t flags, const v
 
 struct nlmsghdr *netlink_add_silent(Netlink *nl, uint16_t type, uint16_t flags, const void *extra, size_t n)
 {
-	return add(nl, type, flags, extra, n);
+	struct nlmsghdr *m = add(nl, type, flags, extra, n);
+
+	if (!nl->silent)
+		nl->silent = m->nlmsg_seq;
+	return m;
 }
 
 static void discard(Netlink *nl)
@@ -122,6 +126,7 @@ static void discard(Netlink *nl)
 	nl->used = 0;
 	nl->open = false;
 	nl->n = 0;
+	nl->silent = 0;
 }
 
 static int receive(Netlink *nl, char *buf, size_t size, Err *err)
@@ -176,6 +181,12 @@ typedef struct Exchange {
 	int failed;
 } Exchange;
 
+/* An error for a batch's opening mark, which is in no list as it has no answer when all goes well: nothing more will come. */
+static bool is_refused(const Netlink *nl, const struct nlmsghdr *m, const struct nlmsgerr *e)
+{
+	return e->error < 0 && nl->silent && m->nlmsg_seq == nl->silent;
+}
+
 /* Takes the answers in one datagram; counts down x->left; sets x->failed to the first failure. */
 static void take_answers(Netlink *nl, const char *buf, int n, Exchange *x, Err *err)
 {
@@ -186,6 +197,12 @@ static void take_answers(Netlink *nl, const char *buf, int n, Exchange *x, Err *
 			x->each(x->user, m);
 		if (m->nlmsg_type != NLMSG_ERROR || mnl_nlmsg_get_payload_len(m) < sizeof(*e))
 			continue;
+		if (is_refused(nl, m, e)) {
+			if (x->failed == 0)
+				x->failed = report(m, e->error, "the kernel refuses the whole batch", err);
+			x->left = 0;
+			return;
+		}
 		for (unsigned i = 0; i < nl->n; i++) {
 			if (nl->sent[i].seq != m->nlmsg_seq || !nl->sent[i].what)
 				continue;

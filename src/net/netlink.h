@@ -21,7 +21,8 @@ typedef struct Netlink {
 	char *buf;
 	size_t used, size;
 	bool open; /* the last message still grows */
-	unsigned n; /* answers to come */
+	uint32_t silent; /* sequence number of the first message without answer; 0 = none */
+	unsigned n;      /* answers to come */
 	struct {
 		uint32_t seq;
 		int tolerate;     /* negative errno that counts as success, or 0 */

@@ -13,6 +13,7 @@
 #include "net/network.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
@@ -47,6 +48,15 @@ static void tag_of(const char *daemon_name, char tag[TAG_DIGITS + 1])
 	digest_sha256(daemon_name, strlen(daemon_name), hex);
 	memcpy(tag, hex, TAG_DIGITS);
 	tag[TAG_DIGITS] = 0;
+}
+
+const char *net_bridge_prefix(const char *daemon_name, char dst[IFNAMSIZ])
+{
+	char tag[TAG_DIGITS + 1];
+
+	tag_of(daemon_name, tag);
+	(void) snprintf(dst, IFNAMSIZ, "st%s-", tag);
+	return dst;
 }
 
 uint32_t net_group(const char *daemon_name, bool internal)
@@ -245,6 +255,30 @@ void network_delete(Net *n, const char *network_id, NetDoneFn done, void *user)
 	reaper_delete(n->reaper, net_bridge_name(n, network_id, name), done, user);
 }
 
+/* br_netfilter (Docker loads it) is on in our namespace. */
+static bool bridge_calls_netfilter(void)
+{
+	AUTO_CLOSE int fd = open("/proc/sys/net/bridge/bridge-nf-call-iptables", O_RDONLY | O_CLOEXEC);
+	char c;
+
+	return fd >= 0 && read(fd, &c, 1) == 1 && c == '1';
+}
+
+/*
+ * With br_netfilter a container's packet to its own published port is translated while still in the bridge, which then has to send it out of
+ * the port it came in by. Not set otherwise, since it also gives senders their own broadcasts back.
+ */
+static void put_hairpin(struct nlmsghdr *m)
+{
+	struct nlattr *info = mnl_attr_nest_start(m, IFLA_LINKINFO), *data;
+
+	mnl_attr_put_strz(m, IFLA_INFO_SLAVE_KIND, "bridge");
+	data = mnl_attr_nest_start(m, IFLA_INFO_SLAVE_DATA);
+	mnl_attr_put_u8(m, IFLA_BRPORT_MODE, 1);
+	mnl_attr_nest_end(m, data);
+	mnl_attr_nest_end(m, info);
+}
+
 static void add_veth(Net *n, const EndpointSpec *s, const char *host, int bridge)
 {
 	static const uint8_t none[6];
@@ -273,7 +307,9 @@ static void add_veth(Net *n, const EndpointSpec *s, const char *host, int bridge
 	mnl_attr_nest_end(m, data);
 	mnl_attr_nest_end(m, info);
 	add_no_link_local(&n->nl, host);
-	(void) add_link(&n->nl, RTM_NEWLINK, 0, host, true, "bring up the host's end", 0);
+	m = add_link(&n->nl, RTM_NEWLINK, 0, host, true, "bring up the host's end", 0);
+	if (bridge_calls_netfilter())
+		put_hairpin(m);
 }
 
 static void peer_index(void *user, const struct nlmsghdr *m)

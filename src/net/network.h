@@ -33,6 +33,8 @@ void net_free(Net *n);
 
 /** Bridge's name for a network id. */
 const char *net_bridge_name(const Net *n, const char *network_id, char dst[IFNAMSIZ]);
+/** What all of a daemon's bridges begin with. */
+const char *net_bridge_prefix(const char *daemon_name, char dst[IFNAMSIZ]);
 /** Host end's name (its last digit may differ in the kernel). */
 const char *net_veth_name(const Net *n, const char *container_id, const char *ifname, char dst[IFNAMSIZ]);
 /** Device groups of the bridges of a daemon of that name. */
@@ -89,10 +91,10 @@ int net_host_routes(Net *n, Addr **ret, size_t *ret_n, Err *err);
 int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err);
 
 /**
- * Something on this host drops forwarded packets by policy, which stead never overrides: text for the user with the remedy (owned by the
- * caller), or NULL.
+ * Something on this host drops forwarded packets by policy (nftables, or the older iptables tables), which stead never overrides: text for the user with
+ * the remedy (owned by the caller), or NULL.
  */
-char *net_forward_policy_drop(void);
+char *net_forward_policy_drop(const char *daemon_name);
 
 /**
  * Takes a host port by binding it, without listening: nobody else can take it while the fd is open (the caller's). `ip` unset or any = all

@@ -8,11 +8,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +28,14 @@
 #define NOTHING_MS 150 /* for what must not come */
 
 static char test_run_dir[] = "/tmp/stead-test-net-XXXXXX";
+
+static inline void test_loopback_up(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	(void) ioctl(fd, SIOCSIFFLAGS, &ifr);
+}
 
 /* In main before anything else; ends the process where it cannot be done. */
 static void test_enter_namespaces(void)
@@ -41,6 +51,7 @@ static void test_enter_namespaces(void)
 		printf("cannot prepare: %m %s\n", err_text(&err));
 		exit(99);
 	}
+	test_loopback_up();
 }
 
 static inline Addr test_addr(const char *text)
@@ -66,12 +77,14 @@ static inline struct sockaddr_in test_sockaddr(const char *ip, uint16_t port)
 static inline int test_server(int ns, int type, const char *ip, uint16_t port)
 {
 	struct sockaddr_in sin = test_sockaddr(ip, port);
-	int fd = -1;
+	int fd = -1, on = 1;
 
 	if (ns < 0)
 		fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 	else
 		(void) netns_socket(ns, AF_INET, type, 0, &fd, NULL);
+	if (type == SOCK_STREAM)
+		(void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd < 0 || bind(fd, (void *) &sin, sizeof(sin)) < 0 || (type == SOCK_STREAM && listen(fd, 8) < 0)) {
 		printf("cannot serve %s:%u: %m\n", ip, port);
 		exit(99);
