@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Docker Engine API 1.41 (https://docs.docker.com/reference/api/engine/version/v1.41/), section System.
+ * The daemon and the machine: ping, version, info, events, disk use (Docker Engine API 1.41, "System").
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -8,33 +8,37 @@
 #include <sys/utsname.h>
 
 #include "base/fs.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "daemon/api.h"
+#include "daemon/api-docker.h"
 #include "daemon/container.h"
 #include "daemon/events.h"
-#include "daemon/filters.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
 #include "daemon/volume.h"
 #include "run/runtime.h"
 
+#define API_VERSION "1.41"
+#define API_VERSION_MIN "1.24"
+
 static void ping(Daemon *d, HttpRequest *r, char *const *args)
 {
 	http_add_header(r, "Cache-Control", "no-cache, no-store, must-revalidate");
-	http_add_header(r, "Builder-Version", "1");
+	http_add_header(r, "Pragma", "no-cache");
 	http_reply(r, 200, "text/plain; charset=utf-8", "OK", 2);
 }
 
+/* ── version and info ─────────────────────────────────────────────── */
+
 static const char *go_architecture(const char *machine)
 {
-	static const struct {
-		const char *machine, *go;
-	} names[] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" }, { "armv6l", "arm" }, { "i686", "386" } };
+	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" },
+		{ "armv6l", "arm" }, { "i686", "386" } };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (str_eq(machine, names[i].machine))
-			return names[i].go;
+		if (str_eq(names[i][0], machine))
+			return names[i][1];
 	return machine;
 }
 
@@ -43,118 +47,140 @@ static void version(Daemon *d, HttpRequest *r, char *const *args)
 	struct utsname u;
 	(void) uname(&u);
 	const char *arch = go_architecture(u.machine);
-	const char *runtime = str_empty(d->runtime->version) ? "unknown" : d->runtime->version;
-	json_t *components = json_pack("[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s}}, {s:s, s:s, s:{}}, {s:s, s:s, s:{}}]", "Name", "Engine",
-		"Version", STEAD_VERSION, "Details", "ApiVersion", "1.41", "MinAPIVersion", "1.24", "Os", "linux", "Arch", arch,
-		"KernelVersion", u.release, "Experimental", "false", "Name", d->runtime->name, "Version", runtime, "Details", "Name", "conmon",
-		"Version", d->runtime->conmon_version, "Details");
-	http_reply_json(r, 200, json_pack("{s:{s:s}, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Platform", "Name", "stead", "Components",
-		components, "Version", STEAD_VERSION, "ApiVersion", "1.41", "MinAPIVersion", "1.24", "GitCommit", "", "GoVersion", "", "Os",
-		"linux", "Arch", arch, "KernelVersion", u.release, "BuildTime", ""));
+	json_t *components = json_pack("[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}, {s:s, s:s, s:{s:s}}, {s:s, s:s, s:{s:s}}]",
+		"Name", "Engine", "Version", STEAD_VERSION, "Details", "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MIN, "Os",
+		"linux", "Arch", arch, "KernelVersion", u.release, "GitCommit", "", "GoVersion", "", "BuildTime", "", "Experimental", "false",
+		"Name", d->runtime->name, "Version", d->runtime->version, "Details", "Path", d->runtime->path,
+		"Name", "conmon", "Version", d->runtime->conmon_version, "Details", "Path", d->runtime->conmon);
+	http_reply_json(r, 200, json_pack("{s:{s:s}, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Platform", "Name", "stead",
+		"Components", components, "Version", STEAD_VERSION, "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MIN,
+		"GitCommit", "", "GoVersion", "", "Os", "linux", "Arch", arch, "KernelVersion", u.release, "BuildTime", ""));
 }
 
-/* PRETTY_NAME of os-release(5). Owned by the caller. */
-static char *os_name(void)
+/** PRETTY_NAME of os-release(5). Owned by the caller. */
+static char *operating_system(void)
 {
 	AUTO_BUF b = BUF_INIT;
 	if (file_read(AT_FDCWD, "/etc/os-release", 65536, &b) < 0)
 		return xstrdup("Linux");
-	const char *p = strstr(b.data, "PRETTY_NAME=");
+	const char *p = strstr(buf_cstr(&b), "PRETTY_NAME=");
 	if (!p)
 		return xstrdup("Linux");
 	p += strlen("PRETTY_NAME=");
-	if (*p == '"')
-		p++;
+	p += *p == '"';
 	return xstrndup(p, strcspn(p, "\"\n"));
 }
 
-static json_t *counts(const Daemon *d)
+static bool ip_forwarding(void)
 {
-	int running = 0, paused = 0, total = (int) d->n_containers;
-	for (size_t i = 0; i < d->n_containers; i++) {
-		paused += d->containers[i]->paused;
-		running += ctr_is_running(d->containers[i]) && !d->containers[i]->paused;
-	}
-	return json_pack("{s:i, s:i, s:i, s:i, s:I}", "Containers", total, "ContainersRunning", running, "ContainersPaused", paused,
-		"ContainersStopped", total - running - paused, "Images", (json_int_t) d->n_images);
+	AUTO_BUF b = BUF_INIT;
+	return file_read(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", 16, &b) == 0 && buf_cstr(&b)[0] == '1';
 }
 
-static json_t *warnings(const Daemon *d)
+static void add_counts(const Daemon *d, json_t *o)
+{
+	json_int_t running = 0, paused = 0, stopped = 0;
+	for (size_t i = 0; i < d->n_containers; i++) {
+		const Container *c = d->containers[i];
+		if (!ctr_is_running(c))
+			stopped++;
+		else if (c->paused)
+			paused++;
+		else
+			running++;
+	}
+	json_object_set_new(o, "Containers", json_integer((json_int_t) d->n_containers));
+	json_object_set_new(o, "ContainersRunning", json_integer(running));
+	json_object_set_new(o, "ContainersPaused", json_integer(paused));
+	json_object_set_new(o, "ContainersStopped", json_integer(stopped));
+	json_object_set_new(o, "Images", json_integer((json_int_t) d->n_images));
+}
+
+static void add_machine(const Daemon *d, json_t *o)
+{
+	struct utsname u;
+	struct sysinfo si;
+	(void) uname(&u);
+	(void) sysinfo(&si);
+	AUTO_FREE char *os = operating_system();
+	json_object_set_new(o, "KernelVersion", json_string(u.release));
+	json_object_set_new(o, "OperatingSystem", json_text(os));
+	json_object_set_new(o, "OSType", json_string("linux"));
+	json_object_set_new(o, "Architecture", json_string(u.machine));
+	json_object_set_new(o, "Name", json_text(u.nodename));
+	json_object_set_new(o, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+	json_object_set_new(o, "MemTotal", json_integer((json_int_t) si.totalram * si.mem_unit));
+	json_object_set_new(o, "IPv4Forwarding", json_boolean(ip_forwarding()));
+}
+
+static void add_limits(const Daemon *d, json_t *o)
 {
 	static const struct {
-		Controller controller;
-		const char *text;
-	} missing[] = {
-		{ CONTROLLER_MEMORY, "WARNING: No memory limit support (add cgroup_enable=memory cgroup_memory=1 to the kernel command line)" },
-		{ CONTROLLER_SWAP, "WARNING: No swap limit support" },
-		{ CONTROLLER_CPU, "WARNING: No cpu limit support" },
-		{ CONTROLLER_CPUSET, "WARNING: No cpuset support" },
-		{ CONTROLLER_PIDS, "WARNING: No pids limit support" },
+		const char *key;
+		unsigned controller;
+	} limits[] = {
+		{ "MemoryLimit", CONTROLLER_MEMORY }, { "SwapLimit", CONTROLLER_SWAP },  { "CpuCfsPeriod", CONTROLLER_CPU },
+		{ "CpuCfsQuota", CONTROLLER_CPU },    { "CPUShares", CONTROLLER_CPU },   { "CPUSet", CONTROLLER_CPUSET },
+		{ "PidsLimit", CONTROLLER_PIDS },     { "OomKillDisable", 0 },           { "KernelMemory", 0 },
+		{ "KernelMemoryTCP", 0 },             { "BridgeNfIptables", 0 },         { "BridgeNfIp6tables", 0 },
 	};
-	json_t *list = json_array();
-	for (size_t i = 0; i < ARRAY_SIZE(missing); i++)
-		if (!(d->runtime->controllers & missing[i].controller))
-			json_array_append_new(list, json_string(missing[i].text));
-	return list;
+	json_t *warnings = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		json_object_set_new(o, limits[i].key, json_boolean(d->runtime->controllers & limits[i].controller));
+	if (!(d->runtime->controllers & CONTROLLER_MEMORY))
+		json_array_append_new(warnings, json_string("WARNING: No memory limit support"));
+	if (!(d->runtime->controllers & CONTROLLER_PIDS))
+		json_array_append_new(warnings, json_string("WARNING: No pids limit support"));
+	json_object_set_new(o, "Warnings", warnings);
 }
 
 static void info(Daemon *d, HttpRequest *r, char *const *args)
 {
-	struct utsname u;
-	struct sysinfo si;
 	char now[TIME_TEXT_MAX];
-	AUTO_FREE char *os = os_name();
-	unsigned c = d->runtime->controllers;
-	(void) uname(&u);
-	(void) sysinfo(&si);
-	json_t *o = counts(d);
-	json_t *more = json_pack("{s:s, s:s, s:[[s,s]], s:{s:[s], s:[s,s,s], s:n, s:[s,s,s]}, s:s, s:s, s:s, s:s, s:s, s:s}", "ID", d->o.name, "Driver",
-		"overlay2", "DriverStatus", "Backing Filesystem", "overlayfs", "Plugins", "Volume", "local", "Network", "bridge", "host", "none",
-		"Authorization", "Log", "json-file", "local", "none", "Name", u.nodename, "KernelVersion", u.release, "OperatingSystem", os,
-		"OSType", "linux", "Architecture", u.machine, "ServerVersion", STEAD_VERSION);
-	(void) json_object_update(o, more);
+	json_t *o = json_pack("{s:s, s:[], s:{s:[s], s:[s, s, s], s:n, s:[s, s]}, s:s, s:s, s:s}", "Driver", "overlay2", "DriverStatus",
+		"Plugins", "Volume", "local", "Network", "bridge", "host", "null", "Authorization", "Log", "json-file", "local",
+		"LoggingDriver", "json-file", "CgroupDriver", "cgroupfs", "CgroupVersion",
+		d->runtime->cgroup_mode == CGROUP_V2 ? "2" : "1");
+	json_t *more = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:{s:{s:s}}, s:{s:s, s:s, s:b, s:s, s:n, s:n}, s:[s], s:s}",
+		"ID", d->o.name, "ServerVersion", STEAD_VERSION, "DockerRootDir", d->o.state_dir, "SystemTime",
+		time_rfc3339(time_real(), now), "Debug", d->o.debug, "ExperimentalBuild", false, "LiveRestoreEnabled", true, "DefaultRuntime",
+		d->runtime->name, "InitBinary", "stead-init", "Runtimes", d->runtime->name, "path", d->runtime->path, "Swarm", "NodeID", "",
+		"LocalNodeState", "inactive", "ControlAvailable", false, "Error", "", "RemoteManagers", "Cluster", "SecurityOptions",
+		"name=seccomp,profile=default", "IndexServerAddress", "");
+	json_object_update(o, more);
 	json_decref(more);
-	more = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b}", "CgroupDriver", "cgroupfs", "CgroupVersion",
-		d->runtime->cgroup_mode == CGROUP_V2 ? "2" : "1", "DefaultRuntime", d->runtime->name, "DockerRootDir", d->o.state_dir,
-		"LoggingDriver", "json-file", "MemoryLimit", (c & CONTROLLER_MEMORY) != 0, "SwapLimit", (c & CONTROLLER_SWAP) != 0,
-		"CpuCfsPeriod", (c & CONTROLLER_CPU) != 0, "CpuCfsQuota", (c & CONTROLLER_CPU) != 0, "CPUShares", (c & CONTROLLER_CPU) != 0,
-		"CPUSet", (c & CONTROLLER_CPUSET) != 0, "PidsLimit", (c & CONTROLLER_PIDS) != 0, "IPv4Forwarding", 1, "OomKillDisable", 0,
-		"LiveRestoreEnabled", 1);
-	(void) json_object_update(o, more);
-	json_decref(more);
-	more = json_pack("{s:I, s:I, s:s, s:s, s:{s:s, s:b}, s:{s:{s:s}}, s:o, s:{s:o, s:[]}, s:i, s:[s], s:[], s:b, s:b}", "NCPU",
-		(json_int_t) sysconf(_SC_NPROCESSORS_ONLN), "MemTotal", (json_int_t) si.totalram * si.mem_unit, "SystemTime",
-		time_rfc3339(time_real(), now), "IndexServerAddress", "", "Swarm", "LocalNodeState", "inactive", "ControlAvailable", 0,
-		"Runtimes", d->runtime->name, "path", d->runtime->path, "Warnings", warnings(d), "RegistryConfig", "IndexConfigs", json_object(),
-		"InsecureRegistryCIDRs", "NEventsListener", 0, "SecurityOptions", "name=seccomp,profile=default", "Labels", "Debug", d->o.debug,
-		"ExperimentalBuild", 0);
-	(void) json_object_update(o, more);
-	json_decref(more);
+	json_object_set_new(o, "Labels", json_array());
+	json_object_set_new(o, "NFd", json_integer((json_int_t) http_server_clients(d->http)));
+	add_counts(d, o);
+	add_machine(d, o);
+	add_limits(d, o);
 	http_reply_json(r, 200, o);
 }
 
 /* ── events ───────────────────────────────────────────────────────── */
 
 typedef struct EventStream {
+	Daemon *d;
 	HttpRequest *r;
 	EventSubscriber *subscriber;
-	Filters filters;
-	uv_timer_t *until;
+	Filter *filter;
+	int64_t until; /* real ns, 0 = without end */
+	uv_timer_t *timer;
 } EventStream;
 
-static void free_handle(uv_handle_t *h)
+static void timer_closed(uv_handle_t *h)
 {
 	free(h);
 }
 
-static void event_stream_closed(void *user)
+static void events_closed(void *user)
 {
-	EventStream *s = user;
-	events_unsubscribe(s->subscriber);
-	if (s->until)
-		uv_close((uv_handle_t *) s->until, free_handle);
-	filters_done(&s->filters);
-	free(s);
+	EventStream *es = user;
+	events_unsubscribe(es->subscriber);
+	if (es->timer)
+		uv_close((uv_handle_t *) es->timer, timer_closed);
+	json_decref(es->filter);
+	free(es);
 }
 
 static const char *attribute(const json_t *event, const char *key)
@@ -162,116 +188,191 @@ static const char *attribute(const json_t *event, const char *key)
 	return json_string_value(json_object_get(json_object_get(json_object_get(event, "Actor"), "Attributes"), key));
 }
 
-static bool event_labels_match(const EventStream *s, const json_t *event)
+/** An object of the given type is matched by its id, an id's prefix or its name; events of other types do not match. */
+static bool fits_object(const Filter *f, const char *key, const json_t *event, const char *name_key)
 {
-	for (char *const *wish = filters_get(&s->filters, "label"); wish && *wish; wish++) {
-		size_t n = strcspn(*wish, "=");
-		AUTO_FREE char *key = xstrndup(*wish, n);
-		const char *have = attribute(event, key);
-		if (!have || ((*wish)[n] && !str_eq(have, *wish + n + 1)))
-			return false;
-	}
-	return true;
-}
-
-/* An object's filter fits its id (or a prefix) or its name. */
-static bool event_object_matches(const EventStream *s, const json_t *event, const char *kind)
-{
-	char *const *wishes = filters_get(&s->filters, kind);
-	if (!wishes)
+	if (!filter_values(f, key))
 		return true;
-	if (!str_eq(json_string_value(json_object_get(event, "Type")), kind))
+	if (!str_eq(json_string_value(json_object_get(event, "Type")), key))
 		return false;
 	const char *id = json_string_value(json_object_get(json_object_get(event, "Actor"), "ID"));
-	for (; *wishes; wishes++)
-		if (str_starts(id, *wishes) || str_eq(attribute(event, "name"), *wishes))
-			return true;
-	return false;
+	return filter_match_prefix(f, key, id) || filter_match(f, key, attribute(event, name_key));
 }
 
-static bool event_matches(const EventStream *s, const json_t *event)
+static bool fits_labels(const Filter *f, const json_t *event)
 {
-	static const char *const kinds[] = { "container", "image", "network", "volume" };
-	const char *action = json_string_value(json_object_get(event, "Action"));
-	if (!filters_match(&s->filters, "type", json_string_value(json_object_get(event, "Type"))))
-		return false;
-	/* "health_status" and "exec_start" stand for what begins with them. */
-	AUTO_FREE char *word = xstrndup(action, strcspn(action, ":"));
-	if (!filters_match(&s->filters, "event", action) && !filters_match(&s->filters, "event", word))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (!event_object_matches(s, event, kinds[i]))
-			return false;
-	return event_labels_match(s, event);
+	if (!filter_values(f, "label"))
+		return true;
+	AUTO_STRV char **labels = json_to_pairs(json_object_get(json_object_get(event, "Actor"), "Attributes"));
+	return filter_match_labels(f, labels);
 }
 
-static void event_came(void *user, const json_t *event, int64_t time)
+/** "health_status" stands for "health_status: healthy", "exec_start" for "exec_start: sh". */
+static bool fits_action(const Filter *f, const char *action)
 {
-	EventStream *s = user;
-	if (event_matches(s, event))
-		(void) http_stream_json(s->r, json_incref((json_t *) event));
+	AUTO_FREE char *head = xstrndup(action, strcspn(action, ":"));
+	return filter_match(f, "event", action) || filter_match(f, "event", head);
 }
 
-static void event_stream_over(uv_timer_t *t)
+static bool event_fits(const Filter *f, const json_t *event)
 {
-	EventStream *s = t->data;
-	http_stream_end(s->r);
+	const char *type = json_string_value(json_object_get(event, "Type"));
+	/* The image of a container's event counts as well. */
+	bool image = !filter_values(f, "image") || fits_object(f, "image", event, "name") || filter_match(f, "image", attribute(event, "image"));
+	return filter_match(f, "type", type) && fits_action(f, json_string_value(json_object_get(event, "Action"))) && image &&
+	       filter_match(f, "scope", "local") && fits_object(f, "container", event, "name") && fits_object(f, "network", event, "name") &&
+	       fits_object(f, "volume", event, "name") && fits_labels(f, event);
+}
+
+static void on_event(void *user, const json_t *event, int64_t time)
+{
+	EventStream *es = user;
+	if (es->until && time > es->until)
+		return;
+	if (!event_fits(es->filter, event))
+		return;
+	size_t waiting = http_stream_json(es->r, json_incref((json_t *) (uintptr_t) event));
+	/* Events cannot be held back: a client that does not read them any more is cut off. */
+	if (waiting > LIMIT_API_BACKLOG && es->subscriber)
+		http_stream_end(es->r);
+}
+
+static void events_end(uv_timer_t *t)
+{
+	EventStream *es = t->data;
+	http_stream_end(es->r);
 }
 
 static void events(Daemon *d, HttpRequest *r, char *const *args)
 {
-	static const char *const known[] = { "type", "event", "container", "image", "network", "volume", "label", "daemon", "scope", NULL };
-	AUTO_ERR err = ERR_INIT;
-	int64_t since = 0, until = 0, now = time_real();
-	const char *from = http_query(r, "since"), *to = http_query(r, "until");
-	EventStream *s = xcalloc(1, sizeof(*s));
-	int e = filters_parse(r, known, &s->filters, &err);
-	if (e == 0 && !str_empty(from) && time_parse_moment(from, now, &since) < 0)
-		e = err_set(&err, -EINVAL, "since: '%s' is no moment", from);
-	if (e == 0 && !str_empty(to) && time_parse_moment(to, now, &until) < 0)
-		e = err_set(&err, -EINVAL, "until: '%s' is no moment", to);
-	if (e < 0) {
-		http_error_err(r, &err);
-		filters_done(&s->filters);
-		free(s);
+	static const char *const known[] = { "type", "event", "container", "image", "label", "network", "volume", "scope", "daemon", "plugin",
+		"node", "service", "secret", "config", NULL };
+	Filter *filter = NULL;
+	int64_t since, until, now = time_real();
+	if (!docker_query_moment(r, "since", &since) || !docker_query_moment(r, "until", &until) || !docker_filters(r, known, &filter))
 		return;
-	}
-	s->r = r;
+	EventStream *es = xcalloc(1, sizeof(*es));
+	*es = (EventStream) { .d = d, .r = r, .filter = filter, .until = until };
+	http_set_user(r, es, events_closed);
 	http_stream_begin(r, 200, "application/json");
-	http_set_user(r, s, event_stream_closed);
-	s->subscriber = events_subscribe(d->events, since, event_came, s);
-	if (until) {
-		s->until = xcalloc(1, sizeof(*s->until));
-		s->until->data = s;
-		(void) uv_timer_init(d->loop, s->until);
-		(void) uv_timer_start(s->until, event_stream_over, until > now ? (uint64_t) ((until - now) / NSEC_PER_MSEC) : 0, 0);
-	}
+	es->subscriber = events_subscribe(d->events, since, on_event, es);
+	if (!until)
+		return;
+	es->timer = xcalloc(1, sizeof(*es->timer));
+	(void) uv_timer_init(d->loop, es->timer);
+	es->timer->data = es;
+	(void) uv_timer_start(es->timer, events_end, until > now ? (uint64_t) ((until - now) / NSEC_PER_MSEC) : 0, 0);
 }
 
 /* ── disk use ─────────────────────────────────────────────────────── */
 
-static void df(Daemon *d, HttpRequest *r, char *const *args)
+typedef struct DiskUse {
+	Daemon *d;
+	HttpRequest *r; /* NULL once the client has gone */
+	size_t n_containers;
+} DiskUse;
+
+static void disk_use_gone(void *user)
 {
+	((DiskUse *) user)->r = NULL;
+}
+
+static int64_t size_of(char *const *paths, const int64_t *sizes, const char *path)
+{
+	for (size_t i = 0; paths && paths[i]; i++)
+		if (str_eq(paths[i], path))
+			return sizes[i];
+	return 0;
+}
+
+static char *upper_path(const Container *c)
+{
+	return xasprintf("%s/containers/%s/upper", c->d->o.state_dir, c->id);
+}
+
+static json_int_t layers_size(const Daemon *d)
+{
+	AUTO_STRV char **seen = NULL;
+	json_int_t size = 0;
+	for (size_t i = 0; i < d->n_images; i++)
+		for (size_t k = 0; k < d->images[i]->n_layers; k++) {
+			const ImageLayer *l = &d->images[i]->layers[k];
+			if (strv_has(seen, l->diff_id))
+				continue;
+			strv_add(&seen, l->diff_id);
+			size += l->size;
+		}
+	return size;
+}
+
+static void disk_use_counted(void *user, char *const *paths, const int64_t *sizes)
+{
+	DiskUse *u = user;
 	json_t *images = json_array(), *containers = json_array(), *volumes = json_array();
-	int64_t layers = 0;
-	for (size_t i = 0; i < d->n_images; i++) {
-		const Image *img = d->images[i];
-		layers += img->size;
-		json_array_append_new(images, json_pack("{s:s, s:o, s:I, s:I, s:I, s:I}", "Id", img->id, "RepoTags", image_tags_json(img), "Created",
-			(json_int_t) (img->created / NSEC_PER_SEC), "Size", (json_int_t) img->size, "SharedSize", (json_int_t) 0, "Containers",
-			(json_int_t) image_users(d, img)));
+	for (size_t i = 0; u->r && i < u->d->n_images; i++) {
+		json_t *o = docker_image_summary(u->d, u->d->images[i]);
+		json_object_set_new(o, "Containers", json_integer((json_int_t) image_users(u->d, u->d->images[i])));
+		json_array_append_new(images, o);
 	}
-	for (size_t i = 0; i < d->n_containers; i++) {
-		const Container *c = d->containers[i];
-		AUTO_FREE char *name = xasprintf("/%s", c->name);
-		json_array_append_new(containers, json_pack("{s:s, s:[s], s:s, s:s, s:I, s:s}", "Id", c->id, "Names", name, "Image", c->image_ref, "ImageID",
-			c->image_id, "Created", (json_int_t) (c->created / NSEC_PER_SEC), "State", ctr_status(c)));
+	for (size_t i = 0; u->r && i < u->d->n_containers; i++) {
+		const Container *c = u->d->containers[i];
+		const Image *img = daemon_image_by_id(u->d, c->image_id);
+		AUTO_FREE char *upper = upper_path(c);
+		int64_t size = size_of(paths, sizes, upper);
+		json_t *o = docker_container_summary(c);
+		json_object_set_new(o, "SizeRw", json_integer(size));
+		json_object_set_new(o, "SizeRootFs", json_integer(size + (img ? img->size : 0)));
+		json_array_append_new(containers, o);
 	}
+	for (size_t i = 0; u->r && i < u->d->n_vols; i++) {
+		const VolState *v = u->d->vols[i];
+		json_t *o = docker_volume(v);
+		json_object_set_new(o, "UsageData", json_pack("{s:I, s:I}", "Size", (json_int_t) size_of(paths, sizes, v->path), "RefCount",
+			(json_int_t) volume_users(u->d, v)));
+		json_array_append_new(volumes, o);
+	}
+	json_t *answer = json_pack("{s:I, s:o, s:o, s:o, s:[], s:I}", "LayersSize", layers_size(u->d), "Images", images, "Containers",
+		containers, "Volumes", volumes, "BuildCache", "BuilderSize", (json_int_t) 0);
+	if (u->r) {
+		HttpRequest *r = u->r;
+		http_set_user(r, NULL, NULL);
+		http_reply_json(r, 200, answer);
+	} else {
+		json_decref(answer);
+	}
+	free(u);
+}
+
+static void disk_use(Daemon *d, HttpRequest *r, char *const *args)
+{
+	char **paths = NULL;
+	for (size_t i = 0; i < d->n_containers; i++)
+		strv_take(&paths, upper_path(d->containers[i]));
 	for (size_t i = 0; i < d->n_vols; i++)
-		json_array_append_new(volumes, json_pack("{s:s, s:s, s:s, s:{s:i, s:I}}", "Name", d->vols[i]->name, "Driver", d->vols[i]->driver,
-			"Mountpoint", d->vols[i]->path, "UsageData", "Size", -1, "RefCount", (json_int_t) volume_users(d, d->vols[i])));
-	http_reply_json(r, 200, json_pack("{s:I, s:o, s:o, s:o, s:[]}", "LayersSize", (json_int_t) layers, "Images", images, "Containers", containers,
-		"Volumes", volumes, "BuildCache"));
+		strv_add(&paths, d->vols[i]->path);
+	DiskUse *u = xcalloc(1, sizeof(*u));
+	u->d = d;
+	u->r = r;
+	http_set_user(r, u, disk_use_gone);
+	sizes_count(d->loop, paths, disk_use_counted, u);
+}
+
+/* ── what other tools make ────────────────────────────────────────── */
+
+static void no_create(Daemon *d, HttpRequest *r, char *const *args)
+{
+	http_error(r, 501, "containers are made from compose files here: use 'stead up', or docker compose's file with it");
+}
+
+static void no_pull(Daemon *d, HttpRequest *r, char *const *args)
+{
+	http_error(r, 501, "this version does not pull from registries: load an archive ('stead load', 'docker load'), or make the "
+		"image from packages ('stead image bootstrap')");
+}
+
+static void no_build(Daemon *d, HttpRequest *r, char *const *args)
+{
+	http_error(r, 501, "this version does not build images: build elsewhere and load the archive ('docker save', 'stead load')");
 }
 
 const ApiRoute api_docker_system_routes[] = {
@@ -279,6 +380,9 @@ const ApiRoute api_docker_system_routes[] = {
 	{ "GET", "/version", version, false },
 	{ "GET", "/info", info, false },
 	{ "GET", "/events", events, false },
-	{ "GET", "/system/df", df, false },
+	{ "GET", "/system/df", disk_use, false },
+	{ "POST", "/containers/create", no_create, false },
+	{ "POST", "/images/create", no_pull, false },
+	{ "POST", "/build", no_build, true },
 	{ NULL, NULL, NULL, false },
 };

@@ -16,6 +16,10 @@ static const ApiRoute *const tables[] = {
 	api_stead_routes,
 	api_docker_system_routes,
 	api_docker_container_routes,
+	api_docker_action_routes,
+	api_docker_stream_routes,
+	api_docker_stats_routes,
+	api_docker_exec_routes,
 	api_docker_image_routes,
 	api_docker_object_routes,
 };

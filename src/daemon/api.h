@@ -22,7 +22,11 @@ typedef struct ApiRoute {
 /** Tables end with a NULL method. */
 extern const ApiRoute api_stead_routes[];
 extern const ApiRoute api_docker_system_routes[];
-extern const ApiRoute api_docker_container_routes[];
+extern const ApiRoute api_docker_container_routes[]; /* list, inspect */
+extern const ApiRoute api_docker_action_routes[];    /* start, stop, … */
+extern const ApiRoute api_docker_stream_routes[];    /* logs, attach */
+extern const ApiRoute api_docker_stats_routes[];     /* stats, top */
+extern const ApiRoute api_docker_exec_routes[];
 extern const ApiRoute api_docker_image_routes[];
 extern const ApiRoute api_docker_object_routes[]; /* networks, volumes */
 
