@@ -291,6 +291,9 @@ void http_error_err(HttpRequest *r, const Err *err)
 void http_stream_begin(HttpRequest *r, int status, const char *type)
 {
 	AUTO_BUF head = BUF_INIT;
+	/* An answer that begins before a body that is read as a stream: the body is still wanted. */
+	if (r->streaming_body && status < 300)
+		conn_continue(r->conn);
 	r->chunked = !r->conn->msg.http10;
 	head_begin(r, &head, status, type);
 	if (r->chunked)

@@ -67,6 +67,8 @@ struct HttpRequest {
 void conn_kick(HttpConn *c);
 /** Closes at once; from the loop only, never from inside a handler's call. */
 void conn_abort(HttpConn *c);
+/** Tells a client that waits for it to send its body. */
+void conn_continue(HttpConn *c);
 /** Queues bytes to the client; errors end the connection from the loop. */
 void conn_write(HttpConn *c, const uv_buf_t *bufs, unsigned n);
 /** The answer is complete: `closed` is called, r is dead; the connection goes on with the next request if `keep`. */

@@ -266,12 +266,13 @@ static void request_dispatch(HttpRequest *r)
 	c->server->handlers.request(c->server->handlers.user, r);
 }
 
-static void conn_continue(HttpConn *c)
+void conn_continue(HttpConn *c)
 {
 	static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	uv_buf_t b = uv_buf_init(text, sizeof(text) - 1);
 	if (c->msg.expect_continue)
 		conn_write(c, &b, 1);
+	c->msg.expect_continue = false;
 }
 
 /** The headers are there: a request begins. */

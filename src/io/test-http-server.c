@@ -115,6 +115,25 @@ static void answer_upload(HttpRequest *r)
 		http_on_body(r, on_upload);
 }
 
+static void on_early_upload(void *user, const void *p, size_t n)
+{
+	uploaded += n;
+	if (n) {
+		(void) http_stream_write(held, "+", 1);
+		return;
+	}
+	(void) http_stream_write(held, "end", 3);
+	http_stream_end(held);
+}
+
+/** As image loads do: the answer begins before the body has come. */
+static void answer_early(HttpRequest *r)
+{
+	answer_hold(r);
+	http_stream_begin(r, 200, "application/json");
+	http_on_body(r, on_early_upload);
+}
+
 static void answer_attach(HttpRequest *r)
 {
 	answer_hold(r);
@@ -145,7 +164,7 @@ static void on_request(void *user, HttpRequest *r)
 		{ "/echo", answer_echo },     { "/stream", answer_stream },   { "/json", answer_json },
 		{ "/hold", answer_hold },     { "/events", answer_events },   { "/upload", answer_upload },
 		{ "/attach", answer_attach }, { "/error", answer_error },     { "/nothing", answer_nothing },
-		{ "/upload/refused", answer_refuse },
+		{ "/upload/refused", answer_refuse }, { "/upload/early", answer_early },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
 		if (str_eq(http_path(r), routes[i].path)) {
@@ -425,6 +444,22 @@ static void uploads_stream(void **state)
 	assert_true(await(fd, &b, "q=again"));
 }
 
+static void upload_with_an_early_answer(void **state)
+{
+	AUTO_CLOSE int fd = dial();
+	AUTO_BUF b = BUF_INIT;
+	uploaded = 0;
+	send_text(fd, "POST /upload/early HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n");
+	assert_true(await(fd, &b, "200 OK"));
+	assert_true(str_starts(buf_cstr(&b), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"));
+	send_text(fd, "abc");
+	assert_true(await(fd, &b, "+"));
+	send_text(fd, "def");
+	assert_true(await(fd, &b, NULL));
+	assert_non_null(strstr(buf_cstr(&b), "end\r\n0\r\n\r\n"));
+	assert_int_equal(uploaded, 6);
+}
+
 static void upload_refused_while_sending(void **state)
 {
 	AUTO_CLOSE int fd = dial();
@@ -633,6 +668,7 @@ int main(void)
 		cmocka_unit_test(limits_hold),
 		cmocka_unit_test(continues),
 		cmocka_unit_test(uploads_stream),
+		cmocka_unit_test(upload_with_an_early_answer),
 		cmocka_unit_test(upload_refused_while_sending),
 		cmocka_unit_test(client_gone),
 		cmocka_unit_test(half_closed_client_is_answered),
