@@ -28,7 +28,6 @@
 
 typedef struct LogStream {
 	HttpRequest *r;
-	Container *c; /* valid while `waiter` is set, and in the call that made this */
 	LogReader *reader;
 	uv_poll_t *poll;   /* while following */
 	uv_timer_t *turn;
@@ -167,7 +166,6 @@ static LogStream *stream_new(Container *c, HttpRequest *r)
 {
 	LogStream *ls = xcalloc(1, sizeof(*ls));
 	ls->r = r;
-	ls->c = c;
 	ls->tty = c->svc.tty;
 	ls->turn = xcalloc(1, sizeof(*ls->turn));
 	(void) uv_timer_init(c->d->loop, ls->turn);

@@ -198,7 +198,9 @@ static void carry_out(StackState *s, const PlanStep *step, Container **cs, const
 		AUTO_FREE char *text = why(step, cs[step->culprit]);
 		if (c && !s->op && c->ask_start) {
 			c->ask_start = false;
+			str_set(&c->error, text);
 			log_error("%s is not started: %s", c->name, text);
+			ctr_changed(c); /* who waits for the start is told */
 		}
 		if (s->op && !s->op->failed)
 			operation_fail(s, cs[step->culprit], "service '%s': %s", c ? c->svc.name : slots[step->index].service, text);
