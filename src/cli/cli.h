@@ -33,6 +33,7 @@ typedef struct Cli {
 	Global global;
 	const Command *command;
 	const char *verb; /* as it was typed: an alias, perhaps */
+	int (*daemon)(int argc, char **argv);
 } Cli;
 
 enum {

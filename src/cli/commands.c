@@ -357,9 +357,9 @@ static int cli_run(Cli *cli, int argc, char **argv)
 	return run_command(cli, argc - rest, argv + rest);
 }
 
-int cli_main(int argc, char **argv)
+int cli_main(int argc, char **argv, DaemonMain daemon)
 {
-	Cli cli = { 0 };
+	Cli cli = { .daemon = daemon };
 	for (int i = 1; i < argc; i++)
 		if (!str_is_utf8(argv[i], strlen(argv[i])))
 			return cli_usage(&cli, "argument %d is not UTF-8", i);

@@ -21,5 +21,7 @@ const Verb *verb_find(char *const *args, size_t *ret_words);
 /** --help of a verb; NULL: the list of all. Appended. */
 void command_help(const Verb *v, Buf *out);
 
+/** What `stead daemon` becomes: as main(), with argv[0] = "daemon". */
+typedef int (*DaemonMain)(int argc, char **argv);
 /** Parses everything, runs the command and gives the exit code. */
-int cli_main(int argc, char **argv);
+int cli_main(int argc, char **argv, DaemonMain daemon);

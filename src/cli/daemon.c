@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/main.h"
-
-#include "base/str.h"
 #include "cli/cli.h"
 
-/* Its options are its own: see daemon_main. Ours in front of it would be lost, so they are refused. */
+#include "base/str.h"
+
+/* Its options are its own: see daemon/main.c. Ours in front of it would be lost, so they are refused. */
 static int run(Cli *cli, void *values, char **args)
 {
 	static char name[] = "daemon";
@@ -17,7 +16,7 @@ static int run(Cli *cli, void *values, char **args)
 		strv_add(&argv, *a);
 	if (g->help)
 		strv_add(&argv, "--help");
-	return daemon_main((int) strv_len(argv), argv);
+	return cli->daemon((int) strv_len(argv), argv);
 }
 
 const Command command_daemon = {

@@ -61,8 +61,9 @@ static void print_event(const json_t *e)
 static int show(HttpClient *c, bool json, bool bounded, Err *err)
 {
 	char *line;
+	size_t len;
 	int r;
-	while ((r = http_read_line(c, &line, NULL, err)) > 0) {
+	while ((r = http_read_line(c, &line, &len, err)) > 0) {
 		json_t *event = *line ? json_loads(line, 0, NULL) : NULL;
 		if (!*line)
 			continue;

@@ -20,8 +20,9 @@ static const Option options[] = {
 static int show(HttpClient *c, const LoadOptions *o, bool json, Err *err)
 {
 	char *line;
+	size_t len;
 	int r;
-	while ((r = http_read_line(c, &line, NULL, err)) > 0) {
+	while ((r = http_read_line(c, &line, &len, err)) > 0) {
 		json_t *item = *line ? json_loads(line, 0, NULL) : NULL;
 		const char *why = json_text(item, "error"), *text = json_text(item, "stream");
 		if (*line && !json_is_object(item))

@@ -153,12 +153,15 @@ static bool wanted_log(const UpOptions *o, const Stack *stack, char *const *serv
 }
 
 /* 0 or an exit code. */
-static int add_logs(Follower *f, const UpOptions *o, const Stack *stack, char *const *services, HttpClient *client, char ***ret_names)
+static int add_logs(const Cli *cli, Follower *f, const UpOptions *o, const Stack *stack, char *const *services, char ***ret_names)
 {
+	AUTO_HTTP *client = NULL; /* the operation's own is not read to its end */
 	AUTO_ERR err = ERR_INIT;
 	json_t *list = NULL, *c;
 	size_t i;
-	int r = containers_list(client, stack->name, true, &list, &err);
+	int r = client_open(cli, &client, &err);
+	if (r == 0)
+		r = containers_list(client, stack->name, true, &list, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	for (i = 0; i < stack->n_services; i++)
@@ -217,7 +220,7 @@ static int foreground(const Cli *cli, const UpOptions *o, const Stack *stack, ch
 	Follower *f = follower_new(cli, stack->name, &log);
 	FollowEnd end = FOLLOW_INTERRUPTED;
 	if (code == EXIT_DONE) {
-		code = add_logs(f, o, stack, services, client, &names);
+		code = add_logs(cli, f, o, stack, services, &names);
 		if (!code)
 			end = follower_run(f, names, on_exit_of, &fg);
 	}
