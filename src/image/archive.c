@@ -92,7 +92,8 @@ static char *join_link(const char *name, const char *target)
 		} else if (n == 0) {
 			return NULL;
 		} else {
-			free_and_null(&parts[--n]);
+			n--; /* apart: the macro takes its argument twice */
+			free_and_null(&parts[n]);
 		}
 	}
 	Buf b = BUF_INIT;

@@ -108,7 +108,7 @@ static int begin_work(Bootstrap *b, Err *err)
 }
 
 /* root/ becomes a staged layer. */
-static int stage_root(Bootstrap *b, int64_t clamp, char diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *info, Err *err)
+static int stage_root(Bootstrap *b, int lowerfd, int64_t clamp, char diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *info, Err *err)
 {
 	AUTO_FREE char *root = xasprintf("%s/root", b->dir);
 	AUTO_FREE char *file = xasprintf("%s/recipe", b->dir);
@@ -118,7 +118,7 @@ static int stage_root(Bootstrap *b, int64_t clamp, char diff_id[sizeof(DIGEST_PR
 	if (rootfd < 0 || fd < 0)
 		return store_write_failed(b->store, -errno, file, err);
 	RecipeWriter *w __attribute__((cleanup(recipe_writer_freep))) = recipe_writer_new(fd);
-	int r = pack_layer(rootfd, clamp, w, diff_id, info, err);
+	int r = pack_layer(rootfd, lowerfd, clamp, w, diff_id, info, err);
 	if (r < 0 || (r = recipe_finish(w, err)) < 0)
 		return r;
 	r = store_layer(b->store, diff_id, &there, err);
@@ -213,7 +213,7 @@ static int make_base(Bootstrap *b, Err *err)
 	if ((r = rootfs_finish_base(rootfd, &b->sources, err)) < 0)
 		return r;
 	report_progress("base: packing");
-	if ((r = stage_root(b, clamp, b->base_id, &b->base_info, err)) < 0)
+	if ((r = stage_root(b, -1, clamp, b->base_id, &b->base_info, err)) < 0)
 		return r;
 	drop_work(b);
 	return 0;
@@ -380,8 +380,11 @@ static int make_image(Bootstrap *b, ImageList *ret, Err *err)
 		if ((r = begin_work(b, err)) < 0 || (r = add_packages(b, err)) < 0)
 			return r;
 		AUTO_FREE char *aptdir = xasprintf("%s/apt", b->dir);
+		AUTO_CLOSE int base = store_open_layer(b->store, b->base_id, err);
+		if (base < 0)
+			return base;
 		report_progress("packing");
-		if ((r = stage_root(b, apt_dir_time(aptdir), diff_id, &info, err)) < 0)
+		if ((r = stage_root(b, base, apt_dir_time(aptdir), diff_id, &info, err)) < 0)
 			return r;
 		drop_work(b);
 		n = 2;

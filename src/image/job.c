@@ -208,6 +208,8 @@ static void on_line(void *user, const char *line, size_t n)
 		(void) take_image(job, image, &job->err);
 	if (json_is_true(json_object_get(o, "copied")))
 		job->result.copied = true;
+	if (json_object_get(o, "freed"))
+		job->result.freed = json_integer_value(json_object_get(o, "freed"));
 	if (error) {
 		int code = (int) json_integer_value(json_object_get(o, "code"));
 		(void) err_set(&job->err, code < 0 ? code : -EIO, "%s", error);

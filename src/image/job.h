@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -40,7 +41,8 @@ typedef void (*JobProgressFn)(void *user, const char *text);
 typedef struct JobResult {
 	Image **images; /* what was made, with tags (normalised) and layer sizes; take over with steal_ptr(&images[i]) */
 	size_t n_images;
-	bool copied; /* job_copy_up: there was something to copy */
+	bool copied;   /* job_copy_up: there was something to copy */
+	int64_t freed; /* job_sweep: bytes of the layers removed */
 } JobResult;
 
 /**
@@ -101,7 +103,11 @@ typedef struct JobBootstrap {
 	const char *mirror;    /* NULL = the host's apt sources */
 } JobBootstrap;
 
-/** An image from the distribution's packages, on top of a base layer shared by all of the same suite and architecture. */
+/**
+ * An image from the distribution's packages, on top of a base layer shared by all of the same suite and architecture.
+ * The result has two images: first the base ("docker.io/stead/base:SUITE-ARCH"; store it like any other, else the next
+ * sweep takes it and the next bootstrap makes it again), last the one asked for.
+ */
 int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **ret, Err *err);
 
 /*

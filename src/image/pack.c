@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -32,6 +34,7 @@ typedef struct Link {
 typedef struct Pack {
 	RecipeWriter *recipe;
 	EVP_MD_CTX *md;
+	int lowerfd;
 	int64_t clamp;
 	LayerInfo info;
 	uint64_t entries;
@@ -131,6 +134,16 @@ static int add_xattr(Pack *p, const char *proc, const char *name, const char *pa
 	return 0;
 }
 
+/* Is there a directory of that name below, which an opaque one hides? */
+static bool hides_something(const Pack *p, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	if (p->lowerfd < 0)
+		return true;
+	AUTO_CLOSE int fd = (int) syscall(SYS_openat2, p->lowerfd, path, &how, sizeof(how));
+	return fd >= 0;
+}
+
 /* Collects what belongs into the tar, removes what overlayfs has written for itself. */
 static int take_xattrs(Pack *p, const char *proc, const char *path, TarEntry *e, bool *ret_opaque, Err *err)
 {
@@ -144,7 +157,9 @@ static int take_xattrs(Pack *p, const char *proc, const char *path, TarEntry *e,
 			if (r < 0)
 				return r;
 		} else if (str_eq(name, OPAQUE)) {
-			*ret_opaque = lgetxattr(proc, name, &value, 1) == 1 && value == 'y';
+			*ret_opaque = lgetxattr(proc, name, &value, 1) == 1 && value == 'y' && hides_something(p, path);
+			if (!*ret_opaque && lremovexattr(proc, name) < 0)
+				return err_errno(err, -errno, "'%s': removing attribute '%s'", path, name);
 		} else if (str_starts(name, "trusted.overlay.") && lremovexattr(proc, name) < 0) {
 			return err_errno(err, -errno, "'%s': removing attribute '%s'", path, name);
 		}
@@ -335,12 +350,12 @@ static void pack_done(Pack *p)
 	free(p->value);
 }
 
-int pack_layer(int rootfd, int64_t clamp, RecipeWriter *recipe, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret, Err *err)
+int pack_layer(int rootfd, int lowerfd, int64_t clamp, RecipeWriter *recipe, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret, Err *err)
 {
-	AUTO(pack_done) Pack p = { .recipe = recipe, .clamp = clamp };
+	AUTO(pack_done) Pack p = { .recipe = recipe, .lowerfd = lowerfd, .clamp = clamp };
 	uint8_t raw[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
-	bool opaque;
+	bool opaque = false;
 	TarEntry root = { 0 };
 	AUTO_BUF end = BUF_INIT;
 	p.md = EVP_MD_CTX_new();

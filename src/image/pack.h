@@ -17,6 +17,8 @@
 /**
  * Times later than `clamp` (seconds; 0 = none) are set to it, in the tree too, and fractions are cut; attributes
  * that overlayfs has left for itself are removed. What would not come back from a tar (sockets) is removed.
+ * `lowerfd` (or -1) is what lay below: overlayfs marks each new directory opaque, which says nothing where there
+ * was none before.
  */
-int pack_layer(int rootfd, int64_t clamp, RecipeWriter *recipe, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret,
+int pack_layer(int rootfd, int lowerfd, int64_t clamp, RecipeWriter *recipe, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret,
 	Err *err);

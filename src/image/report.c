@@ -82,6 +82,11 @@ void report_copied(void)
 	line(json_pack("{s:b}", "copied", 1));
 }
 
+void report_freed(int64_t bytes)
+{
+	line(json_pack("{s:I}", "freed", (json_int_t) bytes));
+}
+
 void report_end(int code, const Err *err)
 {
 	if (code < 0)

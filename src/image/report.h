@@ -6,6 +6,7 @@
  *   {"progress": "text"}
  *   {"image": {"id": "sha256:…", "tags": […], "sizes": [bytes of each layer]}}
  *   {"copied": true}
+ *   {"freed": bytes}
  *   last: {"result": "done"} or {"error": "text", "code": -errno}
  */
 
@@ -27,4 +28,5 @@ void report_init(void);
 void report_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void report_images(const ImageList *l);
 void report_copied(void);
+void report_freed(int64_t bytes);
 void report_end(int code, const Err *err);

@@ -19,9 +19,12 @@
 #include "base/str.h"
 #include "image/archive.h"
 #include "image/bootstrap.h"
+#include "image/copy.h"
 #include "image/layers.h"
 #include "image/report.h"
+#include "image/save.h"
 #include "image/spec.h"
+#include "image/trash.h"
 
 #define ARCHIVE_FD 3
 #define OPTIONS_MAX (16U << 20) /* lists of all layers of a full state directory */
@@ -59,10 +62,43 @@ static int run_bootstrap(const char *state_dir, const json_t *options, ImageList
 	return bootstrap_image(&s, &spec, ret, err);
 }
 
+static int run_save(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
+	int r = store_open(state_dir, &s, err);
+	return r < 0 ? r : archive_save(&s, options, ARCHIVE_FD, err);
+}
+
+static int run_copy(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	bool copied = false;
+	int r = copy_up(state_dir, options, &copied, err);
+	if (r == 0 && copied)
+		report_copied();
+	return r;
+}
+
+static int run_remove(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return trash_empty(state_dir, err);
+}
+
+static int run_sweep(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	int64_t freed = 0;
+	int r = trash_sweep(state_dir, options, &freed, err);
+	report_freed(freed);
+	return r;
+}
+
 static const WorkerJob jobs[] = {
 	{ "bootstrap", true, run_bootstrap },
+	{ "copy", true, run_copy },
 	{ "import", true, run_import },
 	{ "load", false, run_load },
+	{ "remove", false, run_remove },
+	{ "save", true, run_save },
+	{ "sweep", true, run_sweep },
 };
 
 static int read_options(json_t **ret, Err *err)
