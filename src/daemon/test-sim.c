@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The daemon against a machine in memory (sim.h), with a real store. First what each operation must do, then
+ * random operations, ends, crashes of the daemon and reboots: after each such history, once nothing disturbs any
+ * more, daemon and machine must agree, an `up` must bring everything up, and a `down` must leave nothing.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <cmocka.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "daemon/container.h"
+#include "daemon/image.h"
+#include "daemon/operation.h"
+#include "daemon/sim.h"
+#include "daemon/start.h"
+#include "daemon/state.h"
+
+#define SEEDS 60
+#define STEPS 14
+
+static char state_dir[64];
+static uv_loop_t loop;
+static Daemon d;
+
+static void check(int r, Err *err)
+{
+	if (r < 0)
+		fail_msg("%s", err_text(err));
+}
+
+static void start_daemon(void)
+{
+	AUTO_ERR err = ERR_INIT;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	d = (Daemon) { .o = { .name = "sim", .state_dir = state_dir, .run_dir = state_dir }, .loop = &loop };
+	check(daemon_open(&d, &err), &err);
+}
+
+/* As kill -9: nothing is written any more, callbacks do not come. */
+static void crash_daemon(void)
+{
+	sim_daemon_died();
+	daemon_close(&d);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void add_image(const char *name)
+{
+	AUTO_ERR err = ERR_INIT;
+	static const char config[] = "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"sleep\"]},"
+				     "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}";
+	Image *img = NULL;
+	check(image_from_config(config, strlen(config), &img, &err), &err);
+	strv_add(&img->tags, name);
+	check(image_add(&d, img, &err), &err);
+}
+
+static int setup(void **state)
+{
+	(void) snprintf(state_dir, sizeof(state_dir), "/tmp/stead-sim-XXXXXX");
+	if (!mkdtemp(state_dir))
+		return -1;
+	log_init(0);
+	sim_reset(1);
+	start_daemon();
+	add_image("docker.io/library/a:latest");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	crash_daemon();
+	sim_reset(0);
+	return tree_remove(AT_FDCWD, state_dir);
+}
+
+/* db (healthy) ← job (completed) ← web ×2 with a port; `variant` changes db's environment, and whether `extra` is there. */
+static json_t *model(unsigned variant)
+{
+	const char *check = "{\"test\":[\"CMD\",\"true\"],\"interval\":\"1ms\",\"retries\":2}";
+	AUTO_BUF b = BUF_INIT;
+	buf_printf(&b, "{\"name\":\"t\",\"services\":{"
+		       "\"db\":{\"image\":\"a\",\"healthcheck\":%s,\"environment\":{\"V\":\"%u\"},\"networks\":{\"default\":null},"
+		       "\"restart\":\"always\",\"stop_grace_period\":\"20ms\"},"
+		       "\"job\":{\"image\":\"a\",\"networks\":{\"default\":null},\"depends_on\":{\"db\":{\"condition\":\"service_healthy\","
+		       "\"required\":true}}},"
+		       "\"web\":{\"image\":\"a\",\"networks\":{\"default\":null},\"deploy\":{\"replicas\":2},\"restart\":\"unless-stopped\","
+		       "\"ports\":[{\"target\":80,\"protocol\":\"tcp\",\"mode\":\"ingress\"}],"
+		       "\"depends_on\":{\"db\":{\"condition\":\"service_healthy\",\"required\":true,\"restart\":true}}}%s},"
+		       "\"networks\":{\"default\":{\"name\":\"t_default\"}}}",
+		check, variant % 3, variant & 4 ? ",\"extra\":{\"image\":\"a\",\"network_mode\":\"service:db\"}" : "");
+	json_error_t e;
+	json_t *o = json_loads(b.data, 0, &e);
+	if (!o)
+		fail_msg("%s", e.text);
+	return o;
+}
+
+static SimClient *submit(OperationKind kind, json_t *body)
+{
+	AUTO_ERR err = ERR_INIT;
+	SimClient *c = sim_client();
+	int r = operation_submit(&d, kind, "t", body, (HttpRequest *) c, &err);
+	json_decref(body);
+	if (r < 0) {
+		sim_client_gone(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void turn(void)
+{
+	(void) uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static bool quiet(void)
+{
+	for (size_t i = 0; i < d.n_containers; i++) {
+		const Container *c = d.containers[i];
+		if (ctr_is_busy(c) || c->ask_start || c->ask_stop || c->ask_remove || c->restarting || c->phase == PHASE_REMOVING)
+			return false;
+	}
+	for (size_t i = 0; i < d.n_stacks; i++)
+		if (d.stacks[i]->op || d.stacks[i]->awake)
+			return false;
+	return true;
+}
+
+static void settle(void)
+{
+	int64_t end = time_mono() + 20 * NSEC_PER_SEC;
+	turn();
+	while (!quiet()) {
+		if (time_mono() > end)
+			fail_msg("the daemon does not come to rest");
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	}
+}
+
+/* Runs until the operation has its answer; gives its error text or NULL. */
+static const char *finish(SimClient *c)
+{
+	int64_t end = time_mono() + 20 * NSEC_PER_SEC;
+	assert_non_null(c);
+	while (!sim_client_answer(c)) {
+		if (time_mono() > end)
+			fail_msg("the operation does not end");
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	}
+	return json_string_value(json_object_get(sim_client_answer(c), "error"));
+}
+
+static void expect_agreement(void)
+{
+	AUTO_FREE char *text = sim_compare(&d);
+	if (text)
+		fail_msg("%s", text);
+}
+
+static json_t *up_body(unsigned variant, bool wait)
+{
+	return json_pack("{s:o, s:b, s:b}", "model", model(variant), "wait", wait, "remove_orphans", 1);
+}
+
+static size_t position(SimClient *c, const char *line)
+{
+	char *const *log = sim_client_log(c);
+	for (size_t i = 0; log && log[i]; i++)
+		if (str_eq(log[i], line))
+			return i;
+	fail_msg("no line '%s'", line);
+	return 0;
+}
+
+static void up_and_down(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	assert_true(position(c, "t_default created") < position(c, "t-db-1 starting"));
+	assert_true(position(c, "t-db-1 started") < position(c, "t-job-1 starting"));
+	assert_true(position(c, "t-db-1 started") < position(c, "t-web-2 starting"));
+	sim_client_gone(c);
+	expect_agreement();
+	assert_int_equal(sim_running(), 4);
+
+	c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	(void) position(c, "t-db-1 running");
+	sim_client_gone(c);
+	assert_int_equal(sim_running(), 4);
+
+	c = submit(OP_DOWN, json_object());
+	assert_null(finish(c));
+	assert_true(position(c, "t-web-1 removing") < position(c, "t-db-1 stopping"));
+	(void) position(c, "t_default removed");
+	sim_client_gone(c);
+	assert_int_equal(sim_running(), 0);
+	assert_int_equal(d.n_containers, 0);
+	assert_int_equal(d.n_stacks, 0);
+	expect_agreement();
+}
+
+static void changed_service_is_replaced(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	Container *db = daemon_container_by_name(&d, "t-db-1"), *web = daemon_container_by_name(&d, "t-web-1");
+	char db_id[65], web_id[65];
+	(void) snprintf(db_id, sizeof(db_id), "%s", db->id);
+	(void) snprintf(web_id, sizeof(web_id), "%s", web->id);
+	c = submit(OP_UP, up_body(1, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_string_not_equal(daemon_container_by_name(&d, "t-db-1")->id, db_id);
+	assert_string_equal(daemon_container_by_name(&d, "t-web-1")->id, web_id);
+	expect_agreement();
+	assert_int_equal(sim_running(), 4);
+}
+
+static void failed_first_up_leaves_nothing(void **state)
+{
+	sim.start_fails = 1;
+	SimClient *c = submit(OP_UP, up_body(0, false));
+	const char *text = finish(c);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "service 'db'"));
+	assert_string_equal(json_string_value(json_object_get(sim_client_answer(c), "service")), "db");
+	assert_int_equal(json_integer_value(json_object_get(sim_client_answer(c), "exit_code")), 127);
+	sim_client_gone(c);
+	sim.start_fails = 0;
+	assert_int_equal(d.n_containers, 0);
+	assert_int_equal(d.n_nets, 0);
+	assert_int_equal(d.n_stacks, 0);
+	expect_agreement();
+}
+
+static void unhealthy_dependency_fails(void **state)
+{
+	sim.probe_fails = 1;
+	SimClient *c = submit(OP_UP, up_body(0, false));
+	const char *text = finish(c);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "unhealthy"));
+	sim_client_gone(c);
+	sim.probe_fails = 0;
+	assert_int_equal(d.n_containers, 0);
+	expect_agreement();
+}
+
+static void missing_image_is_refused(void **state)
+{
+	json_t *m = model(0);
+	json_object_set_new(json_object_get(json_object_get(m, "services"), "web"), "image", json_string("nothere:1"));
+	SimClient *c = submit(OP_UP, json_pack("{s:o}", "model", m));
+	assert_non_null(strstr(finish(c), "nothere:1"));
+	json_t *answer = sim_client_answer(c);
+	assert_int_equal(json_integer_value(json_object_get(answer, "code")), 2);
+	assert_string_equal(json_string_value(json_object_get(answer, "path")), "services.web.image");
+	sim_client_gone(c);
+	assert_int_equal(d.n_containers + d.n_nets + d.n_stacks, 0);
+}
+
+static void comes_back_after_a_reboot(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	crash_daemon();
+	sim_reboot();
+	start_daemon();
+	settle();
+	/* job has no restart policy; db and web do, and web waits for db's health. */
+	assert_int_equal(sim_running(), 3);
+	Container *db = daemon_container_by_name(&d, "t-db-1"), *web = daemon_container_by_name(&d, "t-web-1");
+	assert_int_equal(db->health_state, HEALTH_HEALTHY);
+	assert_true(web->started_mono > db->started_mono);
+	expect_agreement();
+}
+
+static void adopts_after_a_crash(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	char id[65];
+	(void) snprintf(id, sizeof(id), "%s", daemon_container_by_name(&d, "t-job-1")->id);
+	sim_client_gone(c);
+	crash_daemon();
+	assert_true(sim_exit(id, 7));
+	start_daemon();
+	settle();
+	assert_int_equal(daemon_container_by_name(&d, "t-job-1")->exit_code, 7);
+	assert_int_equal(sim_running(), 3);
+	expect_agreement();
+}
+
+static void restarts_by_policy(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	Container *db = daemon_container_by_name(&d, "t-db-1");
+	assert_true(sim_exit(db->id, 1));
+	while (db->phase == PHASE_RUNNING)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	assert_string_equal(ctr_status(db), "restarting");
+	settle();
+	assert_int_equal(db->restart_count, 1);
+	assert_int_equal(sim_running(), 4);
+	c = submit(OP_STOP, json_object());
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_int_equal(sim_running(), 0);
+	expect_agreement();
+	crash_daemon();
+	sim_reboot();
+	start_daemon();
+	settle();
+	/* always comes back even so, unless-stopped does not. */
+	assert_int_equal(sim_running(), 1);
+	expect_agreement();
+}
+
+/* ── random histories ─────────────────────────────────────────────── */
+
+static SimClient *clients[STEPS];
+static size_t n_clients;
+
+static void drop_clients(void)
+{
+	while (n_clients)
+		sim_client_gone(clients[--n_clients]);
+}
+
+static void keep(SimClient *c)
+{
+	if (c)
+		clients[n_clients++] = c;
+}
+
+static void random_step(void)
+{
+	switch (sim_random(9)) {
+	case 0:
+	case 1:
+	case 2:
+		keep(submit(OP_UP, up_body(sim_random(8), sim_random(2))));
+		break;
+	case 3:
+		keep(submit(OP_DOWN, json_pack("{s:b}", "volumes", (int) sim_random(2))));
+		break;
+	case 4:
+		keep(submit(OP_STOP, json_object()));
+		break;
+	case 5:
+		keep(submit(OP_RESTART, json_pack("{s:[s]}", "services", "db")));
+		break;
+	case 6:
+		keep(submit(OP_START, json_object()));
+		break;
+	case 7:
+		if (d.n_containers)
+			(void) sim_exit(d.containers[sim_random((unsigned) d.n_containers)]->id, (int) sim_random(3));
+		break;
+	case 8:
+		/* The clients lose their connections with the daemon. */
+		drop_clients();
+		crash_daemon();
+		if (sim_random(3) == 0)
+			sim_reboot();
+		start_daemon();
+		break;
+	}
+	for (unsigned n = sim_random(40); n; n--)
+		turn();
+}
+
+static void random_histories(void **state)
+{
+	const char *only = getenv("SIM_SEED");
+	for (unsigned seed = 1; seed <= SEEDS; seed++) {
+		if (only && !str_eq(only, "") && (unsigned) strtoul(only, NULL, 10) != seed)
+			continue;
+		print_message("seed %u\n", seed);
+		sim_reset(seed);
+		sim = (SimOptions) { .start_fails = 12, .probe_fails = 6, .exits = 8 };
+		for (int i = 0; i < STEPS; i++)
+			random_step();
+		sim = (SimOptions) { 0 };
+		settle();
+		drop_clients();
+		expect_agreement();
+		SimClient *c = submit(OP_UP, up_body(0, false));
+		const char *text = finish(c);
+		if (text)
+			fail_msg("up: %s", text);
+		sim_client_gone(c);
+		settle();
+		assert_int_equal(sim_running(), 4);
+		expect_agreement();
+		c = submit(OP_DOWN, json_object());
+		assert_null(finish(c));
+		sim_client_gone(c);
+		settle();
+		assert_int_equal(sim_running(), 0);
+		assert_int_equal(d.n_containers + d.n_nets + d.n_stacks, 0);
+		expect_agreement();
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(up_and_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(changed_service_is_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(failed_first_up_leaves_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(unhealthy_dependency_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(missing_image_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(comes_back_after_a_reboot, setup, teardown),
+		cmocka_unit_test_setup_teardown(adopts_after_a_crash, setup, teardown),
+		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(random_histories, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
