@@ -383,7 +383,7 @@ static void ended(void *user, const ContainerState *st)
 		events_container(c, "stop");
 	else
 		restart_decide(c);
-	if (!c->ask_remove || c->ask_replace)
+	if (asked || !c->ask_remove)
 		operation_report(daemon_stack(c->d, c->stack), "container", c->name, c->svc.name, asked ? "stopped" : "exited");
 	c->ask_stop = false;
 	tell_waiters(c, waits_for_exit, c);
@@ -410,6 +410,7 @@ static void ctr_start_failed(Container *c, int code, const Err *err)
 static void running(Container *c)
 {
 	c->phase = PHASE_RUNNING;
+	c->ask_start = c->ask_start && c->ask_stop; /* asked for once more meanwhile: this is it, unless it was a restart */
 	c->started_at = time_real();
 	c->started_mono = time_mono();
 	events_container(c, "start");
@@ -561,8 +562,11 @@ void ctr_stop(Container *c)
 		ctr_changed(c);
 		return;
 	}
-	if (c->phase != PHASE_RUNNING)
+	if (c->phase != PHASE_RUNNING) {
+		c->ask_stop = false;
+		ctr_changed(c);
 		return;
+	}
 	const Image *img = daemon_image_by_id(c->d, c->image_id);
 	int sig = img ? process_stop_signal(&c->svc, img) : SIGTERM;
 	int64_t grace = c->ask_timeout >= 0 ? c->ask_timeout * NSEC_PER_SEC : c->svc.stop_grace_period >= 0 ? c->svc.stop_grace_period : GRACE_DEFAULT;

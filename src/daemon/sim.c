@@ -808,7 +808,8 @@ static char *compare_container(const Container *c)
 	if (ctr_is_running(c) != (status == CONTAINER_RUNNING))
 		return xasprintf("%s is %s, the machine says %d", c->name, ctr_status(c), (int) status);
 	if (k && k->mounted != (status == CONTAINER_RUNNING))
-		return xasprintf("%s: its root is %smounted", c->name, k->mounted ? "" : "not ");
+		return xasprintf("%s (%s, the machine says %d): its root is %smounted", c->name, ctr_status(c), (int) status,
+			k->mounted ? "" : "not ");
 	if (ctr_is_running(c) && c->netns && !strv_has(netns, c->id))
 		return xasprintf("%s has no network namespace", c->name);
 	if (ctr_is_running(c) && c->n_ports != c->svc.n_ports)

@@ -127,13 +127,12 @@ static void plan_container(Plan *p, size_t i)
 			add(p, PLAN_REMOVE, false, i);
 		else if (may_start(p, c->service, false, i) == HOLDS)
 			add(p, PLAN_STOP, false, i);
+	} else if (c->remove && c->phase != PLAN_RUNNING) {
+		add(p, PLAN_REMOVE, false, i);
 	} else if (c->remove || c->stop) {
-		if (c->phase == PLAN_RUNNING || (c->restarting && !c->remove)) {
-			if (may_stop(p->in, c->service))
-				add(p, PLAN_STOP, false, i);
-		} else if (c->remove) {
-			add(p, PLAN_REMOVE, false, i);
-		}
+		/* One that ended by itself meanwhile has nothing to wait for. */
+		if (c->phase != PLAN_RUNNING || may_stop(p->in, c->service))
+			add(p, PLAN_STOP, false, i);
 	} else if (c->start && c->phase != PLAN_RUNNING) {
 		if (may_start(p, c->service, false, i) == HOLDS)
 			add(p, PLAN_START, false, i);

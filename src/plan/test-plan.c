@@ -100,6 +100,7 @@ static void stops_in_reverse(void **state)
 	EXPECT("stop db-1, remove web-1", DB(.phase = PLAN_RUNNING, .remove = true), WEB(1, .phase = PLAN_EXITED, .remove = true));
 	/* What is not asked to stop holds nothing up: `stead stop db` leaves web running. */
 	EXPECT("stop db-1", DB(.phase = PLAN_RUNNING, .stop = true), WEB(1, .phase = PLAN_RUNNING));
+	EXPECT("stop db-1", DB(.phase = PLAN_EXITED, .stop = true), WEB(1, .phase = PLAN_RUNNING, .stop = true, .busy = true));
 	/* A restart waiting for its back-off is called off. */
 	EXPECT("stop db-1", DB(.phase = PLAN_EXITED, .restarting = true, .stop = true));
 }
