@@ -545,7 +545,7 @@ int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err)
 	return 0;
 }
 
-char *net_forward_policy_drop(void)
+char *net_forward_policy_drop(const char *daemon_name)
 {
 	return NULL;
 }

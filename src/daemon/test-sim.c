@@ -153,13 +153,14 @@ static const char *describe(void)
 /* At rest for longer than the machine takes to tell of an end. */
 static void settle(void)
 {
-	int64_t limit = time_mono() + 20 * NSEC_PER_SEC, since = time_mono();
-	while (time_mono() - since < 5 * NSEC_PER_MSEC) {
+	int64_t limit = time_mono() + 20 * NSEC_PER_SEC;
+	for (int rest = 0; rest < 5; rest++) {
 		if (time_mono() > limit)
 			fail_msg("the daemon does not come to rest: %s", describe());
 		turn();
 		if (!quiet())
-			since = time_mono();
+			rest = 0;
+		(void) usleep(1000);
 	}
 }
 
