@@ -7,12 +7,19 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "cli/project.h"
 #include "cli/signals.h"
 #include "cli/stream.h"
 #include "cli/term.h"
 
-static void print_failure(const json_t *last, const char *project)
+static void print_failure(const json_t *last, const char *project, const Cli *cli)
 {
+	const char *path = json_text(last, "path");
+	if (*path && cli) {
+		AUTO_FREE char *text = project_place(cli, path, json_text(last, "error"));
+		cli_error("%s", text);
+		return;
+	}
 	const char *service = json_text(last, "service"), *container = json_text(last, "container");
 	const json_t *exit_code = json_object_get(last, "exit_code"), *logs = json_object_get(last, "logs"), *line;
 	size_t i;
@@ -139,7 +146,7 @@ int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json
 		if (!o->foreground)
 			fprintf(stderr, "stead: no longer watching; the daemon goes on with it ('stead ps -a' shows how far it is)\n");
 	} else if (json_object_get(last, "error")) {
-		print_failure(last, p->project);
+		print_failure(last, p->project, o->cli);
 		code = json_number(last, "code") == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
 	}
 	if (ret_last)
@@ -163,7 +170,9 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 		return refused && o->refused_is_usage ? EXIT_USAGE : EXIT_FAILED;
 	}
 	progress_init(&p, cli_progress_mode(cli), STDERR_FILENO, project);
-	int code = operation_stream(c, &p, o, NULL);
+	OperationOptions with_cli = *o;
+	with_cli.cli = cli;
+	int code = operation_stream(c, &p, &with_cli, NULL);
 	progress_done(&p);
 	return code;
 }

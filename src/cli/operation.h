@@ -17,6 +17,7 @@ typedef struct OperationOptions {
 	bool refused_is_usage; /* a 4xx answer gives EXIT_USAGE: nothing has been started (up) */
 	bool foreground;       /* an interrupt is the caller's to explain; signals stay caught */
 	int64_t give_up_at;    /* monotonic; then the watching ends as a failure; 0 = never */
+	const Cli *cli;        /* to name file and line of what was refused; operation_run sets it. NULL: the key alone is named */
 } OperationOptions;
 
 /**

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 #include "compose/load.h"
 
@@ -33,6 +34,21 @@ int project_load(const Cli *cli, char *const *services, Stack **ret)
 		return EXIT_USAGE;
 	}
 	return 0;
+}
+
+char *project_place(const Cli *cli, const char *path, const char *text)
+{
+	AUTO_ERR err = ERR_INIT;
+	ComposeOptions o = compose_options(cli, NULL);
+	Stack *unused = NULL;
+	o.refused_path = path;
+	o.refused_text = text;
+	/* A file that came through standard input cannot be read again. */
+	bool again = !strv_has(cli->global.files, "-");
+	if (again && compose_load(&o, &unused, NULL, &err) < 0 && strstr(err_text(&err), text))
+		return xstrdup(err_text(&err));
+	stack_free(unused);
+	return xasprintf("%s: %s", path, text);
 }
 
 int project_name_try(const Cli *cli, char **ret, Err *err)

@@ -11,6 +11,8 @@
 
 /** Loads the compose files; prints warnings and errors. 0 or an exit code. `services`: a strv, may be NULL. */
 int project_load(const Cli *cli, char *const *services, Stack **ret);
+/** `text` with the file and line where `path` ("services.web.image") stands; as it is where that cannot be told. The caller's. */
+char *project_place(const Cli *cli, const char *path, const char *text);
 /** The stack's name; prints errors. 0 or an exit code. */
 int project_name(const Cli *cli, char **ret);
 /** As project_name, with the error for the caller: for what also works without a project. */

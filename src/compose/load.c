@@ -139,6 +139,8 @@ int compose_load(const ComposeOptions *o, Stack **ret, char ***ret_warnings, Err
 		l.files = s.names;
 		l.project_dir = s.project_dir;
 		l.vars = sources_variables(&s);
+		l.refused_path = o->refused_path;
+		l.refused_text = o->refused_text;
 		e = load(&l, &s, ret);
 	}
 	if (ret_warnings)

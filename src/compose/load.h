@@ -25,6 +25,8 @@ typedef struct ComposeOptions {
 	char *const *env_files;   /* --env-file; empty: .env in the project directory, if there is one */
 	char *const *services;    /* services named on the command line: their profiles are enabled */
 	char *const *environ;     /* "KEY=value": the caller's environment; wins over env files */
+	const char *refused_path; /* a key of the model that the daemon has refused ("services.web.image"), and why: the load */
+	const char *refused_text; /* then ends in an error that names its file and line. NULL: nothing was refused */
 	const char *cwd;          /* absolute; where relative paths and the search start. NULL: the process's directory */
 } ComposeOptions;
 

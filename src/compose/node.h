@@ -108,6 +108,7 @@ typedef struct Load {
 	Err *err;
 	const char *project_dir; /* absolute; relative paths of the files are meant from here */
 	Variables vars;
+	const char *refused_path, *refused_text; /* see load.h */
 } Load;
 
 typedef struct KeyPath {

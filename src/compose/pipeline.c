@@ -91,9 +91,9 @@ static const char *path_step(const Node *n, const char *path, const NodeItem **r
 }
 
 /* The error of the model, with the place of the deepest node on its path. */
-static int fail_model(Load *l, const Node *doc, const ModelPath *where, const Err *err)
+static int fail_model(Load *l, const Node *doc, const char *path, const char *text)
 {
-	const char *rest = where->text;
+	const char *rest = path;
 	unsigned file = doc->file, line = doc->line;
 	while (*rest) {
 		const NodeItem *item = NULL;
@@ -104,7 +104,7 @@ static int fail_model(Load *l, const Node *doc, const ModelPath *where, const Er
 		file = doc->file;
 		line = item->key && doc->kind != NODE_SCALAR ? item->line : doc->line;
 	}
-	return load_fail_line(l, file, line, NULL, "%s", err_text(err));
+	return load_fail_line(l, file, line, NULL, "%s", text);
 }
 
 static void add_origin(Load *l, Node *doc, char *const *files, const char *project)
@@ -123,10 +123,14 @@ static int to_stack(Load *l, const Node *doc, Stack **ret)
 {
 	AUTO_ERR err = ERR_INIT;
 	ModelPath where = { "" };
+	if (l->refused_path) {
+		AUTO_FREE char *text = xasprintf("%s: %s", l->refused_path, l->refused_text);
+		return fail_model(l, doc, l->refused_path, text);
+	}
 	json_t *root = node_to_json(doc);
 	int e = stack_from_json(root, ret, &where, &err);
 	json_decref(root);
-	return e < 0 ? fail_model(l, doc, &where, &err) : 0;
+	return e < 0 ? fail_model(l, doc, where.text, err_text(&err)) : 0;
 }
 
 int pipeline_run(Load *l, Node *const *docs, size_t n, char *const *files, const ResolveOptions *o, Stack **ret)
