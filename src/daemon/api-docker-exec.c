@@ -267,11 +267,11 @@ static void on_typed(void *user, const void *p, size_t n)
 		exec_close_stdin(x->exec);
 		return;
 	}
-	if (detach_keys_feed(&x->keys, p, n, &in)) {
+	bool detach = detach_keys_feed(&x->keys, p, n, &in);
+	ssize_t waiting = in.len ? exec_write(x->exec, in.data, in.len) : 0;
+	if (detach)
 		http_stream_end(x->r);
-		return;
-	}
-	if (in.len && exec_write(x->exec, in.data, in.len) > (ssize_t) INPUT_BACKLOG)
+	else if (waiting > (ssize_t) INPUT_BACKLOG)
 		http_body_pause(x->r, true);
 }
 

@@ -277,11 +277,11 @@ static void attach_typed(void *user, const void *p, size_t n)
 		attach_close_stdin(ls->attach);
 		return;
 	}
-	if (detach_keys_feed(&ls->keys, p, n, &in)) {
+	bool detach = detach_keys_feed(&ls->keys, p, n, &in);
+	ssize_t waiting = in.len ? attach_write(ls->attach, in.data, in.len) : 0;
+	if (detach)
 		http_stream_end(ls->r);
-		return;
-	}
-	if (in.len && attach_write(ls->attach, in.data, in.len) > (ssize_t) INPUT_BACKLOG)
+	else if (waiting > (ssize_t) INPUT_BACKLOG)
 		http_body_pause(ls->r, true);
 }
 
