@@ -3,8 +3,8 @@
  * For the shell's completion and for checks of the documentation; in no list of commands.
  *
  * `stead __complete KIND` prints the words of a kind, a line each: services, containers … An error is
- * silence: a completion has nowhere to show it. `stead __options` prints every verb and, behind a
- * tab, each option with the kind of its value; what completion and manual page must know.
+ * silence: a completion has nowhere to show it. `stead __options` prints every verb and every
+ * option with the kind of its value, VERB|--OPTION|-LETTER|KIND|WORDS: the table in data/stead.bash.
  */
 #include <stdio.h>
 
@@ -131,10 +131,10 @@ static void print_options(const char *verb, OptionTable table)
 {
 	static const char *const kinds[] = { "flag", "string", "list", "number", "choice", "optional" };
 	for (const Option *o = table; o && o->name; o++) {
-		printf("%s\t--%s\t", verb, o->name);
+		printf("%s|--%s|", verb, o->name);
 		if (o->letter)
 			printf("-%c", o->letter);
-		printf("\t%s\t%s\n", kinds[o->kind], o->complete ? o->complete : "");
+		printf("|%s|%s\n", kinds[o->kind], o->complete ? o->complete : "");
 	}
 }
 
@@ -145,7 +145,7 @@ static int run_options(Cli *cli, void *values, char **args)
 	for (size_t i = 0; (v = verb_at(i)); i++) {
 		if (v->command->flags & COMMAND_HIDDEN)
 			continue;
-		printf("%s\t\t\toperands\t%s\n", v->name, v->command->complete ? v->command->complete : "");
+		printf("%s|||operands|%s\n", v->name, v->command->complete ? v->command->complete : "");
 		print_options(v->name, v->command->options);
 	}
 	return EXIT_DONE;

@@ -3,6 +3,16 @@
 
 #include "base/str.h"
 
+/* For the shell's completion; what they mean is the daemon's matter. */
+static const Option options[] = {
+	{ "name", 0, OPTION_STRING, 0, "NAME", "", NULL },
+	{ "state-dir", 0, OPTION_STRING, 0, "DIR", "", "directory" },
+	{ "run-dir", 0, OPTION_STRING, 0, "DIR", "", "directory" },
+	{ "runtime", 0, OPTION_STRING, 0, "RUNTIME", "", "file" },
+	{ "debug", 0, OPTION_FLAG, 0, NULL, "", NULL },
+	{ NULL },
+};
+
 /* Its options are its own: see daemon/main.c. Ours in front of it would be lost, so they are refused. */
 static int run(Cli *cli, void *values, char **args)
 {
@@ -23,6 +33,7 @@ const Command command_daemon = {
 	.name = "daemon",
 	.operands = "[OPTIONS]",
 	.summary = "Run the daemon (root; usually the service manager does)",
+	.options = options,
 	.max = -1,
 	.flags = COMMAND_RAW,
 	.run = run,
