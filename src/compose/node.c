@@ -430,6 +430,9 @@ void path_leave(KeyPath *p, size_t len)
 }
 
 static char *message(const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt, va_list ap)
+	__attribute__((format(printf, 5, 0)));
+
+static char *message(const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt, va_list ap)
 {
 	char *text = NULL;
 	if (vasprintf(&text, fmt, ap) < 0)

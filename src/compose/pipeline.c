@@ -133,10 +133,28 @@ static int to_stack(Load *l, const Node *doc, Stack **ret)
 	return e < 0 ? fail_model(l, doc, where.text, err_text(&err)) : 0;
 }
 
+/* A service that is off is not looked into, but a key that no service has is a slip there, too. */
+static int check_off(Load *l, const Node *doc, const Node *off)
+{
+	for (size_t i = 0; i < off->n; i++) {
+		AUTO_ERR err = ERR_INIT;
+		ModelPath where = { "" };
+		json_t *o = node_to_json(off->items[i].value);
+		int e = service_check_keys(o, off->items[i].key, &where, &err);
+		json_decref(o);
+		if (e < 0) {
+			Node *all = node_map(&l->arena, doc);
+			node_add(&l->arena, all, "services", doc->line, (Node *) off);
+			return fail_model(l, all, where.text, err_text(&err));
+		}
+	}
+	return 0;
+}
+
 int pipeline_run(Load *l, Node *const *docs, size_t n, char *const *files, const ResolveOptions *o, Stack **ret)
 {
-	Node *doc = NULL;
-	if (merge_documents(l, docs, n, &doc) < 0 || resolve_document(l, doc, o) < 0)
+	Node *doc = NULL, *off = NULL;
+	if (merge_documents(l, docs, n, &doc) < 0 || resolve_document(l, doc, o, &off) < 0 || check_off(l, doc, off) < 0)
 		return -EINVAL;
 	add_origin(l, doc, files, o->project);
 	return to_stack(l, doc, ret);

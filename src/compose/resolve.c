@@ -305,6 +305,60 @@ static int resolve_links(Resolve *r, Node *service)
 	return 0;
 }
 
+/* ---- volumes that stand for a directory ---- */
+
+static bool has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+	for (; *list; list += strcspn(list, ","), list += *list == ',')
+		if (strcspn(list, ",") == n && strncmp(list, word, n) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * "driver_opts: {type: none, o: bind, device: PATH}" is a bind mount with a name. It becomes one at each service that uses it;
+ * other options stay, for the model to refuse. NULL if it is none of that kind.
+ */
+static const Node *bind_device(const Node *volume)
+{
+	const Node *opts = node_get(volume, "driver_opts");
+	const char *type = text_of(opts, "type"), *o = text_of(opts, "o");
+	bool bind = o && (has_word(o, "bind") || has_word(o, "rbind")) && (!type || str_eq(type, "none") || str_eq(type, "bind"));
+	const Node *device = node_get(opts, "device");
+	return bind && node_is_scalar(device) ? device : NULL;
+}
+
+static int resolve_bind_volume(Resolve *r, Node *mount, const Node *volume)
+{
+	Shape s = { .l = r->l, .path = r->path };
+	const Node *device = bind_device(volume);
+	const char *path = shape_resolve_path(&s, device, device->text);
+	if (!path)
+		return -EINVAL;
+	if (node_get(node_get(mount, "volume"), "subpath"))
+		return load_fail(r->l, mount, &r->path, "subpath does not go with a volume that is a directory; mount the directory itself");
+	node_set(r->a, mount, "type", node_string(r->a, mount, "bind"));
+	node_set(r->a, mount, "source", node_string(r->a, device, path));
+	(void) node_del(mount, "volume");
+	if (has_word(text_of(node_get(volume, "driver_opts"), "o"), "ro"))
+		node_set(r->a, mount, "read_only", node_typed(r->a, mount, SCALAR_BOOL, "true"));
+	return 0;
+}
+
+static int resolve_bind_volumes(Resolve *r, Node *service)
+{
+	const Node *mounts = node_get(service, "volumes"), *volumes = top(r, "volumes");
+	for (size_t i = 0; node_is_seq(mounts) && i < mounts->n; i++) {
+		Node *m = mounts->items[i].value;
+		const char *type = text_of(m, "type"), *source = text_of(m, "source");
+		const Node *volume = source && str_eq(type, "volume") ? node_get(volumes, source) : NULL;
+		if (volume && bind_device(volume) && resolve_bind_volume(r, m, volume) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
 /* ---- references to the top level ---- */
 
 static int mark_used(Resolve *r, Node *used, const Node *declared, const char *what, const char *name, const Node *at)
@@ -392,6 +446,27 @@ static int resolve_source(Resolve *r, const NodeItem *item)
 	return 0;
 }
 
+/* IPv6 inside of networks is to come; without it a network works as well, so this is no reason to stop. */
+static int resolve_network(Resolve *r, const NodeItem *item)
+{
+	Node *config = node_get(node_get(item->value, "ipam"), "config");
+	Node *enable = node_get(item->value, "enable_ipv6");
+	bool wanted = enable && node_is_scalar(enable) && str_eq(enable->text, "true");
+	for (size_t i = 0; node_is_seq(config) && i < config->n;) {
+		const char *subnet = text_of(config->items[i].value, "subnet");
+		if (!subnet || !strchr(subnet, ':')) {
+			i++;
+			continue;
+		}
+		wanted = true;
+		node_remove(config, i);
+	}
+	if (wanted)
+		load_warn(r->l, enable ? enable : item->value, &r->path, "IPv6 in networks is not supported yet; it has IPv4 only");
+	(void) node_del(item->value, "enable_ipv6");
+	return resolve_name(r, item);
+}
+
 static int resolve_each(Resolve *r, const char *key, Node *used, int (*fn)(Resolve *, const NodeItem *))
 {
 	for (size_t i = 0; i < used->n; i++) {
@@ -423,7 +498,7 @@ static int resolve_top(Resolve *r)
 			use_sources(r, secrets, top(r, "secrets"), service, "secrets", "secret") < 0)
 			return -EINVAL;
 	}
-	if (resolve_each(r, "networks", networks, resolve_name) < 0 || resolve_each(r, "volumes", volumes, resolve_name) < 0 ||
+	if (resolve_each(r, "networks", networks, resolve_network) < 0 || resolve_each(r, "volumes", volumes, resolve_name) < 0 ||
 		resolve_each(r, "configs", configs, resolve_source) < 0 || resolve_each(r, "secrets", secrets, resolve_source) < 0)
 		return -EINVAL;
 	return 0;
@@ -438,7 +513,7 @@ static int resolve_services(Resolve *r)
 			return -EINVAL;
 		resolve_network_mode(r, item->value);
 		add_default_network(r, item->value);
-		if (resolve_mac_address(r, item->value) < 0)
+		if (resolve_mac_address(r, item->value) < 0 || resolve_bind_volumes(r, item->value) < 0)
 			return -EINVAL;
 		(void) node_del(item->value, "profiles");
 	}
@@ -451,7 +526,7 @@ static int resolve_services(Resolve *r)
 	return 0;
 }
 
-int resolve_document(Load *l, Node *doc, const ResolveOptions *o)
+int resolve_document(Load *l, Node *doc, const ResolveOptions *o, Node **ret_off)
 {
 	Resolve r = { .l = l, .a = &l->arena, .doc = doc, .o = o };
 	const Node *include = node_get(doc, "include");
@@ -463,6 +538,7 @@ int resolve_document(Load *l, Node *doc, const ResolveOptions *o)
 	if (check_named(&r) < 0)
 		return -EINVAL;
 	switch_services(&r);
+	*ret_off = r.off;
 	if (resolve_services(&r) < 0)
 		return -EINVAL;
 	return resolve_top(&r);

@@ -18,5 +18,5 @@ typedef struct ResolveOptions {
 	void *user;
 } ResolveOptions;
 
-/** Changes `doc` in place. -EINVAL, -ENOENT with a text that names file, line and key. */
-int resolve_document(Load *l, Node *doc, const ResolveOptions *o);
+/** Changes `doc` in place; `ret_off` gets the services that are off. -EINVAL with a text that names file, line and key. */
+int resolve_document(Load *l, Node *doc, const ResolveOptions *o, Node **ret_off);

@@ -201,9 +201,17 @@ static const ShapeKey policy_keys[] = {
 };
 TABLE(policy)
 
+/* What steers a cluster's scheduler or a rolling update: there is nothing here that it could steer. */
+static Node *shape_no_effect(Shape *s, const Node *n)
+{
+	load_warn(s->l, n, &s->path, "has no effect");
+	return shape_any(s, n);
+}
+
 static const ShapeKey deploy_keys[] = {
 	{ "mode", shape_string }, { "replicas", shape_int }, { "resources", shape_resources }, { "restart_policy", shape_policy },
-	{ "labels", shape_labels },
+	{ "labels", shape_no_effect }, { "placement", shape_no_effect }, { "update_config", shape_no_effect },
+	{ "rollback_config", shape_no_effect }, { "endpoint_mode", shape_no_effect },
 };
 TABLE(deploy)
 

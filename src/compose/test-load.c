@@ -406,6 +406,11 @@ static void refusals(void **state)
 		{ "services:\n  a: {image: i, pull_policy: daily}\n", "'daily' is not supported yet" },
 		{ "services:\n  a: {image: i, network_mode: 'service:x'}\n", "there is no service 'x'" },
 		{ "services:\n  a: {image: i, container_name: x, scale: 2}\n", "2 containers cannot all be named 'x'" },
+		{ "services:\n  a: {image: i}\n  b:\n    profiles: [x]\n    imge: i\n", "compose.yaml:5: services.b.imge: unknown key of a service" },
+		{ "services:\n  a: {image: i, volumes: ['v:/v']}\nvolumes:\n  v:\n    driver_opts: {type: nfs, o: addr=h, device: ':/x'}\n",
+			"compose.yaml:5: volumes.v.driver_opts: 'driver_opts' is not supported yet" },
+		{ "services:\n  a: {image: i, networks: [n]}\nnetworks:\n  n:\n    driver_opts: {a: b}\n",
+			"compose.yaml:5: networks.n.driver_opts: 'driver_opts' is not supported yet" },
 		{ "services:\n  a: {image: i, links: [x]}\n", "services.a.links[0]: there is no service 'x'" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -677,6 +682,38 @@ static void host_network_drops_ports(void **state)
 	assert_non_null(strstr(p->warnings[0], "compose.yaml:1: services.a: ports have no effect"));
 }
 
+static void bind_with_a_name(void **state)
+{
+	AUTO_STACK *s = load_text(*state, "services: {a: {image: i, volumes: ['v:/v']}}\n"
+					  "volumes: {v: {driver_opts: {type: none, o: 'bind,ro', device: /srv/v}}}\n");
+	const Mount *m = &s->services[0].mounts[0];
+	assert_int_equal(m->type, MOUNT_BIND);
+	assert_string_equal(m->source, "/srv/v");
+	assert_true(m->read_only);
+	assert_int_equal(s->n_volumes, 0);
+}
+
+static void warnings(void **state)
+{
+	Place *p = *state;
+	AUTO_STACK *s = load_text(p, "services:\n  a:\n    image: i\n    network_mode: bridge\n    deploy:\n      placement: {}\n"
+				     "  b: {image: i, networks: [n], secrets: [{source: k, mode: 440}]}\n"
+				     "networks:\n  n:\n    enable_ipv6: true\n    ipam: {config: [{subnet: 10.0.0.0/24}, {subnet: 'fd00::/64'}]}\n"
+				     "secrets: {k: {content: x}}\n");
+	static const char *const wanted[] = {
+		"compose.yaml:6: services.a.deploy.placement: has no effect",
+		"compose.yaml:7: services.b.secrets[0].mode: 440 is a decimal number, that is mode 0670; write 0440 if that was meant",
+		"compose.yaml:4: services.a: network_mode: bridge stands for the stack's default network",
+		"compose.yaml:10: networks.n: IPv6 in networks is not supported yet",
+	};
+	assert_int_equal(strv_len(p->warnings), ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		if (!str_starts(p->warnings[i], wanted[i]))
+			fail_msg("%s", p->warnings[i]);
+	assert_int_equal(stack_network(s, "n")->n_subnets, 1);
+	assert_string_equal(stack_service(s, "a")->networks[0].network, "default");
+}
+
 /* ---- writing ---- */
 
 static void written_and_read_again(void **state)
@@ -711,7 +748,7 @@ int main(void)
 		TEST(canonical_forms), TEST(yaml_merges), TEST(yaml_text), TEST(yaml_refusals), TEST(yaml_limits), TEST(refusals),
 		TEST(merging), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
 		TEST(variables), TEST(env_files), TEST(project_names), TEST(profiles), TEST(links_and_names),
-		TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(written_and_read_again),
+		TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(bind_with_a_name), TEST(warnings), TEST(written_and_read_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

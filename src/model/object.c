@@ -48,6 +48,8 @@ void reader_leave(Reader *r, size_t len)
 	r->where.text[len] = '\0';
 }
 
+static int fail(Reader *r, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+
 static int fail(Reader *r, const char *fmt, va_list ap)
 {
 	char *s = NULL;
@@ -723,7 +725,7 @@ static const Field *schema_find(const Schema *s, const char *key)
 }
 
 /* Extensions of other tools are none of our business; our own ask for something that is not there. */
-static int check_unknown(Reader *r, const Schema *s, json_t *v)
+int object_check_keys(Reader *r, const Schema *s, json_t *v)
 {
 	const char *key;
 	json_t *item;
@@ -746,7 +748,7 @@ int object_parse(Reader *r, const Schema *s, json_t *v, void *base)
 		return s->parse_scalar(r, v, base);
 	if (!json_is_object(v))
 		return fail_kind(r, "a map", v);
-	if (check_unknown(r, s, v) < 0)
+	if (object_check_keys(r, s, v) < 0)
 		return -EINVAL;
 	for (size_t i = 0; i < s->n_fields; i++) {
 		const Field *f = &s->fields[i];

@@ -103,6 +103,8 @@ int reader_fail_at(Reader *r, const char *key, const char *fmt, ...) __attribute
 void object_init(const Schema *s, void *base);
 /** Fills `base` (initialised by object_init); on failure it holds what was read so far, for object_done. */
 int object_parse(Reader *r, const Schema *s, json_t *v, void *base);
+/** Only that the object has no unknown keys. */
+int object_check_keys(Reader *r, const Schema *s, json_t *v);
 json_t *object_emit(const Schema *s, const void *base);
 void object_done(const Schema *s, void *base);
 

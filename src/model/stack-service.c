@@ -356,3 +356,14 @@ void service_done(Service *s)
 	object_done(&service_schema, s);
 	free_and_null(&s->name);
 }
+
+int service_check_keys(json_t *o, const char *name, ModelPath *where, Err *err)
+{
+	Reader r = { .err = err };
+	(void) reader_enter(&r, "services");
+	(void) reader_enter(&r, name);
+	int e = object_check_keys(&r, &service_schema, o);
+	if (e < 0 && where)
+		*where = r.where;
+	return e;
+}

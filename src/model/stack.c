@@ -9,6 +9,7 @@
  */
 #include "model/stack.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 
 #include "base/digest.h"
@@ -63,6 +64,11 @@ static const Schema ipam_schema = OBJECT_SCHEMA(ipam_fields, Network, NULL, "ipa
 static int check_network(Reader *r, void *base)
 {
 	Network *n = base;
+	size_t ipv4 = 0;
+	for (size_t i = 0; i < n->n_subnets; i++)
+		ipv4 += subnet_family(n->subnets[i].subnet, NULL) == AF_INET;
+	if (ipv4 > 1)
+		return reader_fail_at(r, "ipam", "has %zu IPv4 subnets; a bridge takes one", ipv4);
 	if (!object_name_valid(n->name))
 		return reader_fail_at(r, "name", "'%s' is no valid name: letters, digits, '_', '.' and '-'", n->name);
 	if (n->driver && !str_eq(n->driver, "bridge"))
@@ -82,7 +88,7 @@ static const Field network_fields[] = {
 	{ "enable_ipv6", &field_bool, offsetof(Network, enable_ipv6) },
 	{ "ipam", &field_same, .arg = &ipam_schema },
 	{ "labels", &field_pairs, offsetof(Network, labels) },
-	{ "driver_opts", &field_pairs, offsetof(Network, driver_opts) },
+	{ "driver_opts", &field_refused, .arg = "remove it" },
 	{ "enable_ipv4", &field_refused, .arg = "remove it" },
 };
 const Schema network_schema = OBJECT_SCHEMA(network_fields, Network, check_network, "a network");
@@ -106,7 +112,7 @@ static const Field volume_fields[] = {
 	{ "driver", &field_word, offsetof(Volume, driver) },
 	{ "external", &field_bool, offsetof(Volume, external) },
 	{ "labels", &field_pairs, offsetof(Volume, labels) },
-	{ "driver_opts", &field_pairs, offsetof(Volume, driver_opts) },
+	{ "driver_opts", &field_refused, .arg = "mount what it names with 'volumes: [PATH:TARGET]' at the service" },
 };
 const Schema volume_schema = OBJECT_SCHEMA(volume_fields, Volume, check_volume, "a volume");
 

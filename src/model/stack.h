@@ -182,9 +182,9 @@ typedef struct Network {
 	char *name;   /* on the machine: "PROJECT_KEY" unless name: or external */
 	char *driver; /* "bridge" */
 	bool external, internal, attachable, enable_ipv6;
-	Subnet *subnets;
+	Subnet *subnets; /* at most one of IPv4 */
 	size_t n_subnets;
-	char **labels, **driver_opts;
+	char **labels;
 } Network;
 
 typedef struct Volume {
@@ -192,7 +192,7 @@ typedef struct Volume {
 	char *name; /* "PROJECT_KEY" unless name: or external */
 	char *driver; /* "local" */
 	bool external;
-	char **labels, **driver_opts;
+	char **labels;
 } Volume;
 
 /** Top-level config or secret: exactly one of file, environment (resolved into content by compose/) and content. */
@@ -245,6 +245,8 @@ json_t *service_to_json(const Service *s);
 /** The service alone, as service_to_json wrote it (it was validated then: used for what the store holds). */
 int service_from_json(json_t *o, const char *name, Service *ret, Err *err);
 void service_done(Service *s);
+/** Only that every key of a service is one: for services that are off, of which nothing else matters. As stack_from_json. */
+int service_check_keys(json_t *o, const char *name, ModelPath *where, Err *err);
 
 Service *stack_service(const Stack *s, const char *name);
 Network *stack_network(const Stack *s, const char *key);
