@@ -66,6 +66,12 @@ static json_t *create_body(const ExecOptions *o, const Session *s, char **comman
 		(void) json_object_set_new(body, "User", json_string(o->user));
 	if (o->workdir)
 		(void) json_object_set_new(body, "WorkingDir", json_string(o->workdir));
+	if (s->tty) {
+		/* Of a later API version; where it is not known, the first resize is what counts. */
+		unsigned columns, rows;
+		term_size(STDOUT_FILENO, &columns, &rows);
+		(void) json_object_set_new(body, "ConsoleSize", json_pack("[i, i]", (int) rows, (int) columns));
+	}
 	return body;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/fs.h"
@@ -20,7 +21,7 @@
 enum { RULES_MAX = 32 };
 
 struct FakeServer {
-	pid_t pid;
+	pid_t pid, owner;
 	int log; /* memfd, appended to */
 	int *used; /* shared between the connections */
 	char *path;
@@ -95,6 +96,19 @@ static const FakeRule *find_rule(FakeServer *s, const char *line)
 	return NULL;
 }
 
+/* Looks into the log of requests again and again. */
+static void wait_for(const FakeServer *s, const char *request)
+{
+	AUTO_FREE char *path = xasprintf("/proc/self/fd/%d", s->log), *line = xasprintf("\n%s", request);
+	for (;;) {
+		AUTO_BUF log = BUF_INIT;
+		const struct timespec ms = { 0, 1000000 };
+		if (file_read(AT_FDCWD, path, 16 << 20, &log) < 0 || strstr(buf_cstr(&log), line))
+			return;
+		(void) nanosleep(&ms, NULL);
+	}
+}
+
 static void serve(FakeServer *s, int fd)
 {
 	AUTO_BUF in = BUF_INIT;
@@ -111,6 +125,10 @@ static void serve(FakeServer *s, int fd)
 		answer(fd, rule);
 		if (rule && rule->echo)
 			echo(fd);
+		if (rule && rule->signal)
+			(void) kill(s->owner, rule->signal);
+		if (rule && rule->until)
+			wait_for(s, rule->until);
 		if (rule && rule->hang) {
 			char c;
 			while (read(fd, &c, 1) > 0)
@@ -144,6 +162,7 @@ FakeServer *fake_start(const char *socket_path, const FakeRule *rules)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	s->rules = rules;
+	s->owner = getpid();
 	s->path = xstrdup(socket_path);
 	s->log = memfd_create("requests", MFD_CLOEXEC);
 	s->used = mmap(NULL, sizeof(int) * RULES_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -19,6 +19,8 @@ typedef struct FakeRule {
 	bool close;     /* the connection is closed after it */
 	bool echo;      /* everything sent from then on comes back in frames of stdout, until the client closes its side */
 	bool hang;      /* nothing more happens, until the client goes */
+	int signal;     /* sent to the test itself after the answer */
+	const char *until; /* the connection stays open until a request that begins so has come */
 } FakeRule;
 
 typedef struct FakeServer FakeServer;

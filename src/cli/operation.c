@@ -164,8 +164,11 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 	http_url_append(&url, project);
 	buf_printf(&url, "/%s", verb);
 	const HttpBody b = { .json = body };
+	/* Before the request, so that no interrupt falls between it and the watching; the daemon answers the headers at once. */
+	signals_catch();
 	if (http_call(c, "POST", buf_cstr(&url), &b, false, &err) < 0) {
 		bool refused = http_status(c) >= 400 && http_status(c) < 500;
+		signals_release();
 		(void) cli_fail(&err);
 		return refused && o->refused_is_usage ? EXIT_USAGE : EXIT_FAILED;
 	}

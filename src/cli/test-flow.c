@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -364,6 +365,47 @@ static void up_in_the_foreground(void **state)
 	(void) unlink("compose.yaml");
 }
 
+static void interrupts(void **state)
+{
+	static const char frames[] = RAW "\1\0\0\0\0\0\0\6hello\n";
+	const FakeRule rules[] = {
+		{ .request = "POST /stead/v1/stacks/blog/up", .close = true, .raw = STREAM "{\"result\":\"done\"}\n" },
+		{ .request = "POST /stead/v1/stacks/blog/stop", .close = true, .raw = STREAM "{\"result\":\"done\"}\n" },
+		{ .request = "GET /containers/json", .status = 200, .body = "[" WEB "]" },
+		{ .request = "GET /events", .raw = STREAM, .hang = true },
+		{ .request = "GET /containers/1111111111111111/json", .status = 200, .body = STATE("true", "0", RUN_1), .times = 1 },
+		{ .request = "GET /containers/1111111111111111/json", .status = 200, .body = STATE("false", "0", RUN_1) },
+		{ .request = "GET /containers/1111111111111111/logs", .raw = frames, .raw_len = sizeof(frames) - 1, .signal = SIGINT,
+			.until = "POST /stead/v1/stacks/blog/stop", .close = true },
+		{ NULL },
+	};
+	write_file("compose.yaml", "name: blog\nservices:\n  web: {image: nginx}\n");
+	Outcome o = run(rules, "up", "-t", "1");
+	expect(&o, 130, "web-1  | hello\nweb-1 exited with code 0\n", "press Ctrl-C again to kill");
+	assert_non_null(strstr(o.requests, "POST /stead/v1/stacks/blog/stop {\"services\":[],\"timeout\":1}"));
+	done(&o);
+	/* While it still starts: the stack is stopped as well. */
+	FakeRule starting[] = { { .request = "POST /stead/v1/stacks/blog/up", .raw = STREAM, .signal = SIGINT, .hang = true }, rules[1], { NULL } };
+	o = run(starting, "up");
+	expect(&o, 130, "", "press Ctrl-C again to kill");
+	assert_non_null(strstr(o.requests, "POST /stead/v1/stacks/blog/stop"));
+	done(&o);
+	/* Detached, only the watching ends. */
+	o = run(starting, "up", "-d");
+	expect(&o, 130, "", "no longer watching; the daemon goes on");
+	assert_null(strstr(o.requests, "/stop"));
+	done(&o);
+	/* A second one kills. */
+	const FakeRule stubborn[] = { starting[0],
+		{ .request = "POST /stead/v1/stacks/blog/stop", .raw = STREAM, .signal = SIGINT, .hang = true },
+		{ .request = "POST /stead/v1/stacks/blog/kill", .close = true, .raw = STREAM "{\"result\":\"done\"}\n" }, { NULL } };
+	o = run(stubborn, "up");
+	expect(&o, 130, "", "killing the containers");
+	assert_non_null(strstr(o.requests, "\"signal\":\"SIGKILL\""));
+	done(&o);
+	(void) unlink("compose.yaml");
+}
+
 static void logs(void **state)
 {
 	static const char frames[] = RAW "\1\0\0\0\0\0\0\3one\1\0\0\0\0\0\0\5 two\n\2\0\0\0\0\0\0\4err\n\1\0\0\0\0\0\0\5three";
@@ -626,7 +668,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(no_daemon), cmocka_unit_test(hosts), cmocka_unit_test(usage), cmocka_unit_test(help),
 		cmocka_unit_test(ps), cmocka_unit_test(nonsense), cmocka_unit_test(down), cmocka_unit_test(operations_that_fail), cmocka_unit_test(up),
-		cmocka_unit_test(up_in_the_foreground), cmocka_unit_test(logs), cmocka_unit_test(logs_across_a_restart), cmocka_unit_test(exec),
+		cmocka_unit_test(up_in_the_foreground), cmocka_unit_test(interrupts), cmocka_unit_test(logs), cmocka_unit_test(logs_across_a_restart), cmocka_unit_test(exec),
 		cmocka_unit_test(exec_passes_input), cmocka_unit_test(exec_finds_containers), cmocka_unit_test(exec_that_is_cut_off),
 		cmocka_unit_test(containers_by_name), cmocka_unit_test(images), cmocka_unit_test(bad_image_options), cmocka_unit_test(inspect),
 		cmocka_unit_test(listings) };

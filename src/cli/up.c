@@ -215,8 +215,10 @@ static int foreground(const Cli *cli, const UpOptions *o, const Stack *stack, ch
 	for (char *const *s = services; s && *s; s++)
 		add_with_deps(stack, *s, !o->no_deps, &closure);
 	int code = operation_run(cli, client, stack->name, "up", body, &op);
-	if (code != EXIT_DONE && code != EXIT_INTERRUPTED)
+	if (code != EXIT_DONE && code != EXIT_INTERRUPTED) {
+		signals_release();
 		return code;
+	}
 	Follower *f = follower_new(cli, stack->name, &log);
 	FollowEnd end = FOLLOW_INTERRUPTED;
 	if (code == EXIT_DONE) {
