@@ -9,7 +9,7 @@ TOP=$(dirname "$BENCH")
 # shellcheck source=../tests/sandbox.bash
 . "$TOP/tests/sandbox.bash"
 
-EXE=$TOP/build/src/cli/stead
+EXE=$TOP/build/src/main/stead
 unset COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PROFILES STEAD_HOST DOCKER_HOST
 
 broken=0

@@ -23,7 +23,7 @@
 . "$BATS_TEST_DIRNAME/sandbox.bash"
 
 STEAD_BUILD=${STEAD_BUILD:-$BATS_TEST_DIRNAME/../build}
-STEAD_EXE=$(cd "$STEAD_BUILD" && pwd)/src/cli/stead
+STEAD_EXE=$(cd "$STEAD_BUILD" && pwd)/src/main/stead
 SANDBOX=${STEAD_TEST_ROOT:?run them with tools/test bats}/$(basename "$BATS_TEST_FILENAME" .bats)
 SOCK=$SANDBOX/run/stead.sock
 unset COMPOSE_PROJECT_NAME COMPOSE_FILE COMPOSE_PROFILES STEAD_HOST DOCKER_HOST
