@@ -17,8 +17,7 @@
  *   files/                      hosts, hostname, resolv.conf, secrets, configs
  *   pid conmon.pid              written by conmon
  *   ctl winsz attach            conmon's control fifos and attach socket
- *   exit/ID                     written by conmon: the exit code in decimal; its mtime is the time
- *   oom                         written by conmon when the kernel killed for memory
+ *   ended/ID                    written by conmon: the exit code in decimal; its mtime is the time
  * RUN_DIR/runtime/ID/           the OCI runtime's own state; exec.fifo in it = created, not started
  *
  * Start and delete are synchronous (well under 1 ms and about 1 ms): no process is needed for them.

@@ -19,6 +19,9 @@ typedef enum CgroupMode {
 	CGROUP_HYBRID, /* v1 controllers, a v2 tree without controllers at /sys/fs/cgroup/unified */
 } CgroupMode;
 
+/** Whose protocol of "created, not started" the runtime speaks (run/container.c). */
+typedef enum RuntimeFlavour { RUNTIME_CRUN, RUNTIME_RUNC, RUNTIME_OTHER } RuntimeFlavour;
+
 /** Bits of Runtime.controllers: what this machine can limit. */
 typedef enum Controller {
 	CONTROLLER_CPU = 1 << 0,
@@ -33,10 +36,11 @@ typedef enum Controller {
 typedef struct Runtime {
 	char *name;           /* "crun", "runc", or the file name of --runtime PATH; for `info` */
 	char *path;           /* what conmon executes: crun, stead-crun or runc, absolute */
+	char *crun;           /* with stead-crun: the crun behind it; else NULL */
 	char *version;        /* first line of --version, "" if it says none */
 	char *conmon;         /* absolute */
 	char *conmon_version; /* "2.1.6" */
-	bool conmon_no_sync_log, conmon_full_attach, conmon_persist_dir; /* options that this conmon knows */
+	bool conmon_no_sync_log, conmon_full_attach; /* options that this conmon knows */
 	char *root;           /* the runtime's --root: RUN_DIR/runtime */
 	char *run_dir;        /* RUN_DIR */
 	char *state_dir;      /* STATE_DIR */
@@ -44,6 +48,7 @@ typedef struct Runtime {
 	char *libexec_dir;    /* where stead-init and stead-crun lie */
 	CgroupMode cgroup_mode;
 	unsigned controllers; /* Controller bits */
+	RuntimeFlavour flavour;
 	bool private_mounts;  /* the runtime runs in a mount namespace of its own (stead-crun): shared propagation cannot work */
 	int fd_cgroup;        /* O_PATH of /sys/fs/cgroup */
 } Runtime;

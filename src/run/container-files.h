@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What container.c and watch.c share: reading what conmon left in a bundle, and opening a container's
+ * processes safely.
+ */
+
+#include "run/container.h"
+
+/** The number in dir/name, 0 if there is none. */
+pid_t container_read_pid(const char *dir, const char *name);
+/** pidfd of the living init, checked to be in the container's cgroup. -ESRCH. */
+int container_init_open(const ContainerPaths *p, pid_t *ret_pid);
+/** pidfd of the container's conmon. -ESRCH. */
+int container_conmon_open(const ContainerPaths *p, pid_t *ret_pid);
+/** Fills status, exit_code and finished_at from the exit file. */
+bool container_read_exit(const ContainerPaths *p, ContainerState *st);
+/** Fills oom_killed of a container that ended. */
+void container_read_oom(const Runtime *rt, const ContainerPaths *p, ContainerState *st);

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * "Created, not started": both runtimes leave the container's first process waiting on RUN_DIR/runtime/
+ * ID/exec.fifo. crun's waits for a byte to read; runc's opens it for writing and is let go by a reader. So
+ * starting is an open, one byte, and an unlink, for which `runtime start` would take a process and
+ * several milliseconds. Between the byte and the unlink the daemon may be killed: container_probe
+ * therefore takes a process for "created" only if it still is the runtime's own executable.
+ *
+ * A process is believed to be the container's only if its cgroup has the container's id in it, which
+ * no reused pid can have. Signals go through a pidfd that was opened before that check.
+ *
+ * Deleting is likewise done here: kill, remove the cgroup's directories, remove the files.
+ */
+#include "run/container.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "run/cgroup.h"
+#include "run/container-files.h"
+
+/* ── paths ────────────────────────────────────────────────────────── */
+
+void container_paths_init(const Runtime *rt, const char *id, ContainerPaths *ret)
+{
+	ret->id = xstrdup(id);
+	ret->state = xasprintf("%s/containers/%s", rt->state_dir, id);
+	ret->log = xasprintf("%s/log", ret->state);
+	ret->bundle = xasprintf("%s/containers/%s", rt->run_dir, id);
+	ret->rootfs = xasprintf("%s/rootfs", ret->bundle);
+	ret->files = xasprintf("%s/files", ret->bundle);
+	ret->cgroup = xasprintf("%s/%s", rt->cgroup_parent, id);
+}
+
+void container_paths_done(ContainerPaths *p)
+{
+	if (!p)
+		return;
+	free_and_null(&p->id);
+	free_and_null(&p->state);
+	free_and_null(&p->log);
+	free_and_null(&p->bundle);
+	free_and_null(&p->rootfs);
+	free_and_null(&p->files);
+	free_and_null(&p->cgroup);
+}
+
+static int make_dir(const char *path, mode_t mode, Err *err)
+{
+	int r = mkdir(path, mode) < 0 ? -errno : 0;
+	if (r == -ENOENT)
+		r = dir_make(path, mode);
+	return r < 0 && r != -EEXIST ? err_errno(err, r, "make %s", path) : 0;
+}
+
+int container_dirs_make(const ContainerPaths *p, Err *err)
+{
+	AUTO_FREE char *upper = xasprintf("%s/upper", p->state);
+	AUTO_FREE char *work = xasprintf("%s/work", p->state);
+	AUTO_FREE char *ended = xasprintf("%s/ended", p->bundle);
+	/* The upper directory becomes the container's "/": readable by its users. */
+	const struct {
+		const char *path;
+		mode_t mode;
+	} dirs[] = { { p->state, 0700 }, { upper, 0755 }, { work, 0700 }, { p->log, 0700 }, { p->bundle, 0700 }, { p->rootfs, 0755 },
+		{ p->files, 0755 }, { ended, 0700 } };
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(dirs); i++)
+		r = make_dir(dirs[i].path, dirs[i].mode, err);
+	return r;
+}
+
+/* ── processes ────────────────────────────────────────────────────── */
+
+static int pidfd_open_call(pid_t pid)
+{
+	int fd = (int) syscall(SYS_pidfd_open, pid, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static int pidfd_signal(int fd, int sig)
+{
+	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
+}
+
+pid_t container_read_pid(const char *dir, const char *name)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+	AUTO_BUF b = BUF_INIT;
+	int64_t pid = 0;
+	if (file_read(AT_FDCWD, path, 32, &b) < 0)
+		return 0;
+	if (b.len > 0 && b.data[b.len - 1] == '\n')
+		b.data[b.len - 1] = '\0';
+	return parse_i64(buf_cstr(&b), &pid) < 0 || pid <= 1 || pid > INT32_MAX ? 0 : (pid_t) pid;
+}
+
+static int read_proc(pid_t pid, const char *file, Buf *b)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/%s", (int) pid, file);
+	return file_read(AT_FDCWD, path, 64U << 10, b);
+}
+
+int container_init_open(const ContainerPaths *p, pid_t *ret_pid)
+{
+	pid_t pid = container_read_pid(p->bundle, "pid");
+	if (pid == 0)
+		return -ESRCH;
+	AUTO_CLOSE int fd = pidfd_open_call(pid);
+	if (fd < 0)
+		return -ESRCH;
+	AUTO_BUF b = BUF_INIT;
+	if (read_proc(pid, "cgroup", &b) < 0 || !strstr(buf_cstr(&b), p->id))
+		return -ESRCH;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	if (poll(&pfd, 1, 0) != 0)
+		return -ESRCH; /* dead, not yet reaped by conmon */
+	if (ret_pid)
+		*ret_pid = pid;
+	return steal_fd(&fd);
+}
+
+int container_conmon_open(const ContainerPaths *p, pid_t *ret_pid)
+{
+	pid_t pid = container_read_pid(p->bundle, "conmon.pid");
+	if (pid == 0)
+		return -ESRCH;
+	AUTO_CLOSE int fd = pidfd_open_call(pid);
+	if (fd < 0)
+		return -ESRCH;
+	AUTO_BUF b = BUF_INIT;
+	if (read_proc(pid, "cmdline", &b) < 0 || !memmem(b.data, b.len, p->id, strlen(p->id)))
+		return -ESRCH; /* another process, or a dead one */
+	if (ret_pid)
+		*ret_pid = pid;
+	return steal_fd(&fd);
+}
+
+int container_kill(const Runtime *rt, const ContainerPaths *p, int sig)
+{
+	(void) rt;
+	AUTO_CLOSE int fd = container_init_open(p, NULL);
+	return fd < 0 ? -ESRCH : pidfd_signal(fd, sig);
+}
+
+int container_kill_all(const Runtime *rt, const ContainerPaths *p)
+{
+	(void) container_kill(rt, p, SIGKILL);
+	return cgroup_kill(rt, p->cgroup);
+}
+
+int container_pause(const Runtime *rt, const ContainerPaths *p, bool pause, Err *err)
+{
+	int r = runtime_require(rt, CONTROLLER_FREEZER, pause ? "pause" : "unpause", err);
+	if (r == 0) {
+		r = cgroup_freeze(rt, p->cgroup, pause);
+		if (r < 0)
+			r = err_errno(err, r, "%s the container", pause ? "pause" : "unpause");
+	}
+	return r;
+}
+
+/* ── start ────────────────────────────────────────────────────────── */
+
+static char *fifo_path(const Runtime *rt, const ContainerPaths *p)
+{
+	return xasprintf("%s/%s/exec.fifo", rt->root, p->id);
+}
+
+static int release_crun(const char *fifo)
+{
+	AUTO_CLOSE int fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return write(fd, "0", 1) < 0 ? -errno : 0;
+}
+
+static int release_runc(const char *fifo)
+{
+	AUTO_CLOSE int fd = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	char byte;
+	if (poll(&pfd, 1, 1000) <= 0)
+		return -ETIMEDOUT;
+	return read(fd, &byte, 1) == 1 ? 0 : -EPIPE;
+}
+
+int container_start(const Runtime *rt, const ContainerPaths *p, Err *err)
+{
+	AUTO_FREE char *fifo = fifo_path(rt, p);
+	int r = rt->flavour == RUNTIME_RUNC ? release_runc(fifo) : release_crun(fifo);
+	if (r == -ENOENT)
+		return err_set(err, r, "start: the container was not created, or was started before");
+	if (r == -ENXIO)
+		return err_set(err, r, "start: the container's first process is gone; its log may say why");
+	if (r < 0)
+		return err_errno(err, r, "start: let the container's first process go (%s)", fifo);
+	(void) unlink(fifo);
+	return 0;
+}
+
+/* ── what is there ────────────────────────────────────────────────── */
+
+/* Not yet the container's own program: the runtime waits for the start. */
+static bool is_waiting(const Runtime *rt, const ContainerPaths *p, pid_t pid)
+{
+	AUTO_FREE char *fifo = fifo_path(rt, p);
+	if (access(fifo, F_OK) < 0)
+		return false;
+	/* By its name: the executable's path cannot be resolved from here, the runtime has left its root. */
+	AUTO_BUF comm = BUF_INIT;
+	if (read_proc(pid, "comm", &comm) < 0)
+		return true;
+	return str_starts(buf_cstr(&comm), rt->name) || str_starts(buf_cstr(&comm), "crun") || str_starts(buf_cstr(&comm), "runc");
+}
+
+bool container_read_exit(const ContainerPaths *p, ContainerState *st)
+{
+	AUTO_FREE char *path = xasprintf("%s/ended/%s", p->bundle, p->id);
+	AUTO_BUF b = BUF_INIT;
+	struct stat file;
+	int64_t code = 0;
+	if (stat(path, &file) < 0 || file_read(AT_FDCWD, path, 32, &b) < 0 || b.len == 0)
+		return false;
+	(void) parse_i64(buf_cstr(&b), &code);
+	st->status = CONTAINER_EXITED;
+	st->exit_code = (int) (code & 0xff);
+	st->finished_at = file.st_mtim.tv_sec * NSEC_PER_SEC + file.st_mtim.tv_nsec;
+	return true;
+}
+
+void container_read_oom(const Runtime *rt, const ContainerPaths *p, ContainerState *st)
+{
+	AUTO_FREE char *file = xasprintf("%s/oom", p->bundle);
+	/* A signal ended it, and the kernel has killed in its cgroup: 137 by an operator is not an OOM kill. */
+	st->oom_killed = st->exit_code != 0 && (access(file, F_OK) == 0 || cgroup_oom_kills(rt, p->cgroup) > 0);
+}
+
+static int64_t process_start(pid_t pid)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d", (int) pid);
+	struct stat st;
+	return stat(path, &st) < 0 ? 0 : st.st_ctim.tv_sec * NSEC_PER_SEC + st.st_ctim.tv_nsec;
+}
+
+int container_probe(const Runtime *rt, const ContainerPaths *p, ContainerState *ret, Err *err)
+{
+	(void) err;
+	*ret = (ContainerState) { 0 };
+	AUTO_CLOSE int conmon = container_conmon_open(p, NULL);
+	ret->monitored = conmon >= 0;
+	if (container_read_exit(p, ret)) {
+		container_read_oom(rt, p, ret);
+		return 0;
+	}
+	pid_t pid = 0;
+	AUTO_CLOSE int init = container_init_open(p, &pid);
+	if (init >= 0) {
+		ret->pid = pid;
+		ret->status = is_waiting(rt, p, pid) ? CONTAINER_CREATED : CONTAINER_RUNNING;
+		ret->started_at = process_start(pid);
+		ret->paused = cgroup_frozen(rt, p->cgroup);
+		return 0;
+	}
+	bool was_created = container_read_pid(p->bundle, "pid") != 0;
+	if (ret->monitored) {
+		/* Its end is known to conmon, but not written yet: container_watch will tell it. */
+		ret->status = was_created ? CONTAINER_RUNNING : CONTAINER_CREATING;
+		return 0;
+	}
+	/* conmon may have ended between the two looks. */
+	if (container_read_exit(p, ret)) {
+		container_read_oom(rt, p, ret);
+		return 0;
+	}
+	if (was_created) {
+		ret->status = CONTAINER_LOST;
+		ret->exit_code = 128 + SIGKILL;
+		ret->finished_at = time_real();
+		container_read_oom(rt, p, ret);
+	}
+	return 0;
+}
+
+/* ── delete ───────────────────────────────────────────────────────── */
+
+/* The runtime that conmon is just running (in "creating"): it must not go on after conmon. */
+static void kill_children(pid_t pid)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/task/%d/children", (int) pid, (int) pid);
+	AUTO_BUF b = BUF_INIT;
+	if (file_read(AT_FDCWD, path, 4096, &b) < 0)
+		return;
+	for (char *s = b.data, *end; s && *s; s = end) {
+		long child = strtol(s, &end, 10);
+		if (end == s)
+			break;
+		if (child > 1)
+			(void) kill((pid_t) child, SIGKILL);
+	}
+}
+
+static void kill_conmon(const ContainerPaths *p)
+{
+	pid_t pid = 0;
+	AUTO_CLOSE int fd = container_conmon_open(p, &pid);
+	if (fd < 0)
+		return;
+	kill_children(pid);
+	(void) pidfd_signal(fd, SIGKILL);
+}
+
+int container_delete(const Runtime *rt, const ContainerPaths *p, Err *err)
+{
+	static const char *const files[] = { "pid", "conmon.pid", "ctl", "winsz", "attach", "oom", "ended" };
+	/* Gone for good, or about to be: conmon first, so that it does not report an end that is ours. */
+	kill_conmon(p);
+	(void) container_kill(rt, p, SIGKILL);
+	int r = cgroup_remove(rt, p->cgroup);
+	if (r == -EBUSY) {
+		r = cgroup_kill(rt, p->cgroup);
+		if (r == 0)
+			r = cgroup_remove(rt, p->cgroup);
+	}
+	if (r == -EBUSY)
+		return 1;
+	if (r < 0)
+		return err_errno(err, r, "remove the cgroup %s", p->cgroup);
+
+	AUTO_FREE char *state = xasprintf("%s/%s", rt->root, p->id);
+	r = tree_remove(AT_FDCWD, state);
+	if (r < 0)
+		return err_errno(err, r, "remove %s", state);
+	AUTO_CLOSE int dir = open(p->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(files); i++) {
+		r = tree_remove(dir, files[i]);
+		if (r < 0)
+			return err_errno(err, r, "remove %s/%s", p->bundle, files[i]);
+	}
+	return 0;
+}
+
+int container_bundle_remove(const ContainerPaths *p, Err *err)
+{
+	int r = rootfs_unmount(p, err);
+	if (r < 0)
+		return r;
+	r = tree_remove(AT_FDCWD, p->bundle);
+	return r < 0 ? err_errno(err, r, "remove %s", p->bundle) : 0;
+}
+
+int container_state_remove(const ContainerPaths *p, Err *err)
+{
+	int r = tree_remove(AT_FDCWD, p->state);
+	return r < 0 ? err_errno(err, r, "remove %s", p->state) : 0;
+}
+
+static void list_dir(char ***v, const char *path)
+{
+	DIR *d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] != '.' && e->d_type == DT_DIR && !strv_has(*v, e->d_name))
+			strv_add(v, e->d_name);
+	if (d)
+		(void) closedir(d);
+}
+
+char **container_list(const Runtime *rt)
+{
+	AUTO_FREE char *bundles = xasprintf("%s/containers", rt->run_dir);
+	char **v = cgroup_children(rt);
+	list_dir(&v, bundles);
+	list_dir(&v, rt->root);
+	return v;
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Seccomp: the default profile. An allow list; what is known to be refused gives EPERM, what is not known at all
+ * ENOSYS, so that newer libraries fall back instead of failing. Some calls come with a capability.
+ */
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/** Appends the value of linux.seccomp (runtime-spec, config-linux.md#seccomp) for a container with these capabilities. */
+void seccomp_default(uint64_t caps, Buf *ret);
+/**
+ * A profile file in Docker's format (security_opt seccomp=FILE): archMap, includes and excludes are
+ * resolved. -EINVAL.
+ */
+int seccomp_from_file(const char *path, uint64_t caps, Buf *ret, Err *err);

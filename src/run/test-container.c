@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/test-root.h"
+
+static void test_life(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "11", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done");
+	assert_int_equal(box_create(&b), 0);
+	assert_int_equal(box_status(&b), CONTAINER_CREATED);
+	box_start(&b);
+	ContainerState st;
+	AUTO_STRV char **lines = NULL;
+	for (int i = 0; i < 500 && !lines; i++) {
+		(void) usleep(10000);
+		lines = logs_tail_lines(&b.paths, 5);
+	}
+	assert_int_equal(strv_len(lines), 1);
+	assert_string_equal(lines[0], "ready");
+	assert_int_equal(container_probe(world.rt, &b.paths, &st, NULL), 0);
+	assert_int_equal(st.status, CONTAINER_RUNNING);
+	assert_int_equal(st.pid, b.pid);
+	assert_true(st.monitored);
+	assert_int_equal(container_start(world.rt, &b.paths, NULL), -ENOENT);
+
+	assert_int_equal(container_pause(world.rt, &b.paths, true, NULL), 0);
+	assert_int_equal(container_probe(world.rt, &b.paths, &st, NULL), 0);
+	assert_true(st.paused);
+	assert_int_equal(container_pause(world.rt, &b.paths, false, NULL), 0);
+
+	CgroupStats cs;
+	assert_int_equal(cgroup_stats(world.rt, b.paths.cgroup, &cs), 0);
+	assert_true(cs.cpu_total > 0);
+	assert_true(cs.pids >= 1);
+
+	assert_int_equal(container_kill(world.rt, &b.paths, SIGTERM), 0);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.status, CONTAINER_EXITED);
+	assert_int_equal(b.end.exit_code, 7);
+	assert_false(b.end.oom_killed);
+	assert_int_equal(box_status(&b), CONTAINER_EXITED);
+	assert_int_equal(container_kill(world.rt, &b.paths, SIGTERM), -ESRCH);
+	box_remove(&b);
+}
+
+static void test_killed(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "22", "sleep 100");
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	assert_int_equal(container_kill(world.rt, &b.paths, SIGKILL), 0);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.exit_code, 137);
+	box_remove(&b);
+}
+
+static void test_monitor_dies(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "33", "sleep 100");
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	AUTO_FREE char *file = xasprintf("%s/conmon.pid", b.paths.bundle);
+	AUTO_BUF t = BUF_INIT;
+	assert_int_equal(file_read(AT_FDCWD, file, 32, &t), 0);
+	int64_t pid;
+	assert_int_equal(parse_i64(buf_cstr(&t), &pid), 0);
+	assert_int_equal(kill((pid_t) pid, SIGKILL), 0);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.status, CONTAINER_LOST);
+	box_remove(&b);
+}
+
+static void test_cannot_run(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "44", "true");
+	str_set(&b.svc.command[0], "/no/such/program");
+	assert_true(box_create(&b) < 0);
+	box_remove(&b);
+}
+
+/* Deleting must work from any state: just created, and running without a word to anyone. */
+static void test_delete_early(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "55", "sleep 100");
+	assert_int_equal(box_create(&b), 0);
+	box_remove(&b);
+	box_init(&b, "66", "sleep 100 & sleep 100");
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	box_remove(&b);
+}
+
+static void test_many_at_once(void **state)
+{
+	(void) state;
+	enum { N = 10 };
+	static Box boxes[N];
+	AUTO_ERR err = ERR_INIT;
+	AUTO_STRV char **layers = NULL;
+	strv_add(&layers, TEST_LAYER);
+	BundleMount usr = { .type = MOUNT_BIND, .source = "/usr", .target = "/usr", .read_only = true, .tmpfs_size = -1, .tmpfs_mode = -1 };
+	int64_t begin = time_mono();
+	for (int i = 0; i < N; i++) {
+		Box *b = &boxes[i];
+		box_init(b, "77", "sleep 100");
+		BundleSpec spec = { .runtime = world.rt, .paths = &b->paths, .service = &b->svc, .image = &b->img, .hostname = "box", .mounts = &usr,
+			.n_mounts = 1 };
+		ContainerOptions co = { .paths = &b->paths, .name = "box", .log = true };
+		assert_int_equal(container_dirs_make(&b->paths, &err), 0);
+		assert_int_equal(rootfs_mount(world.rt, &b->paths, layers, &err), 0);
+		assert_int_equal(bundle_write(&spec, NULL, &err), 0);
+		assert_int_equal(logs_prepare(&b->paths, &err), 0);
+		assert_int_equal(container_create(&world.loop, world.rt, &co, box_created, b, &err), 0);
+	}
+	int64_t prepared = time_mono();
+	for (int i = 0; i < N; i++)
+		world_until(&world, &boxes[i].created);
+	int64_t created = time_mono();
+	for (int i = 0; i < N; i++) {
+		assert_int_equal(boxes[i].result, 0);
+		box_start(&boxes[i]);
+	}
+	int64_t started = time_mono();
+	for (int i = 0; i < N; i++)
+		assert_int_equal(container_kill(world.rt, &boxes[i].paths, SIGKILL), 0);
+	for (int i = 0; i < N; i++)
+		world_until(&world, &boxes[i].ended);
+	int64_t ended = time_mono();
+	for (int i = 0; i < N; i++)
+		box_remove(&boxes[i]);
+	int64_t removed = time_mono();
+	printf("ten containers: prepared %.1f ms, created %.1f ms, started %.1f ms, killed %.1f ms, removed %.1f ms\n",
+		(double) (prepared - begin) / 1e6, (double) (created - prepared) / 1e6, (double) (started - created) / 1e6,
+		(double) (ended - started) / 1e6, (double) (removed - ended) / 1e6);
+}
+
+int main(void)
+{
+	int r = world_make();
+	if (r != 0)
+		return r;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_life), cmocka_unit_test(test_killed), cmocka_unit_test(test_monitor_dies), cmocka_unit_test(test_cannot_run),
+		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_many_at_once),
+	};
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	world_remove();
+	return r;
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "run/container-files.h"
+
+struct ContainerWatch {
+	uv_poll_t poll;
+	uv_timer_t timer; /* for an end that is known already: `fn` must not come from within container_watch */
+	int fd, open_handles;
+	const Runtime *rt;
+	ContainerPaths paths;
+	ContainerExitFn fn;
+	void *user;
+};
+
+static void watch_closed(uv_handle_t *h)
+{
+	ContainerWatch *w = h->data;
+	if (--w->open_handles > 0)
+		return;
+	if (w->fd >= 0)
+		(void) close(w->fd);
+	container_paths_done(&w->paths);
+	free(w);
+}
+
+void container_watch_cancel(ContainerWatch *w)
+{
+	if (!w)
+		return;
+	w->fn = NULL;
+	if (w->fd >= 0)
+		uv_close((uv_handle_t *) &w->poll, watch_closed);
+	uv_close((uv_handle_t *) &w->timer, watch_closed);
+}
+
+static void watch_end(ContainerWatch *w)
+{
+	ContainerState st = { 0 };
+	if (!container_read_exit(&w->paths, &st)) {
+		/* conmon was killed: nobody can see the end of what it held, nor read its output. */
+		st.status = CONTAINER_LOST;
+		st.exit_code = 128 + SIGKILL;
+		st.finished_at = time_real();
+		(void) container_kill_all(w->rt, &w->paths);
+	}
+	container_read_oom(w->rt, &w->paths, &st);
+	ContainerExitFn fn = w->fn;
+	if (fn)
+		fn(w->user, &st);
+	if (w->fn)
+		container_watch_cancel(w);
+}
+
+static void watch_readable(uv_poll_t *h, int status, int events)
+{
+	(void) status;
+	(void) events;
+	watch_end(h->data);
+}
+
+static void watch_timer(uv_timer_t *h)
+{
+	watch_end(h->data);
+}
+
+int container_watch(uv_loop_t *loop, const Runtime *rt, const char *id, ContainerExitFn fn, void *user, ContainerWatch **ret, Err *err)
+{
+	ContainerWatch *w = xcalloc(1, sizeof(*w));
+	w->rt = rt;
+	w->fn = fn;
+	w->user = user;
+	container_paths_init(rt, id, &w->paths);
+	w->fd = container_conmon_open(&w->paths, NULL);
+	w->poll.data = w;
+	w->timer.data = w;
+	w->open_handles = 1;
+	(void) uv_timer_init(loop, &w->timer);
+	int r = 0;
+	if (w->fd >= 0) {
+		r = uv_poll_init(loop, &w->poll, w->fd);
+		if (r == 0) {
+			w->open_handles++;
+			r = uv_poll_start(&w->poll, UV_READABLE, watch_readable);
+		} else {
+			(void) close(w->fd);
+			w->fd = -1;
+		}
+	} else {
+		r = uv_timer_start(&w->timer, watch_timer, 0, 0);
+	}
+	if (r < 0) {
+		container_watch_cancel(w);
+		return err_set(err, r, "watch container %.12s: %s", id, uv_strerror(r));
+	}
+	*ret = w;
+	return 0;
+}
