@@ -147,6 +147,7 @@ typedef struct Process {
 	User user;
 	uint64_t caps;
 	SecurityOptions security;
+	bool home_derived; /* HOME is the user's, nobody has set it */
 	json_t *json;
 } Process;
 
@@ -166,7 +167,10 @@ static int process_fill(const BundleSpec *s, Process *p, char ***warnings, Err *
 		r = bundle_rlimits(svc, &rlimits, warnings, err);
 	if (r < 0)
 		return r;
-	AUTO_STRV char **env = process_env(svc, s->image, s->hostname, p->user.home);
+	AUTO_STRV char **env = process_env(svc, s->image, s->hostname, NULL);
+	p->home_derived = !strv_env(env, "HOME");
+	if (p->home_derived)
+		strv_setenv(&env, "HOME", p->user.home);
 	bool root = p->user.uid == 0;
 	int nnp = p->security.no_new_privileges >= 0 ? p->security.no_new_privileges : !root && !svc->privileged;
 	json_t *o = json_pack("{s:o, s:o, s:s, s:o, s:b, s:b, s:i}", "user", user_json(&p->user), "env", strv_json(env), "cwd", cwd, "capabilities",
@@ -337,7 +341,7 @@ static int write_process(const BundleSpec *s, const Process *p, Err *err)
 	AUTO_BUF b = BUF_INIT;
 	if (print_open(p->json, &b) < 0)
 		return err_set(err, -EINVAL, "a value of the service is not UTF-8");
-	buf_char(&b, '}');
+	buf_printf(&b, ",\"homeDerived\":%s}", p->home_derived ? "true" : "false");
 	return write_file(s->paths, "process.json", &b, err);
 }
 

@@ -1,0 +1,667 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The process specification starts from the container's own (process.json, written with the bundle), is
+ * changed in memory and given to the runtime through a memfd, so that no file has to be removed whatever
+ * happens. A second memfd is the runtime's log: text in it means that the runtime, and not the
+ * command, has failed, which the exit code alone cannot tell.
+ *
+ * With a terminal the daemon holds the outer pseudo terminal; the runtime makes an inner one and copies between
+ * them. The outer one's size changes reach the runtime as SIGWINCH, sent from here, since it is not the
+ * controlling terminal of anything.
+ */
+#include "run/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <termios.h>
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "io/child.h"
+#include "run/caps.h"
+#include "run/user.h"
+
+#define PROCESS_FD 3
+#define LOG_FD 4
+#define PROCESS_MAX (4U << 20)
+#define READ_SIZE (16U << 10)
+#define HELD_MAX (64U << 10)
+
+typedef struct Stream {
+	uv_pipe_t pipe; /* data: the Exec */
+	bool open, reading;
+	int number; /* 1 or 2; 0 = input */
+} Stream;
+
+struct Exec {
+	ExecCallbacks cb;
+	Child *child;
+	Stream in, out, err; /* a terminal is `out`, for both directions */
+	bool tty, paused, ending, close_in;
+	bool child_done;
+	int open_handles;
+	int log; /* the runtime's log */
+	int code;
+	pid_t runtime_pid;
+	char *command;
+	Buf held; /* stderr of which it is not known yet whether the runtime's own failure is in it */
+	char buffer[READ_SIZE];
+};
+
+/* ── process specification ────────────────────────────────────────── */
+
+static json_t *strv_json(char *const *v)
+{
+	json_t *a = json_array();
+	for (size_t i = 0; v && v[i]; i++)
+		(void) json_array_append_new(a, json_string(v[i]));
+	return a;
+}
+
+static void merge_env(json_t *process, char *const *env, bool tty)
+{
+	AUTO_STRV char **all = NULL;
+	size_t i;
+	json_t *e;
+	json_array_foreach(json_object_get(process, "env"), i, e)
+		strv_add(&all, json_string_value(e));
+	if (tty && !strv_env(all, "TERM"))
+		strv_add(&all, "TERM=xterm");
+	for (i = 0; env && env[i]; i++) {
+		const char *eq = strchr(env[i], '=');
+		if (!eq || eq == env[i])
+			continue;
+		AUTO_FREE char *key = xstrndup(env[i], (size_t) (eq - env[i]));
+		strv_setenv(&all, key, eq + 1);
+	}
+	(void) json_object_set_new(process, "env", strv_json(all));
+}
+
+static int set_user(json_t *process, const ExecSpec *s, Err *err)
+{
+	User u;
+	int r = user_resolve(s->paths->rootfs, s->user, NULL, &u, err);
+	if (r < 0)
+		return r;
+	json_t *groups = json_array();
+	for (size_t i = 0; i < u.n_groups; i++)
+		(void) json_array_append_new(groups, json_integer(u.groups[i]));
+	(void) json_object_set_new(process, "user", json_pack("{s:I, s:I, s:o}", "uid", (json_int_t) u.uid, "gid", (json_int_t) u.gid,
+		"additionalGids", groups));
+	/* A home that was only derived from the container's user gives way to this user's. */
+	if (json_is_true(json_object_get(process, "homeDerived"))) {
+		AUTO_FREE char *home = xasprintf("HOME=%s", u.home);
+		char *const env[] = { home, NULL };
+		merge_env(process, env, false);
+	}
+	bool root = u.uid == 0;
+	json_t *caps = json_object_get(process, "capabilities"), *bound = json_object_get(caps, "bounding");
+	(void) json_object_set_new(caps, "effective", root ? json_incref(bound) : json_array());
+	(void) json_object_set_new(caps, "permitted", root ? json_incref(bound) : json_array());
+	user_done(&u);
+	return 0;
+}
+
+static int make_process(const ExecSpec *s, json_t **ret, Err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/process.json", s->paths->bundle);
+	AUTO_BUF b = BUF_INIT;
+	int r = file_read(AT_FDCWD, path, PROCESS_MAX, &b);
+	if (r < 0)
+		return err_set(err, r == -ENOENT ? -ESRCH : r, "exec: the container is not running");
+	json_t *o = json_loadb(b.data ? b.data : "", b.len, 0, NULL);
+	if (!json_is_object(o)) {
+		json_decref(o);
+		return err_set(err, -EIO, "exec: %s is damaged; restart the container", path);
+	}
+	if (s->privileged) {
+		json_t *all = caps_to_json(caps_own());
+		(void) json_object_set_new(o, "capabilities", json_pack("{s:O, s:O, s:o}", "bounding", all, "effective", all, "permitted", all));
+		(void) json_object_set_new(o, "noNewPrivileges", json_false());
+	}
+	r = !str_empty(s->user) ? set_user(o, s, err) : 0;
+	if (r < 0) {
+		json_decref(o);
+		return r;
+	}
+	(void) json_object_del(o, "homeDerived");
+	merge_env(o, s->env, s->tty);
+	(void) json_object_set_new(o, "args", strv_json(s->cmd));
+	(void) json_object_set_new(o, "terminal", json_boolean(s->tty));
+	if (!str_empty(s->cwd))
+		(void) json_object_set_new(o, "cwd", json_string(s->cwd));
+	*ret = o;
+	return 0;
+}
+
+static int check_spec(const ExecSpec *s, Err *err)
+{
+	if (!s->cmd || !s->cmd[0] || !s->cmd[0][0])
+		return err_set(err, -EINVAL, "exec: no command given");
+	for (size_t i = 0; s->cmd[i]; i++)
+		if (!str_is_utf8(s->cmd[i], strlen(s->cmd[i])))
+			return err_set(err, -EINVAL, "exec: argument %zu is not UTF-8", i);
+	if (!str_empty(s->cwd) && (s->cwd[0] != '/' || str_eq(s->cwd, "/proc") || str_starts(s->cwd, "/proc/")))
+		return err_set(err, -EINVAL, "exec: the directory '%s' is not an absolute path outside of /proc", s->cwd);
+	return 0;
+}
+
+/* The specification in a memfd. */
+static int process_fd(const ExecSpec *s, Err *err)
+{
+	json_t *o = NULL;
+	int r = check_spec(s, err);
+	if (r == 0)
+		r = make_process(s, &o, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	AUTO_CLOSE int fd = memfd_create("process", MFD_CLOEXEC);
+	if (!text || fd < 0)
+		return err_errno(err, text ? -errno : -EINVAL, "exec: write the process specification");
+	r = fd_write_all(fd, text, strlen(text));
+	if (r < 0)
+		return err_errno(err, r, "exec: write the process specification");
+	return steal_fd(&fd);
+}
+
+/* ── the runtime's process ────────────────────────────────────────── */
+
+/* Its direct children: the command, once it was started. */
+static pid_t first_child(pid_t pid)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/task/%d/children", (int) pid, (int) pid);
+	AUTO_BUF b = BUF_INIT;
+	if (pid <= 0 || file_read(AT_FDCWD, path, 4096, &b) < 0)
+		return 0;
+	long child = strtol(buf_cstr(&b), NULL, 10);
+	return child > 1 ? (pid_t) child : 0;
+}
+
+static int spawn(uv_loop_t *loop, const ExecSpec *s, const int fds[3], int process, int log, ChildExitFn exited, void *user, Child **ret, Err *err)
+{
+	const Runtime *rt = s->runtime;
+	const char *argv[] = { rt->path, "--root", rt->root, "--log", "/proc/self/fd/4", "exec", "--process", "/proc/self/fd/3", s->paths->id, NULL };
+	AUTO_STRV char **env = NULL;
+	strv_add(&env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	if (rt->crun)
+		strv_take(&env, xasprintf("STEAD_CRUN=%s", rt->crun));
+	ChildFd map[5] = { { process, PROCESS_FD }, { log, LOG_FD } };
+	size_t n = 2;
+	for (int i = 0; i < 3; i++)
+		if (fds[i] >= 0)
+			map[n++] = (ChildFd) { fds[i], i };
+	ChildOptions o = {
+		.argv = argv, .env = env, .cwd = "/", .exited = exited, .user = user, .fds = map, .n_fds = n, .new_session = true,
+	};
+	int r = child_spawn(loop, &o, ret, err);
+	return r < 0 ? err_wrap(err, "exec: start %s", rt->path) : 0;
+}
+
+/* The runtime's own error, NULL if it had none. The caller's. */
+static char *read_log(int fd)
+{
+	char text[1024];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return NULL;
+	text[n] = '\0';
+	size_t end = strcspn(text, "\n");
+	/* runc writes 'time="…" level=error msg="…"' */
+	char *msg = strstr(text, "msg=\"");
+	if (msg && msg < text + end) {
+		msg += 5;
+		if (end > 0 && text[end - 1] == '"')
+			end--;
+		return xstrndup(msg, (size_t) (text + end - msg));
+	}
+	return xstrndup(text, end);
+}
+
+/* Docker's exit codes and words for a command that could not be started. */
+static char *explain(const char *log, const char *command, int *code)
+{
+	bool missing = strstr(log, "not found") || strstr(log, "o such file");
+	bool denied = strstr(log, "ermission denied") || strstr(log, "not permitted");
+	*code = missing ? 127 : 126;
+	if (strstr(log, "does not exist") || strstr(log, "is not running") || strstr(log, "container not running"))
+		return xasprintf("exec: the container is not running: %s", log);
+	if (missing)
+		return xasprintf("OCI runtime exec failed: exec failed: unable to start container process: exec: \"%s\": %s: unknown", command,
+			strchr(command, '/') ? "no such file or directory" : "executable file not found in $PATH");
+	if (denied)
+		return xasprintf("OCI runtime exec failed: exec failed: unable to start container process: exec: \"%s\": permission denied: unknown", command);
+	return xasprintf("OCI runtime exec failed: %s", log);
+}
+
+/* ── end ──────────────────────────────────────────────────────────── */
+
+static void exec_free(Exec *e)
+{
+	if (e->log >= 0)
+		(void) close(e->log);
+	free(e->command);
+	buf_done(&e->held);
+	free(e);
+}
+
+static void stream_closed(uv_handle_t *h)
+{
+	Exec *e = h->data;
+	if (--e->open_handles == 0 && e->ending)
+		exec_free(e);
+}
+
+static void stream_close(Exec *e, Stream *s)
+{
+	if (!s->open)
+		return;
+	s->open = false;
+	uv_close((uv_handle_t *) &s->pipe, stream_closed);
+	(void) e;
+}
+
+static void exec_maybe_end(Exec *e)
+{
+	if (e->ending || !e->child_done || e->out.open || e->err.open)
+		return;
+	e->ending = true;
+	stream_close(e, &e->in);
+	AUTO_FREE char *log = e->code != 0 ? read_log(e->log) : NULL;
+	int code = e->code;
+	if (!log && e->held.len && e->cb.output)
+		e->cb.output(e->cb.user, 2, e->held.data, e->held.len);
+	AUTO_FREE char *error = log ? explain(log, e->command, &code) : NULL;
+	if (e->cb.exited)
+		e->cb.exited(e->cb.user, code, error);
+	memset(&e->cb, 0, sizeof(e->cb));
+	if (e->open_handles == 0)
+		exec_free(e);
+}
+
+/*
+ * The runtime writes its own failure to stderr, too, before it comes to its log. While no command runs
+ * (not yet, or no more) stderr waits for the runtime's end, which is near in both cases.
+ */
+static bool command_runs(const Exec *e)
+{
+	pid_t child = e->child ? first_child(e->runtime_pid) : 0;
+	AUTO_FREE char *path = xasprintf("/proc/%d/comm", (int) child);
+	AUTO_BUF comm = BUF_INIT;
+	return child > 0 && file_read(AT_FDCWD, path, 64, &comm) == 0 && !str_starts(buf_cstr(&comm), "crun") &&
+		!str_starts(buf_cstr(&comm), "runc");
+}
+
+static void pass_on(Exec *e, const Stream *s, const char *data, size_t n)
+{
+	if (s->number == 2 && (e->held.len || !command_runs(e)) && e->held.len < HELD_MAX) {
+		buf_append(&e->held, data, n);
+		return;
+	}
+	if (s->number == 2 && e->held.len) {
+		if (e->cb.output)
+			e->cb.output(e->cb.user, 2, e->held.data, e->held.len);
+		buf_clear(&e->held);
+	}
+	if (e->cb.output)
+		e->cb.output(e->cb.user, s->number, data, n);
+}
+
+static void exec_child_exited(void *user, const ChildExit *x)
+{
+	Exec *e = user;
+	e->child_done = true;
+	e->child = NULL;
+	e->code = x->code >= 0 ? x->code : 128 + x->signal;
+	/*
+	 * Background processes of the command may hold the pipes; the exec is over all the same. What was written
+	 * before is read first: the pipes' ends close by themselves unless they are held.
+	 */
+	if (e->out.open && e->out.reading) {
+		(void) uv_read_stop((uv_stream_t *) &e->out.pipe);
+		e->out.reading = false;
+	}
+	uv_os_fd_t fd;
+	Stream *const streams[] = { &e->out, &e->err };
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
+		Stream *s = streams[i];
+		if (!s->open || uv_fileno((uv_handle_t *) &s->pipe, &fd) < 0)
+			continue;
+		ssize_t n;
+		while ((n = read(fd, e->buffer, sizeof(e->buffer))) > 0)
+			pass_on(e, s, e->buffer, (size_t) n);
+		stream_close(e, s);
+	}
+	exec_maybe_end(e);
+}
+
+/* ── streams ──────────────────────────────────────────────────────── */
+
+static void stream_alloc(uv_handle_t *h, size_t want, uv_buf_t *b)
+{
+	Exec *e = h->data;
+	(void) want;
+	*b = uv_buf_init(e->buffer, sizeof(e->buffer));
+}
+
+static Stream *stream_of(Exec *e, const uv_stream_t *h)
+{
+	return h == (uv_stream_t *) &e->out.pipe ? &e->out : &e->err;
+}
+
+static void stream_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
+{
+	Exec *e = h->data;
+	Stream *s = stream_of(e, h);
+	if (n == 0)
+		return;
+	if (n < 0) {
+		/* A terminal whose other side is closed gives EIO. */
+		stream_close(e, s);
+		exec_maybe_end(e);
+		return;
+	}
+	pass_on(e, s, b->base, (size_t) n);
+}
+
+static void set_reading(Exec *e, Stream *s, bool on)
+{
+	if (!s->open || s->reading == on)
+		return;
+	s->reading = on;
+	if (on)
+		(void) uv_read_start((uv_stream_t *) &s->pipe, stream_alloc, stream_read);
+	else
+		(void) uv_read_stop((uv_stream_t *) &s->pipe);
+	(void) e;
+}
+
+void exec_pause(Exec *e, bool pause)
+{
+	e->paused = pause;
+	set_reading(e, &e->out, !pause);
+	set_reading(e, &e->err, !pause);
+}
+
+/* Takes ownership of fd. */
+static int stream_open(Exec *e, uv_loop_t *loop, Stream *s, int fd, int number)
+{
+	(void) uv_pipe_init(loop, &s->pipe, 0);
+	s->pipe.data = e;
+	s->open = true;
+	s->number = number;
+	e->open_handles++;
+	int r = uv_pipe_open(&s->pipe, fd);
+	if (r < 0)
+		(void) close(fd);
+	return r;
+}
+
+typedef struct Write {
+	uv_write_t req;
+	Exec *e;
+	char data[];
+} Write;
+
+static Stream *input_of(Exec *e)
+{
+	return e->tty ? &e->out : &e->in;
+}
+
+static void exec_written(uv_write_t *req, int status)
+{
+	Write *w = req->data;
+	Exec *e = w->e;
+	free(w);
+	if (e->ending)
+		return;
+	Stream *s = input_of(e);
+	bool empty = !s->open || s->pipe.write_queue_size == 0;
+	if (status < 0 && !e->tty)
+		stream_close(e, s); /* the command has closed its input */
+	else if (empty && e->close_in && !e->tty)
+		stream_close(e, s);
+	if (empty && e->cb.drained)
+		e->cb.drained(e->cb.user);
+}
+
+ssize_t exec_write(Exec *e, const void *p, size_t n)
+{
+	Stream *s = input_of(e);
+	if (!s->open || e->ending || e->close_in)
+		return -EPIPE;
+	Write *w = xmalloc(sizeof(*w) + n);
+	memcpy(w->data, p, n);
+	w->e = e;
+	w->req.data = w;
+	uv_buf_t b = uv_buf_init(w->data, (unsigned) n);
+	int r = uv_write(&w->req, (uv_stream_t *) &s->pipe, &b, 1, exec_written);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	return (ssize_t) s->pipe.write_queue_size;
+}
+
+void exec_close_stdin(Exec *e)
+{
+	if (e->tty || !e->in.open || e->close_in)
+		return;
+	e->close_in = true;
+	if (e->in.pipe.write_queue_size == 0)
+		stream_close(e, &e->in);
+}
+
+/* ── start ────────────────────────────────────────────────────────── */
+
+typedef struct Ends {
+	int ours[3], theirs[3]; /* a terminal: ours[1] alone, theirs all the same */
+} Ends;
+
+static void ends_done(Ends *x)
+{
+	for (int i = 0; i < 3; i++) {
+		if (x->ours[i] >= 0)
+			(void) close(x->ours[i]);
+		if (x->theirs[i] >= 0)
+			(void) close(x->theirs[i]);
+	}
+}
+
+static int open_pipes(const ExecSpec *s, Ends *x)
+{
+	const bool wanted[3] = { s->attach_stdin, s->attach_stdout, s->attach_stderr };
+	for (int i = 0; i < 3; i++) {
+		int p[2];
+		if (!wanted[i])
+			continue;
+		if (pipe2(p, O_CLOEXEC) < 0)
+			return -errno;
+		x->ours[i] = p[i == 0];
+		x->theirs[i] = p[i != 0];
+		(void) fcntl(x->ours[i], F_SETFL, O_NONBLOCK);
+	}
+	return 0;
+}
+
+static int open_terminal(const ExecSpec *s, Ends *x)
+{
+	struct winsize size = { .ws_row = (unsigned short) s->rows, .ws_col = (unsigned short) s->cols };
+	struct termios raw = { 0 };
+	cfmakeraw(&raw);
+	raw.c_cflag |= CREAD;
+	int master, slave;
+	if (openpty(&master, &slave, NULL, &raw, s->rows && s->cols ? &size : NULL) < 0)
+		return -errno;
+	(void) fcntl(master, F_SETFD, FD_CLOEXEC);
+	(void) fcntl(slave, F_SETFD, FD_CLOEXEC);
+	(void) fcntl(master, F_SETFL, O_NONBLOCK);
+	x->ours[1] = master;
+	x->theirs[0] = slave;
+	x->theirs[1] = fcntl(slave, F_DUPFD_CLOEXEC, 3);
+	x->theirs[2] = fcntl(slave, F_DUPFD_CLOEXEC, 3);
+	return x->theirs[1] < 0 || x->theirs[2] < 0 ? -errno : 0;
+}
+
+int exec_start(uv_loop_t *loop, const ExecSpec *s, const ExecCallbacks *cb, Exec **ret, Err *err)
+{
+	__attribute__((cleanup(ends_done))) Ends x = { { -1, -1, -1 }, { -1, -1, -1 } };
+	AUTO_CLOSE int process = process_fd(s, err);
+	if (process < 0)
+		return process;
+	AUTO_CLOSE int log = memfd_create("log", MFD_CLOEXEC);
+	int r = log < 0 ? -errno : s->tty ? open_terminal(s, &x) : open_pipes(s, &x);
+	if (r < 0)
+		return err_errno(err, r, "exec: open the streams");
+	Exec *e = xcalloc(1, sizeof(*e));
+	e->log = -1;
+	e->tty = s->tty;
+	r = spawn(loop, s, x.theirs, process, log, exec_child_exited, e, &e->child, err);
+	if (r < 0) {
+		free(e);
+		return r;
+	}
+	e->cb = *cb;
+	e->log = steal_fd(&log);
+	e->command = xstrdup(s->cmd[0]);
+	e->runtime_pid = child_pid(e->child);
+	if (x.ours[0] >= 0)
+		(void) stream_open(e, loop, &e->in, steal_fd(&x.ours[0]), 0);
+	if (x.ours[1] >= 0)
+		(void) stream_open(e, loop, &e->out, steal_fd(&x.ours[1]), 1);
+	if (x.ours[2] >= 0)
+		(void) stream_open(e, loop, &e->err, steal_fd(&x.ours[2]), 2);
+	exec_pause(e, false);
+	*ret = e;
+	return 0;
+}
+
+int exec_resize(Exec *e, unsigned rows, unsigned cols)
+{
+	uv_os_fd_t fd;
+	if (!e->tty || !e->out.open || uv_fileno((uv_handle_t *) &e->out.pipe, &fd) < 0)
+		return -ENOTTY;
+	struct winsize size = { .ws_row = (unsigned short) rows, .ws_col = (unsigned short) cols };
+	if (ioctl(fd, TIOCSWINSZ, &size) < 0)
+		return -errno;
+	if (e->child)
+		(void) kill(e->runtime_pid, SIGWINCH);
+	return 0;
+}
+
+pid_t exec_pid(const Exec *e)
+{
+	return e->child ? first_child(e->runtime_pid) : 0;
+}
+
+void exec_kill(Exec *e, int sig)
+{
+	pid_t pid = exec_pid(e);
+	if (pid > 0)
+		(void) kill(pid, sig);
+	else if (e->child && sig == SIGKILL)
+		child_signal(e->child, sig);
+}
+
+void exec_forget(Exec *e)
+{
+	memset(&e->cb, 0, sizeof(e->cb));
+	/* Its output is still read, and dropped, so that it does not block. */
+	exec_pause(e, false);
+	exec_close_stdin(e);
+}
+
+/* ── probes ───────────────────────────────────────────────────────── */
+
+struct ExecProbe {
+	uv_timer_t timer; /* first: freed in its close callback */
+	Exec *exec;
+	ExecProbeFn done;
+	void *user;
+	bool timed_out;
+	size_t n;
+	char output[LIMIT_PROBE_OUTPUT];
+};
+
+static void probe_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+static void probe_output(void *user, int stream, const char *data, size_t n)
+{
+	ExecProbe *p = user;
+	(void) stream;
+	size_t room = sizeof(p->output) - p->n;
+	if (n > room)
+		n = room;
+	memcpy(p->output + p->n, data, n);
+	p->n += n;
+}
+
+static void probe_exited(void *user, int code, const char *error)
+{
+	ExecProbe *p = user;
+	p->exec = NULL;
+	if (error)
+		probe_output(p, 2, error, strlen(error));
+	(void) uv_timer_stop(&p->timer);
+	if (p->done)
+		p->done(p->user, p->timed_out ? -1 : code, p->timed_out, p->output, p->n);
+	uv_close((uv_handle_t *) &p->timer, probe_closed);
+}
+
+static void probe_timeout(uv_timer_t *t)
+{
+	ExecProbe *p = t->data;
+	p->timed_out = true;
+	exec_kill(p->exec, SIGKILL);
+	/* If the runtime hangs before there is a command, or its child is not to be found: the runtime itself goes next. */
+	if (p->exec->child && uv_timer_get_repeat(t) == 0)
+		(void) uv_timer_start(t, probe_timeout, 200, 200);
+	else if (p->exec->child)
+		child_signal(p->exec->child, SIGKILL);
+}
+
+int exec_probe(uv_loop_t *loop, const Runtime *rt, const ContainerPaths *paths, char *const *cmd, int64_t timeout_ns, ExecProbeFn done, void *user,
+	ExecProbe **ret, Err *err)
+{
+	ExecProbe *p = xcalloc(1, sizeof(*p));
+	ExecSpec s = { .runtime = rt, .paths = paths, .cmd = cmd, .attach_stdout = true, .attach_stderr = true };
+	ExecCallbacks cb = { .output = probe_output, .exited = probe_exited, .user = p };
+	p->done = done;
+	p->user = user;
+	int r = exec_start(loop, &s, &cb, &p->exec, err);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	p->timer.data = p;
+	(void) uv_timer_init(loop, &p->timer);
+	(void) uv_timer_start(&p->timer, probe_timeout, (uint64_t) (timeout_ns / 1000000), 0);
+	*ret = p;
+	return 0;
+}
+
+void exec_probe_cancel(ExecProbe *p)
+{
+	if (!p)
+		return;
+	p->done = NULL;
+	if (p->exec) {
+		exec_kill(p->exec, SIGKILL);
+		if (p->exec->child)
+			child_signal(p->exec->child, SIGKILL);
+	}
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/test-root.h"
+
+#include "run/attach.h"
+#include "run/exec.h"
+
+typedef struct Run {
+	Buf out, err;
+	char *error;
+	int code;
+	bool ended;
+	Exec *exec;
+} Run;
+
+static void run_output(void *user, int stream, const char *data, size_t n)
+{
+	Run *r = user;
+	buf_append(stream == 1 ? &r->out : &r->err, data, n);
+}
+
+static void run_exited(void *user, int code, const char *error)
+{
+	Run *r = user;
+	r->code = code;
+	r->error = xstrdup(error);
+	r->ended = true;
+	r->exec = NULL;
+}
+
+static void run_reset(Run *r)
+{
+	buf_done(&r->out);
+	buf_done(&r->err);
+	free(r->error);
+	memset(r, 0, sizeof(*r));
+}
+
+static void run_begin(Run *r, Box *b, ExecSpec *s, const char *const *cmd)
+{
+	AUTO_ERR err = ERR_INIT;
+	ExecCallbacks cb = { .output = run_output, .exited = run_exited, .user = r };
+	run_reset(r);
+	s->runtime = world.rt;
+	s->paths = &b->paths;
+	s->cmd = (char *const *) cmd;
+	s->attach_stdout = s->attach_stderr = true;
+	if (exec_start(&world.loop, s, &cb, &r->exec, &err) < 0)
+		fail_msg("%s", err_text(&err));
+}
+
+static void run(Run *r, Box *b, ExecSpec *s, const char *const *cmd)
+{
+	run_begin(r, b, s, cmd);
+	world_until(&world, &r->ended);
+}
+
+#define CMD(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+static Box box;
+static Run result;
+
+static int setup(void **state)
+{
+	(void) state;
+	box_init(&box, "e0", "read line; echo got $line; echo oops >&2; sleep 100");
+	box.svc.stdin_open = true;
+	box.svc.user = (char *) "web";
+	assert_int_equal(box_create(&box), 0);
+	box_start(&box);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void) state;
+	run_reset(&result);
+	box_remove(&box);
+	return 0;
+}
+
+static void test_output_and_code(void **state)
+{
+	(void) state;
+	ExecSpec s = { 0 };
+	run(&result, &box, &s, CMD("sh", "-c", "echo out; echo err >&2; exit 3"));
+	assert_int_equal(result.code, 3);
+	assert_null(result.error);
+	assert_string_equal(buf_cstr(&result.out), "out\n");
+	assert_string_equal(buf_cstr(&result.err), "err\n");
+	run(&result, &box, &s, CMD("sh", "-c", "kill -9 $$"));
+	assert_int_equal(result.code, 137);
+}
+
+static void test_user_env_cwd(void **state)
+{
+	(void) state;
+	ExecSpec s = { 0 };
+	run(&result, &box, &s, CMD("sh", "-c", "id -u; id -g; id -G; echo $HOME; pwd"));
+	assert_string_equal(buf_cstr(&result.out), "1000\n1001\n1001 1002\n/home/web\n/\n");
+	char *const env[] = { (char *) "A=b c", (char *) "PATH=/usr/bin", NULL };
+	ExecSpec root = { .user = "root", .env = env, .cwd = "/tmp" };
+	run(&result, &box, &root, CMD("sh", "-c", "id -u; echo $HOME; echo $A; echo $PATH; pwd"));
+	assert_string_equal(buf_cstr(&result.out), "0\n/root\nb c\n/usr/bin\n/tmp\n");
+	AUTO_ERR err = ERR_INIT;
+	Exec *e;
+	ExecSpec none = { .runtime = world.rt, .paths = &box.paths, .cmd = (char *const *) CMD("true"), .user = "nobody-there" };
+	assert_int_equal(exec_start(&world.loop, &none, &(ExecCallbacks) { 0 }, &e, &err), -ENOENT);
+}
+
+static void test_cannot_start(void **state)
+{
+	(void) state;
+	ExecSpec s = { 0 };
+	run(&result, &box, &s, CMD("no-such-program"));
+	assert_int_equal(result.code, 127);
+	assert_non_null(strstr(result.error, "executable file not found in $PATH"));
+	assert_int_equal(result.err.len, 0);
+	run(&result, &box, &s, CMD("/etc"));
+	assert_int_equal(result.code, 126);
+}
+
+static void test_input(void **state)
+{
+	(void) state;
+	ExecSpec s = { .attach_stdin = true };
+	run_begin(&result, &box, &s, CMD("cat"));
+	assert_true(exec_write(result.exec, "hello ", 6) >= 0);
+	assert_true(exec_write(result.exec, "world", 5) >= 0);
+	exec_close_stdin(result.exec);
+	world_until(&world, &result.ended);
+	assert_string_equal(buf_cstr(&result.out), "hello world");
+	assert_int_equal(result.code, 0);
+}
+
+static void test_terminal(void **state)
+{
+	(void) state;
+	ExecSpec s = { .tty = true, .rows = 33, .cols = 77, .attach_stdin = true };
+	run(&result, &box, &s, CMD("sh", "-c", "test -t 0 && stty size; echo $TERM"));
+	assert_int_equal(result.code, 0);
+	assert_string_equal(buf_cstr(&result.out), "33 77\r\nxterm\r\n");
+}
+
+static void test_background_keeps_pipes(void **state)
+{
+	(void) state;
+	ExecSpec s = { 0 };
+	int64_t begin = time_mono();
+	run(&result, &box, &s, CMD("sh", "-c", "sleep 5 & echo done"));
+	assert_string_equal(buf_cstr(&result.out), "done\n");
+	assert_true(time_mono() - begin < 3 * NSEC_PER_SEC);
+}
+
+typedef struct ProbeResult {
+	bool ended, timed_out;
+	int code;
+	size_t n;
+} ProbeResult;
+
+static void probe_done(void *user, int code, bool timed_out, const char *output, size_t n)
+{
+	ProbeResult *r = user;
+	(void) output;
+	*r = (ProbeResult) { true, timed_out, code, n };
+}
+
+static void test_probe(void **state)
+{
+	(void) state;
+	ProbeResult r = { 0 };
+	ExecProbe *p;
+	AUTO_ERR err = ERR_INIT;
+	assert_int_equal(exec_probe(&world.loop, world.rt, &box.paths, (char *const *) CMD("sh", "-c", "yes | head -c 10000; exit 1"), 5 * NSEC_PER_SEC,
+		probe_done, &r, &p, &err), 0);
+	world_until(&world, &r.ended);
+	assert_int_equal(r.code, 1);
+	assert_int_equal(r.n, 4096);
+	r.ended = false;
+	int64_t begin = time_mono();
+	assert_int_equal(exec_probe(&world.loop, world.rt, &box.paths, (char *const *) CMD("sleep", "77"), 100 * NSEC_PER_MSEC, probe_done, &r, &p, &err), 0);
+	world_until(&world, &r.ended);
+	assert_true(r.timed_out);
+	assert_int_equal(r.code, -1);
+	assert_true(time_mono() - begin < 2 * NSEC_PER_SEC);
+	ExecSpec s = { 0 };
+	run(&result, &box, &s, CMD("sh", "-c", "grep -l '^sleep.77' /proc/[0-9]*/cmdline | wc -l"));
+	assert_string_equal(buf_cstr(&result.out), "0\n");
+}
+
+static void test_speed(void **state)
+{
+	(void) state;
+	ExecSpec s = { 0 };
+	enum { N = 20 };
+	int64_t begin = time_mono();
+	for (int i = 0; i < N; i++)
+		run(&result, &box, &s, CMD("/bin/true"));
+	printf("exec: %.2f ms\n", (double) (time_mono() - begin) / 1e6 / N);
+}
+
+typedef struct Attached {
+	Buf out, err;
+	bool got, closed;
+} Attached;
+
+static void attached_output(void *user, int stream, const char *data, size_t n)
+{
+	Attached *a = user;
+	buf_append(stream == 1 ? &a->out : &a->err, data, n);
+	a->got = a->out.len > 0 && a->err.len > 0;
+}
+
+static void attached_closed(void *user)
+{
+	((Attached *) user)->closed = true;
+}
+
+static void test_attach(void **state)
+{
+	(void) state;
+	Attached at = { 0 };
+	Attach *a;
+	AUTO_ERR err = ERR_INIT;
+	AttachCallbacks cb = { .output = attached_output, .closed = attached_closed, .user = &at };
+	if (attach_open(&world.loop, &box.paths, &cb, &a, &err) < 0)
+		fail_msg("%s", err_text(&err));
+	assert_int_equal(attach_write(a, "line\n", 5), 0);
+	world_until(&world, &at.got);
+	assert_string_equal(buf_cstr(&at.out), "got line\n");
+	assert_string_equal(buf_cstr(&at.err), "oops\n");
+	assert_int_equal(container_kill(world.rt, &box.paths, SIGKILL), 0);
+	world_until(&world, &at.closed);
+	world_until(&world, &box.ended);
+	buf_done(&at.out);
+	buf_done(&at.err);
+}
+
+int main(void)
+{
+	int r = world_make();
+	if (r != 0)
+		return r;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_output_and_code), cmocka_unit_test(test_user_env_cwd), cmocka_unit_test(test_cannot_start),
+		cmocka_unit_test(test_input), cmocka_unit_test(test_terminal), cmocka_unit_test(test_background_keeps_pipes), cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_speed), cmocka_unit_test(test_attach),
+	};
+	r = cmocka_run_group_tests(tests, setup, teardown);
+	world_remove();
+	return r;
+}
