@@ -72,8 +72,8 @@ static int take_line(Progress *p, const char *text, json_t **last, Err *err)
 	if (*warning && p->mode != PROGRESS_JSON) {
 		AUTO_FREE char *note = xasprintf("warning: %s", warning);
 		progress_note(p, note);
-	} else if (*text_only && p->mode != PROGRESS_JSON && p->mode != PROGRESS_QUIET) {
-		progress_note(p, text_only);
+	} else if (*text_only && p->mode != PROGRESS_JSON) {
+		progress_text(p, text_only, time_mono());
 	} else {
 		progress_event(p, o, time_mono());
 	}
@@ -144,7 +144,8 @@ int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json
 	} else if (interrupted) {
 		code = EXIT_INTERRUPTED;
 		if (!o->foreground)
-			fprintf(stderr, "stead: no longer watching; the daemon goes on with it ('stead ps -a' shows how far it is)\n");
+			fprintf(stderr, "stead: no longer watching; the daemon goes on with it ('stead %s' shows how far it is)\n",
+				p->project ? "ps -a" : "images");
 	} else if (json_object_get(last, "error")) {
 		print_failure(last, p->project, o->cli);
 		code = json_number(last, "code") == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "cli/human.h"
 #include "cli/term.h"
 
 #define REDRAW_INTERVAL (100 * NSEC_PER_MSEC)
@@ -188,6 +189,13 @@ void progress_render(const Progress *p, unsigned columns, unsigned rows, bool al
 		buf_printf(out, "   and %zu more\n", hidden);
 }
 
+static void render_text(const Progress *p, unsigned columns, Buf *out)
+{
+	size_t room = columns > 4 ? columns - 4 : 1;
+	AUTO_FREE char *cut = human_cut(p->text, room);
+	buf_printf(out, "   %s\n", cut);
+}
+
 /* Goes up to the first line drawn before and clears from there on. */
 static void go_back(Progress *p, unsigned columns, Buf *out)
 {
@@ -224,6 +232,8 @@ static void draw(Progress *p, bool all, int64_t now)
 	term_size(p->fd, &columns, &rows);
 	go_back(p, columns, &out);
 	progress_render(p, columns, rows, all, now, &table);
+	if (p->text && !all)
+		render_text(p, columns, &table);
 	note_drawn(p, buf_cstr(&table));
 	buf_append(&out, buf_cstr(&table), table.len);
 	write_all(p, &out);
@@ -234,6 +244,19 @@ void progress_tick(Progress *p, int64_t now)
 {
 	if (p->mode == PROGRESS_LIVE && (!p->drawn_at || now - p->drawn_at >= REDRAW_INTERVAL))
 		draw(p, false, now);
+}
+
+void progress_text(Progress *p, const char *text, int64_t now)
+{
+	AUTO_BUF clean_text = BUF_INIT;
+	term_clean(&clean_text, text);
+	if (p->mode == PROGRESS_LIVE) {
+		str_set(&p->text, buf_cstr(&clean_text));
+		progress_tick(p, now);
+	} else if (p->mode == PROGRESS_PLAIN) {
+		buf_char(&clean_text, '\n');
+		write_all(p, &clean_text);
+	}
 }
 
 void progress_note(Progress *p, const char *text)
@@ -252,7 +275,7 @@ void progress_note(Progress *p, const char *text)
 
 void progress_end(Progress *p, int64_t now)
 {
-	if (p->mode == PROGRESS_LIVE && p->n_rows)
+	if (p->mode == PROGRESS_LIVE && (p->n_rows || p->n_drawn))
 		draw(p, true, now);
 	p->n_drawn = 0;
 }
@@ -267,6 +290,7 @@ void progress_done(Progress *p)
 	}
 	free(p->rows);
 	free(p->drawn);
+	free(p->text);
 	free(p->project);
 	*p = (Progress) { 0 };
 }

@@ -36,6 +36,7 @@ typedef struct Progress {
 	size_t n_rows;
 	unsigned *drawn; /* columns of each line now on the screen, for going back up over them */
 	size_t n_drawn;
+	char *text; /* what is going on, without an object; live only */
 	bool colour, utf8;
 	int64_t drawn_at;
 } Progress;
@@ -46,6 +47,8 @@ void progress_init(Progress *p, ProgressMode mode, int fd, const char *project);
 void progress_event(Progress *p, const json_t *event, int64_t now);
 /** Redraws the live table: spinner and elapsed times move on. Cheap when called too often. */
 void progress_tick(Progress *p, int64_t now);
+/** What is going on, in words: one line that the next one replaces; elsewhere a line each. */
+void progress_text(Progress *p, const char *text, int64_t now);
 /** A line for people, above the table. */
 void progress_note(Progress *p, const char *text);
 /** The table as it stays on the screen. */

@@ -131,6 +131,19 @@ static void live_redraws_in_place(void **state)
 	progress_done(&p);
 }
 
+static void texts_replace_each_other(void **state)
+{
+	AUTO_CLOSE int fd = memfd_create("out", MFD_CLOEXEC);
+	Progress p;
+	progress_init(&p, PROGRESS_LIVE, fd, NULL);
+	progress_text(&p, "unpacking\033[2J", SECOND);
+	progress_text(&p, "done soon", 2 * SECOND);
+	progress_end(&p, 3 * SECOND);
+	AUTO_FREE char *text = content(fd);
+	assert_string_equal(text, "   unpacking?[2J\n\033[1A\r\033[J   done soon\n\033[1A\r\033[J");
+	progress_done(&p);
+}
+
 static void short_names(void **state)
 {
 	assert_string_equal(progress_short_name("blog", "blog-web-1"), "web-1");
@@ -143,6 +156,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(plain_lines), cmocka_unit_test(quiet_says_nothing), cmocka_unit_test(table),
 		cmocka_unit_test(narrow_terminals_cut_names), cmocka_unit_test(what_is_finished_gives_way),
-		cmocka_unit_test(live_redraws_in_place), cmocka_unit_test(short_names) };
+		cmocka_unit_test(live_redraws_in_place), cmocka_unit_test(texts_replace_each_other), cmocka_unit_test(short_names) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
