@@ -11,4 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Some compilers get it from the C library as a macro, which cannot be poisoned. */
+#undef sprintf
+
 #pragma GCC poison strcpy strcat strncat sprintf vsprintf strtok gets atoi atol atof system popen

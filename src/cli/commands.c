@@ -170,7 +170,7 @@ static void print_message(const char *prefix, const char *text)
 	(void) fwrite(buf_cstr(&out), 1, out.len, stderr);
 }
 
-static void print_formatted(const char *prefix, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void print_formatted(const char *prefix, const char *fmt, va_list ap)
 {
 	AUTO_FREE char *text = NULL;
 	if (vasprintf(&text, fmt, ap) < 0)

@@ -84,7 +84,7 @@ const Command command_image_bootstrap = {
 	.operands = "NAME",
 	.summary = "Make an image from the distribution's packages",
 	.text = "For machines without a registry:\n"
-		"  stead image bootstrap redis:7 --packages redis-server --cmd 'redis-server --protected-mode no' --port 6379\n"
+		"  stead image bootstrap redis:7 --packages redis-server --cmd redis-server --port 6379\n"
 		"Images of one release share their base layer, so a second one costs only its own packages.",
 	.options = options,
 	.size = sizeof(BootstrapOptions),
