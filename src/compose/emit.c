@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A small YAML writer for the model's JSON: block maps and lists, and scalars quoted wherever a reader of YAML 1.1 or 1.2
- * could take them for something else. No library emitter: it would have to be told all of this as well.
+ * A small YAML writer for the model's JSON: block maps and lists, and scalars quoted wherever a reader of
+ * YAML 1.1 or 1.2 could take them for something else. No library emitter: it would have to be told all of
+ * this as well.
  */
 #include "compose/emit.h"
 
@@ -15,23 +16,28 @@
 /* Words that some reader takes for a boolean or null. */
 static bool is_word_of_yaml(const char *s)
 {
-	static const char *const words[] = { "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~" };
+	static const char *const words[] = { "y", "n", "yes", "no", "on", "off", "true", "false", "null",
+		"~" };
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strcasecmp(s, words[i]) == 0)
 			return true;
 	return false;
 }
 
-/* Plain text that cannot be mistaken: no indicator, no number or date, no blank at the ends, no ": " or " #". */
+/* Plain text that cannot be mistaken: no indicator, no number or date, no blank at the ends, no ": " or " #".
+ */
 static bool is_plain(const char *s)
 {
 	const Node n = { .kind = NODE_SCALAR, .text = s };
 	size_t len = strlen(s);
-	if (!len || node_type(&n) != SCALAR_STRING || is_word_of_yaml(s) || strchr("-?:,[]{}#&*!|>'\"%@` .+", *s) ||
-		(*s >= '0' && *s <= '9' && !s[strspn(s, "0123456789.:-_eExobT+ ")]) || s[len - 1] == ' ' || s[len - 1] == ':')
+	if (!len || node_type(&n) != SCALAR_STRING || is_word_of_yaml(s) ||
+		strchr("-?:,[]{}#&*!|>'\"%@` .+", *s) ||
+		(*s >= '0' && *s <= '9' && !s[strspn(s, "0123456789.:-_eExobT+ ")]) || s[len - 1] == ' ' ||
+		s[len - 1] == ':')
 		return false;
 	for (const char *p = s; *p; p++)
-		if ((unsigned char) *p < 0x20 || *p == 0x7f || (*p == ':' && p[1] == ' ') || (*p == '#' && p > s && p[-1] == ' '))
+		if ((unsigned char) *p < 0x20 || *p == 0x7f || (*p == ':' && p[1] == ' ') ||
+			(*p == '#' && p > s && p[-1] == ' '))
 			return false;
 	return true;
 }
@@ -108,8 +114,7 @@ static void put_map(Buf *b, json_t *v, size_t indent, bool in_list)
 	json_t *item;
 	size_t n = 0;
 	AUTO_FREE const char **keys = xcalloc(json_object_size(v), sizeof(char *));
-	json_object_foreach(v, key, item)
-		keys[n++] = key;
+	json_object_foreach(v, key, item) keys[n++] = key;
 	qsort(keys, n, sizeof(char *), compare_keys);
 	for (size_t i = 0; i < n; i++) {
 		if (i || !in_list)

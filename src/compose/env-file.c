@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A hand-written scanner over the text, a cursor and a line number. The rules are those of compose's dotenv reader:
- * an unquoted value ends at the line's end or at " #"; in single quotes nothing is special but \'; in double quotes the
- * escapes of Go strings work and variables are replaced, while "\$" and "$$" are a dollar sign.
+ * A hand-written scanner over the text, a cursor and a line number. The rules are those of compose's dotenv
+ * reader: an unquoted value ends at the line's end or at " #"; in single quotes nothing is special but \'; in
+ * double quotes the escapes of Go strings work and variables are replaced, while "\$" and "$$" are a dollar
+ * sign.
  */
 #include "compose/env-file.h"
 
@@ -66,7 +67,8 @@ static void skip_line(Scan *s)
 
 /* ---- values ---- */
 
-/* "\0" and up to three octal digits; gives how many characters were used after the backslash, 0 if it is none. */
+/* "\0" and up to three octal digits; gives how many characters were used after the backslash, 0 if it is
+ * none. */
 static size_t octal_escape(const char *s, char *ret)
 {
 	unsigned v = 0;
@@ -79,7 +81,8 @@ static size_t octal_escape(const char *s, char *ret)
 	return v && v < 256 ? i : 0;
 }
 
-/* The escapes of a double-quoted value. A dollar sign stays doubled, since variables are replaced after this. */
+/* The escapes of a double-quoted value. A dollar sign stays doubled, since variables are replaced after this.
+ */
 static void unescape(const char *s, Buf *ret)
 {
 	static const char letters[] = "abfnrtv\"\\", values[] = "\a\b\f\n\r\t\v\"\\";
@@ -168,12 +171,14 @@ static int read_key(Scan *s, char **ret, bool *ret_value)
 	while (s->p < s->end && *s->p && key_char(*s->p))
 		s->p++;
 	if (s->p == start)
-		return fail(s, s->line, "the line does not begin with the name of a variable; write NAME=value, or # for a comment");
+		return fail(s, s->line,
+			"the line does not begin with the name of a variable; write NAME=value, or # for a comment");
 	AUTO_FREE char *key = xstrndup(start, (size_t) (s->p - start));
 	skip_blanks(s);
 	*ret_value = s->p < s->end && (*s->p == '=' || *s->p == ':');
 	if (!*ret_value && s->p < s->end && *s->p != '\n' && *s->p != '#')
-		return fail(s, s->line, "the name of a variable has a character that cannot be in one; write NAME=value");
+		return fail(s, s->line,
+			"the name of a variable has a character that cannot be in one; write NAME=value");
 	if (*ret_value)
 		s->p++;
 	*ret = steal_ptr(&key);
@@ -195,7 +200,8 @@ static int read_assignment(Scan *s)
 		return 0;
 	}
 	skip_blanks(s);
-	int e = s->p < s->end && (*s->p == '"' || *s->p == '\'') ? quoted_value(s, *s->p, &value) : plain_value(s, &value);
+	int e = s->p < s->end && (*s->p == '"' || *s->p == '\'') ? quoted_value(s, *s->p, &value)
+								 : plain_value(s, &value);
 	if (e >= 0)
 		strv_setenv(s->env, key, buf_cstr(&value));
 	return e;
@@ -208,7 +214,8 @@ static int read_raw(Scan *s)
 	AUTO_FREE char *line = xstrndup(start, (size_t) ((nl ? nl : s->end) - start));
 	char *eq = strchr(line, '=');
 	if (eq == line || line[strcspn(line, "= \t")] == ' ')
-		return fail(s, s->line, "the line does not begin with the name of a variable; write NAME=value");
+		return fail(
+			s, s->line, "the line does not begin with the name of a variable; write NAME=value");
 	skip_line(s);
 	if (eq)
 		*eq = '\0';
@@ -221,13 +228,15 @@ static int read_raw(Scan *s)
 static int check_text(const Scan *s, const char *text, size_t n)
 {
 	if (n > LIMIT_ENV_FILE_BYTES)
-		return err_set(s->err, -EINVAL, "%s: the file is larger than %u bytes", s->file, LIMIT_ENV_FILE_BYTES);
+		return err_set(s->err, -EINVAL, "%s: the file is larger than %u bytes", s->file,
+			LIMIT_ENV_FILE_BYTES);
 	if (!str_is_utf8(text, n) || memchr(text, '\0', n))
 		return err_set(s->err, -EINVAL, "%s: the file is not UTF-8 text", s->file);
 	return 0;
 }
 
-int env_file_parse(const char *file, const char *text, size_t n, EnvFormat format, const Variables *v, char ***env, Err *err)
+int env_file_parse(const char *file, const char *text, size_t n, EnvFormat format, const Variables *v,
+	char ***env, Err *err)
 {
 	AUTO_BUF unix_text = BUF_INIT;
 	Scan s = { .file = file, .line = 1, .v = v, .env = env, .err = err };
@@ -251,7 +260,8 @@ int env_file_parse(const char *file, const char *text, size_t n, EnvFormat forma
 			continue;
 		}
 		if (++variables > LIMIT_ENV_FILE_VARIABLES)
-			return fail(&s, s.line, "the file has more variables than can be taken; make it smaller");
+			return fail(
+				&s, s.line, "the file has more variables than can be taken; make it smaller");
 		int e = format == ENV_FORMAT_RAW ? read_raw(&s) : read_assignment(&s);
 		if (e < 0)
 			return e;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * `.env` has two roles: in the working directory it may name the compose files (COMPOSE_FILE), in the project's
- * directory it holds the variables of the files. Nearly always these are one file; it is read once then.
+ * `.env` has two roles: in the working directory it may name the compose files (COMPOSE_FILE), in the
+ * project's directory it holds the variables of the files. Nearly always these are one file; it is read once
+ * then.
  */
 #include "compose/files.h"
 
@@ -16,9 +17,10 @@
 #include "compose/env-file.h"
 #include "compose/shape.h"
 
-static const char *const file_names[] = { "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml" };
-static const char *const override_names[] = { "compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml",
-	"docker-compose.override.yml" };
+static const char *const file_names[] = { "compose.yaml", "compose.yml", "docker-compose.yaml",
+	"docker-compose.yml" };
+static const char *const override_names[] = { "compose.override.yaml", "compose.override.yml",
+	"docker-compose.override.yaml", "docker-compose.override.yml" };
 
 /* ---- variables ---- */
 
@@ -35,12 +37,13 @@ static void tell_unset(void *user, const char *name)
 {
 	const Sources *s = user;
 	if (s->load)
-		load_warn(s->load, NULL, NULL, "the variable %s is not set; an empty string stands for it", name);
+		load_warn(s->load, NULL, NULL, "the variable %s is not set; an empty string stands for it",
+			name);
 }
 
 Variables sources_variables(Sources *s)
 {
-	return (Variables) { .get = get_variable, .unset = tell_unset, .user = s };
+	return (Variables){ .get = get_variable, .unset = tell_unset, .user = s };
 }
 
 static const char *setting(Sources *s, const char *name)
@@ -148,7 +151,8 @@ static const char *first_in(const char *dir, const char *const *names, size_t n,
 		if (!is_file(path))
 			continue;
 		if (found && l)
-			load_warn(l, NULL, NULL, "both %s and %s are there; %s is used", found, names[i], found);
+			load_warn(l, NULL, NULL, "both %s and %s are there; %s is used", found, names[i],
+				found);
 		if (!found)
 			found = names[i];
 	}
@@ -163,7 +167,8 @@ static int search(Sources *s)
 		if (name) {
 			const char *over = first_in(dir, override_names, ARRAY_SIZE(override_names), s->load);
 			bool here = str_eq(dir, s->cwd);
-			AUTO_FREE char *path = absolute(dir, name), *over_path = over ? absolute(dir, over) : NULL;
+			AUTO_FREE char *path = absolute(dir, name),
+				       *over_path = over ? absolute(dir, over) : NULL;
 			add_path(s, path, here ? name : path);
 			if (over)
 				add_path(s, over_path, here ? over : over_path);
@@ -230,7 +235,7 @@ static void set_profiles(Sources *s)
 
 int sources_open(const ComposeOptions *o, Load *l, bool need_files, Sources *ret, Err *err)
 {
-	*ret = (Sources) { .o = o, .load = l };
+	*ret = (Sources){ .o = o, .load = l };
 	int e = set_cwd(ret, err);
 	if (e < 0)
 		return e;
@@ -262,7 +267,7 @@ void sources_done(Sources *s)
 	strv_free(s->names);
 	strv_free(s->dotenv);
 	strv_free(s->profiles);
-	*s = (Sources) { 0 };
+	*s = (Sources){ 0 };
 }
 
 static int read_stdin(Buf *ret)
@@ -296,7 +301,8 @@ char *project_name_normalise(const char *name)
 	char *out = xstrdup(name), *to = out;
 	for (const char *p = name; *p; p++) {
 		char c = *p >= 'A' && *p <= 'Z' ? (char) (*p + 'a' - 'A') : *p;
-		bool keep = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || ((c == '_' || c == '-') && to != out);
+		bool keep = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+			    ((c == '_' || c == '-') && to != out);
 		if (keep)
 			*to++ = c;
 	}

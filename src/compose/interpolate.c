@@ -66,7 +66,8 @@ static int required(Scan *s, const char *name, const char *text, size_t n)
 	AUTO_BUF why = BUF_INIT;
 	if (expand(s, text, n, &why) < 0)
 		return -EINVAL;
-	return err_set(s->err, -EINVAL, "required variable %s is missing a value%s%s; set it in the environment or in .env", name,
+	return err_set(s->err, -EINVAL,
+		"required variable %s is missing a value%s%s; set it in the environment or in .env", name,
 		why.len ? ": " : "", buf_cstr(&why));
 }
 
@@ -134,7 +135,9 @@ static int expand(Scan *s, const char *text, size_t n, Buf *ret)
 		e = used < 0 ? (int) used : 0;
 		i += used < 0 ? 0 : (size_t) used;
 		if (ret->len > LIMIT_YAML_BYTES)
-			e = err_set(s->err, -EINVAL, "the text is longer than %u bytes once its variables are replaced", LIMIT_YAML_BYTES);
+			e = err_set(s->err, -EINVAL,
+				"the text is longer than %u bytes once its variables are replaced",
+				LIMIT_YAML_BYTES);
 	}
 	s->depth--;
 	return e;

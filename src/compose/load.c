@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The steps of a load, each in a file of its own: find and read files (files.c), YAML to nodes (yaml.c), the project's
- * name (here); then the pipeline (pipeline.c): variables in values (interpolate.c), long forms (shape.c and its kin),
- * merge (merge.c), profiles, env files, names (resolve.c), and at last JSON for the model, which checks what spans
- * services.
+ * The steps of a load, each in a file of its own: find and read files (files.c), YAML to nodes (yaml.c), the
+ * project's name (here); then the pipeline (pipeline.c): variables in values (interpolate.c), long forms
+ * (shape.c and its kin), merge (merge.c), profiles, env files, names (resolve.c), and at last JSON for the
+ * model, which checks what spans services.
  */
 #include "compose/load.h"
 
@@ -26,8 +26,8 @@ static int check_name(const char *name, const char *from, Err *err)
 		return 0;
 	AUTO_FREE char *better = project_name_normalise(name);
 	return err_set(err, -EINVAL,
-		"%s: '%s' is no valid project name: lower-case letters, digits, '_' and '-', beginning with a letter or digit%s%s%s", from,
-		name, *better ? "; '" : "", better, *better ? "' would be one" : "");
+		"%s: '%s' is no valid project name: lower-case letters, digits, '_' and '-', beginning with a letter or digit%s%s%s",
+		from, name, *better ? "; '" : "", better, *better ? "' would be one" : "");
 }
 
 /* From -p or the environment; NULL if neither says. */
@@ -51,12 +51,15 @@ static int name_from_directory(const Sources *s, char **ret, Err *err)
 {
 	AUTO_FREE char *name = project_name_normalise(strrchr(s->project_dir, '/') + 1);
 	if (!*name)
-		return err_set(err, -EINVAL, "the directory %s gives no project name; name the project with -p or 'name:'", s->project_dir);
+		return err_set(err, -EINVAL,
+			"the directory %s gives no project name; name the project with -p or 'name:'",
+			s->project_dir);
 	*ret = steal_ptr(&name);
 	return 0;
 }
 
-/* `name:` of the last document that has one; it may use variables, of course not the project's name itself. */
+/* `name:` of the last document that has one; it may use variables, of course not the project's name itself.
+ */
 static int name_from_documents(Load *l, Node *const *docs, size_t n, char **ret)
 {
 	for (size_t i = n; i-- > 0;) {
@@ -104,10 +107,13 @@ static int read_documents(Load *l, const Sources *s, Node ***ret, size_t *ret_n)
 		if (e < 0)
 			return e;
 		if (*ret_n == before)
-			return err_set(l->err, -EINVAL, "%s: the file is empty; it needs 'services:'", l->files[i]);
+			return err_set(
+				l->err, -EINVAL, "%s: the file is empty; it needs 'services:'", l->files[i]);
 		for (size_t k = before; k < *ret_n; k++)
 			if (!node_is_map((*ret)[k]))
-				return load_fail(l, (*ret)[k], NULL, "the file must be a map with 'services:', not %s", node_what((*ret)[k]));
+				return load_fail(l, (*ret)[k], NULL,
+					"the file must be a map with 'services:', not %s",
+					node_what((*ret)[k]));
 	}
 	return 0;
 }
@@ -124,7 +130,9 @@ static int load(Load *l, Sources *s, Stack **ret)
 	int e = read_documents(l, s, &docs, &n);
 	if (e < 0 || (e = find_name(l, s, docs, n)) < 0)
 		return e;
-	const ResolveOptions options = { .project = s->project, .profiles = s->profiles, .services = s->o->services,
+	const ResolveOptions options = { .project = s->project,
+		.profiles = s->profiles,
+		.services = s->o->services,
 		.read = read_project_file };
 	return pipeline_run(l, docs, n, s->paths, &options, ret);
 }
@@ -166,7 +174,9 @@ int compose_project_name(const ComposeOptions *o, char **ret, Err *err)
 		l.project_dir = s.project_dir;
 		l.vars = sources_variables(&s);
 		e = s.paths ? read_documents(&l, &s, &docs, &n)
-			    : err_set(&own, -ENOENT, "there is no compose.yaml in %s or above; name one with -f, or a project with -p", s.cwd);
+			    : err_set(&own, -ENOENT,
+				      "there is no compose.yaml in %s or above; name one with -f, or a project with -p",
+				      s.cwd);
 		if (e >= 0)
 			e = find_name(&l, &s, docs, n);
 	}

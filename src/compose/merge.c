@@ -33,8 +33,8 @@ static const char *by_path(Arena *a, const Node *n)
 
 static const char *by_port(Arena *a, const Node *n)
 {
-	return arena_printf(a, "%s:%s:%s/%s", text_of(n, "host_ip"), text_of(n, "published"), text_of(n, "target"),
-		text_of(n, "protocol"));
+	return arena_printf(a, "%s:%s:%s/%s", text_of(n, "host_ip"), text_of(n, "published"),
+		text_of(n, "target"), text_of(n, "protocol"));
 }
 
 /* "/run:size=64m": the path. */
@@ -44,22 +44,23 @@ static const char *by_tmpfs_path(Arena *a, const Node *n)
 }
 
 /*
- * Keys of a service whose lists are more than a set of texts. `replaced` ones are one value that happens to be a list.
+ * Keys of a service whose lists are more than a set of texts. `replaced` ones are one value that happens to
+ * be a list.
  */
 static const struct {
 	const char *key;
 	IdentityFn *identity;
 	bool replaced;
 } list_rules[] = {
-	{ "command", NULL, true },        { "entrypoint", NULL, true },     { "test", NULL, true },
-	{ "ports", by_port, false },      { "volumes", by_target, false },  { "devices", by_target, false },
-	{ "secrets", by_target, false },  { "configs", by_target, false },  { "env_file", by_path, false },
+	{ "command", NULL, true }, { "entrypoint", NULL, true }, { "test", NULL, true },
+	{ "ports", by_port, false }, { "volumes", by_target, false }, { "devices", by_target, false },
+	{ "secrets", by_target, false }, { "configs", by_target, false }, { "env_file", by_path, false },
 	{ "tmpfs", by_tmpfs_path, false }, { "config", NULL, true }, /* ipam */
 };
 
 /*
- * Appends what is new and puts what is known in the place of the old one. Only duplicates between the files go: two equal
- * entries in one file are a slip that the model reports.
+ * Appends what is new and puts what is known in the place of the old one. Only duplicates between the files
+ * go: two equal entries in one file are a slip that the model reports.
  */
 static void append_list(Load *l, Node *base, const Node *over, IdentityFn *identity)
 {
@@ -86,7 +87,7 @@ static int merge_map(Load *l, Node *base, const Node *over, KeyPath *path);
 static bool replaces(const char *key, const Node *base, const Node *over)
 {
 	return str_eq(key, "logging") && node_get(over, "driver") && node_get(base, "driver") &&
-		!str_eq(text_of(base, "driver"), text_of(over, "driver"));
+	       !str_eq(text_of(base, "driver"), text_of(over, "driver"));
 }
 
 static int merge_lists(Load *l, const char *key, NodeItem *into, const Node *over)
@@ -125,8 +126,8 @@ static int merge_item(Load *l, Node *base, const NodeItem *over, KeyPath *path)
 		return 0;
 	}
 	if (v->kind != into->value->kind)
-		return load_fail(l, v, path, "cannot be merged: it is %s here and %s on line %u of %s", node_what(v),
-			node_what(into->value), into->value->line, l->files[into->value->file]);
+		return load_fail(l, v, path, "cannot be merged: it is %s here and %s on line %u of %s",
+			node_what(v), node_what(into->value), into->value->line, l->files[into->value->file]);
 	if (v->kind == NODE_SEQ)
 		return merge_lists(l, over->key, into, v);
 	return merge_map(l, into->value, v, path);

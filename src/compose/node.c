@@ -182,7 +182,7 @@ static NodeItem *item_append(Arena *a, Node *n)
 
 void node_add(Arena *a, Node *map, const char *key, uint32_t line, Node *value)
 {
-	*item_append(a, map) = (NodeItem) { key, line, value };
+	*item_append(a, map) = (NodeItem){ key, line, value };
 	if (map->index && map->n * 2 < map->index_size)
 		index_put(map, map->n - 1);
 	else if (map->index || map->n > INDEX_FROM)
@@ -200,7 +200,7 @@ void node_set(Arena *a, Node *map, const char *key, Node *value)
 
 void node_push(Arena *a, Node *seq, Node *value)
 {
-	*item_append(a, seq) = (NodeItem) { NULL, value->line, value };
+	*item_append(a, seq) = (NodeItem){ NULL, value->line, value };
 }
 
 void node_remove(Node *n, size_t i)
@@ -349,8 +349,11 @@ int node_integer(const Node *n, int64_t *ret)
 const char *node_what(const Node *n)
 {
 	static const char *const names[] = {
-		[SCALAR_STRING] = "a string", [SCALAR_NULL] = "nothing", [SCALAR_BOOL] = "a boolean",
-		[SCALAR_INT] = "a number",    [SCALAR_FLOAT] = "a number",
+		[SCALAR_STRING] = "a string",
+		[SCALAR_NULL] = "nothing",
+		[SCALAR_BOOL] = "a boolean",
+		[SCALAR_INT] = "a number",
+		[SCALAR_FLOAT] = "a number",
 	};
 	if (n->kind != NODE_SCALAR)
 		return n->kind == NODE_MAP ? "a map" : "a list";
@@ -429,17 +432,21 @@ void path_leave(KeyPath *p, size_t len)
 	p->text[len] = '\0';
 }
 
-static char *message(const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt, va_list ap)
-	__attribute__((format(printf, 5, 0)));
+static char *message(const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt,
+	va_list ap) __attribute__((format(printf, 5, 0)));
 
-static char *message(const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt, va_list ap)
+static char *message(
+	const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt, va_list ap)
 {
 	char *text = NULL;
 	if (vasprintf(&text, fmt, ap) < 0)
 		abort();
 	const char *name = file < strv_len(l->files) ? l->files[file] : NULL;
-	AUTO_FREE char *place = !name ? xstrdup("") : line ? xasprintf("%s:%u: ", name, line) : xasprintf("%s: ", name);
-	char *whole = xasprintf("%s%s%s%s", place, path ? path->text : "", path && path->len ? ": " : "", text);
+	AUTO_FREE char *place = !name  ? xstrdup("")
+				: line ? xasprintf("%s:%u: ", name, line)
+				       : xasprintf("%s: ", name);
+	char *whole =
+		xasprintf("%s%s%s%s", place, path ? path->text : "", path && path->len ? ": " : "", text);
 	free(text);
 	return whole;
 }
@@ -466,7 +473,9 @@ int load_charge(Load *l, const Node *at, const KeyPath *path, size_t n)
 {
 	l->nodes += n;
 	if (l->nodes > LIMIT_YAML_NODES)
-		return load_fail(l, at, path, "the file has more than %d nodes once it is expanded; make it smaller", LIMIT_YAML_NODES);
+		return load_fail(l, at, path,
+			"the file has more than %d nodes once it is expanded; make it smaller",
+			LIMIT_YAML_NODES);
 	return 0;
 }
 

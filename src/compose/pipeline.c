@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The model speaks of a path, "services.web.ports[0].target". The nodes still know their lines, so the path is walked
- * to the deepest node there is, and that is the line of the error.
+ * The model speaks of a path, "services.web.ports[0].target". The nodes still know their lines, so the path
+ * is walked to the deepest node there is, and that is the line of the error.
  */
 #include "compose/pipeline.h"
 
@@ -33,7 +33,8 @@ static int interpolate_tree(Load *l, Node *n, KeyPath *path)
 	if (n->kind == NODE_SCALAR)
 		return strchr(n->text, '$') ? interpolate_scalar(l, n, path) : 0;
 	for (size_t i = 0; i < n->n; i++) {
-		size_t before = n->kind == NODE_MAP ? path_enter(path, n->items[i].key) : path_enter_index(path, i);
+		size_t before =
+			n->kind == NODE_MAP ? path_enter(path, n->items[i].key) : path_enter_index(path, i);
 		if (interpolate_tree(l, n->items[i].value, path) < 0)
 			return -EINVAL;
 		path_leave(path, before);
@@ -82,7 +83,8 @@ static const char *path_step(const Node *n, const char *path, const NodeItem **r
 	}
 	for (size_t i = 0; n->kind == NODE_MAP && i < n->n; i++) {
 		size_t len = strlen(n->items[i].key);
-		if (len >= best && strncmp(path, n->items[i].key, len) == 0 && (!path[len] || path[len] == '.' || path[len] == '[')) {
+		if (len >= best && strncmp(path, n->items[i].key, len) == 0 &&
+			(!path[len] || path[len] == '.' || path[len] == '[')) {
 			best = len;
 			*ret = &n->items[i];
 		}
@@ -151,10 +153,12 @@ static int check_off(Load *l, const Node *doc, const Node *off)
 	return 0;
 }
 
-int pipeline_run(Load *l, Node *const *docs, size_t n, char *const *files, const ResolveOptions *o, Stack **ret)
+int pipeline_run(
+	Load *l, Node *const *docs, size_t n, char *const *files, const ResolveOptions *o, Stack **ret)
 {
 	Node *doc = NULL, *off = NULL;
-	if (merge_documents(l, docs, n, &doc) < 0 || resolve_document(l, doc, o, &off) < 0 || check_off(l, doc, off) < 0)
+	if (merge_documents(l, docs, n, &doc) < 0 || resolve_document(l, doc, o, &off) < 0 ||
+		check_off(l, doc, off) < 0)
 		return -EINVAL;
 	add_origin(l, doc, files, o->project);
 	return to_stack(l, doc, ret);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Works on the document as it is after merging, service by service, then on the top level. What no service that is on
- * uses is left out, so a secret of a service that is off need not exist.
+ * Works on the document as it is after merging, service by service, then on the top level. What no service
+ * that is on uses is left out, so a secret of a service that is off need not exist.
  */
 #include "compose/resolve.h"
 
@@ -106,7 +106,8 @@ static void switch_services(Resolve *r)
 	node_set(r->a, r->doc, "services", on);
 }
 
-/* A dependency on a service that is off, if it is required, is an error that names the profiles to choose from. */
+/* A dependency on a service that is off, if it is required, is an error that names the profiles to choose
+ * from. */
 static int check_dependencies(Resolve *r, const NodeItem *service)
 {
 	const Node *depends = node_get(service->value, "depends_on");
@@ -120,8 +121,8 @@ static int check_dependencies(Resolve *r, const NodeItem *service)
 		(void) path_enter(&r->path, d->key);
 		const Node *profiles = node_get(other, "profiles");
 		return load_fail_line(r->l, d->value->file, d->line, &r->path,
-			"'%s' is off, since none of its profiles is active; add --profile %s, or required: false", d->key,
-			profiles->items[0].value->text);
+			"'%s' is off, since none of its profiles is active; add --profile %s, or required: false",
+			d->key, profiles->items[0].value->text);
 	}
 	return 0;
 }
@@ -135,17 +136,19 @@ static int read_env_file(Resolve *r, const Node *entry, char ***env)
 	AUTO_BUF text = BUF_INIT;
 	AUTO_ERR err = ERR_INIT;
 	if (format && !str_eq(format->text, "raw"))
-		return load_fail(r->l, format, &r->path, "'%s' is no format; write raw, or leave it out", format->text);
+		return load_fail(r->l, format, &r->path, "'%s' is no format; write raw, or leave it out",
+			format->text);
 	int e = r->o->read(r->o->user, path->text, LIMIT_ENV_FILE_BYTES, &text);
 	if (e == -ENOENT && required && str_eq(required, "false"))
 		return 0;
 	if (e == -ENOENT)
-		return load_fail(r->l, path, &r->path, "the file %s does not exist; make it, or write {path: …, required: false}",
+		return load_fail(r->l, path, &r->path,
+			"the file %s does not exist; make it, or write {path: …, required: false}",
 			path->text);
 	if (e < 0)
 		return load_fail(r->l, path, &r->path, "%s cannot be read: %s", path->text, strerror(-e));
-	e = env_file_parse(path->text, buf_cstr(&text), text.len, format ? ENV_FORMAT_RAW : ENV_FORMAT_COMPOSE, &r->l->vars, env,
-		&err);
+	e = env_file_parse(path->text, buf_cstr(&text), text.len,
+		format ? ENV_FORMAT_RAW : ENV_FORMAT_COMPOSE, &r->l->vars, env, &err);
 	return e < 0 ? load_fail(r->l, path, &r->path, "%s", err_text(&err)) : 0;
 }
 
@@ -170,8 +173,10 @@ static int resolve_environment(Resolve *r, Node *service)
 	}
 	for (size_t i = 0; node_is_map(own) && i < own->n; i++) {
 		const NodeItem *item = &own->items[i];
-		const char *value = node_is_null(item->value) ? r->l->vars.get(r->l->vars.user, item->key) : NULL;
-		node_set(r->a, out, item->key, value ? node_string(r->a, item->value, arena_strdup(r->a, value)) : item->value);
+		const char *value =
+			node_is_null(item->value) ? r->l->vars.get(r->l->vars.user, item->key) : NULL;
+		node_set(r->a, out, item->key,
+			value ? node_string(r->a, item->value, arena_strdup(r->a, value)) : item->value);
 	}
 	if (load_charge(r->l, service, &r->path, out->n) < 0)
 		return -EINVAL;
@@ -189,13 +194,15 @@ static void resolve_network_mode(Resolve *r, Node *service)
 	if (!mode || !node_is_scalar(mode))
 		return;
 	if (str_eq(mode->text, "bridge"))
-		load_warn(r->l, mode, &r->path, "network_mode: bridge stands for the stack's default network; there is no bridge of the "
-						"whole machine");
+		load_warn(r->l, mode, &r->path,
+			"network_mode: bridge stands for the stack's default network; there is no bridge of the "
+			"whole machine");
 	if (str_eq(mode->text, "bridge") || str_eq(mode->text, "default"))
 		(void) node_del(service, "network_mode");
 	else if (str_eq(mode->text, "host") && node_get(service, "ports")) {
-		load_warn(r->l, node_get(service, "ports"), &r->path, "ports have no effect with network_mode: host, since the service "
-								       "listens on the host itself");
+		load_warn(r->l, node_get(service, "ports"), &r->path,
+			"ports have no effect with network_mode: host, since the service "
+			"listens on the host itself");
 		(void) node_del(service, "ports");
 	}
 }
@@ -269,13 +276,14 @@ static void add_alias(Resolve *r, Node *attachment, const Node *at, const char *
 }
 
 /*
- * "SERVICE[:ALIAS]": the service is started first, and has the alias on every network that both share. In Docker only the
- * linking container would see the alias; here all on that network do.
+ * "SERVICE[:ALIAS]": the service is started first, and has the alias on every network that both share. In
+ * Docker only the linking container would see the alias; here all on that network do.
  */
 static int resolve_link(Resolve *r, Node *service, const Node *link)
 {
 	size_t len = strcspn(link->text, ":");
-	const char *name = arena_strndup(r->a, link->text, len), *alias = link->text[len] ? link->text + len + 1 : name;
+	const char *name = arena_strndup(r->a, link->text, len),
+		   *alias = link->text[len] ? link->text + len + 1 : name;
 	Node *other = node_get(r->services, name);
 	if (!other)
 		return load_fail(r->l, link, &r->path, "there is no service '%s'%s", name,
@@ -317,14 +325,15 @@ static bool has_word(const char *list, const char *word)
 }
 
 /*
- * "driver_opts: {type: none, o: bind, device: PATH}" is a bind mount with a name. It becomes one at each service that uses it;
- * other options stay, for the model to refuse. NULL if it is none of that kind.
+ * "driver_opts: {type: none, o: bind, device: PATH}" is a bind mount with a name. It becomes one at each
+ * service that uses it; other options stay, for the model to refuse. NULL if it is none of that kind.
  */
 static const Node *bind_device(const Node *volume)
 {
 	const Node *opts = node_get(volume, "driver_opts");
 	const char *type = text_of(opts, "type"), *o = text_of(opts, "o");
-	bool bind = o && (has_word(o, "bind") || has_word(o, "rbind")) && (!type || str_eq(type, "none") || str_eq(type, "bind"));
+	bool bind = o && (has_word(o, "bind") || has_word(o, "rbind")) &&
+		    (!type || str_eq(type, "none") || str_eq(type, "bind"));
 	const Node *device = node_get(opts, "device");
 	return bind && node_is_scalar(device) ? device : NULL;
 }
@@ -337,7 +346,8 @@ static int resolve_bind_volume(Resolve *r, Node *mount, const Node *volume)
 	if (!path)
 		return -EINVAL;
 	if (node_get(node_get(mount, "volume"), "subpath"))
-		return load_fail(r->l, mount, &r->path, "subpath does not go with a volume that is a directory; mount the directory itself");
+		return load_fail(r->l, mount, &r->path,
+			"subpath does not go with a volume that is a directory; mount the directory itself");
 	node_set(r->a, mount, "type", node_string(r->a, mount, "bind"));
 	node_set(r->a, mount, "source", node_string(r->a, device, path));
 	(void) node_del(mount, "volume");
@@ -361,14 +371,17 @@ static int resolve_bind_volumes(Resolve *r, Node *service)
 
 /* ---- references to the top level ---- */
 
-static int mark_used(Resolve *r, Node *used, const Node *declared, const char *what, const char *name, const Node *at)
+static int mark_used(
+	Resolve *r, Node *used, const Node *declared, const char *what, const char *name, const Node *at)
 {
 	const NodeItem *item = node_item(declared, name);
 	if (!item && !(str_eq(what, "network") && str_eq(name, "default")))
-		return load_fail(r->l, at, &r->path, "there is no %s '%s'; declare it at the top level: '%ss: {%s: {…}}'", what, name, what,
-			name);
+		return load_fail(r->l, at, &r->path,
+			"there is no %s '%s'; declare it at the top level: '%ss: {%s: {…}}'", what, name,
+			what, name);
 	if (!node_get(used, name))
-		node_add(r->a, used, name, item ? item->line : at->line, item ? item->value : node_map(r->a, at));
+		node_add(r->a, used, name, item ? item->line : at->line,
+			item ? item->value : node_map(r->a, at));
 	return 0;
 }
 
@@ -378,7 +391,8 @@ static int use_networks(Resolve *r, Node *used, const Node *declared, const Node
 	for (size_t i = 0; node_is_map(networks) && i < networks->n; i++) {
 		size_t before = path_enter(&r->path, "networks");
 		(void) path_enter(&r->path, networks->items[i].key);
-		if (mark_used(r, used, declared, "network", networks->items[i].key, networks->items[i].value) < 0)
+		if (mark_used(r, used, declared, "network", networks->items[i].key,
+			    networks->items[i].value) < 0)
 			return -EINVAL;
 		path_leave(&r->path, before);
 	}
@@ -386,7 +400,8 @@ static int use_networks(Resolve *r, Node *used, const Node *declared, const Node
 }
 
 /* Lists whose entries name their object with `source`: volumes, configs, secrets. */
-static int use_sources(Resolve *r, Node *used, const Node *declared, const Node *service, const char *key, const char *what)
+static int use_sources(
+	Resolve *r, Node *used, const Node *declared, const Node *service, const char *key, const char *what)
 {
 	const Node *list = node_get(service, key);
 	for (size_t i = 0; node_is_seq(list) && i < list->n; i++) {
@@ -424,7 +439,8 @@ static int resolve_name(Resolve *r, const NodeItem *item)
 	return 0;
 }
 
-/* Where the value comes from: exactly one of file, environment, content (or external, which the model refuses). */
+/* Where the value comes from: exactly one of file, environment, content (or external, which the model
+ * refuses). */
 static int resolve_source(Resolve *r, const NodeItem *item)
 {
 	Node *n = item->value;
@@ -432,15 +448,17 @@ static int resolve_source(Resolve *r, const NodeItem *item)
 	if (resolve_name(r, item) < 0)
 		return -EINVAL;
 	if (!node_get(n, "file") && !variable && !node_get(n, "content") && !node_get(n, "external"))
-		return load_fail_line(r->l, n->file, item->line, &r->path, "needs one of file, environment and content");
+		return load_fail_line(
+			r->l, n->file, item->line, &r->path, "needs one of file, environment and content");
 	if (!variable)
 		return 0;
 	if (node_get(n, "file") || node_get(n, "content"))
-		return load_fail(r->l, variable, &r->path, "has more than one of file, environment and content; keep one");
+		return load_fail(r->l, variable, &r->path,
+			"has more than one of file, environment and content; keep one");
 	const char *value = r->l->vars.get(r->l->vars.user, variable->text);
 	if (!value)
-		return load_fail(r->l, variable, &r->path, "the variable %s is not set; set it in the environment or in .env",
-			variable->text);
+		return load_fail(r->l, variable, &r->path,
+			"the variable %s is not set; set it in the environment or in .env", variable->text);
 	node_add(r->a, n, "content", variable->line, node_string(r->a, variable, arena_strdup(r->a, value)));
 	(void) node_del(n, "environment");
 	return 0;
@@ -462,7 +480,8 @@ static int resolve_network(Resolve *r, const NodeItem *item)
 		node_remove(config, i);
 	}
 	if (wanted)
-		load_warn(r->l, enable ? enable : item->value, &r->path, "IPv6 in networks is not supported yet; it has IPv4 only");
+		load_warn(r->l, enable ? enable : item->value, &r->path,
+			"IPv6 in networks is not supported yet; it has IPv4 only");
 	(void) node_del(item->value, "enable_ipv6");
 	return resolve_name(r, item);
 }
@@ -498,8 +517,10 @@ static int resolve_top(Resolve *r)
 			use_sources(r, secrets, top(r, "secrets"), service, "secrets", "secret") < 0)
 			return -EINVAL;
 	}
-	if (resolve_each(r, "networks", networks, resolve_network) < 0 || resolve_each(r, "volumes", volumes, resolve_name) < 0 ||
-		resolve_each(r, "configs", configs, resolve_source) < 0 || resolve_each(r, "secrets", secrets, resolve_source) < 0)
+	if (resolve_each(r, "networks", networks, resolve_network) < 0 ||
+		resolve_each(r, "volumes", volumes, resolve_name) < 0 ||
+		resolve_each(r, "configs", configs, resolve_source) < 0 ||
+		resolve_each(r, "secrets", secrets, resolve_source) < 0)
 		return -EINVAL;
 	return 0;
 }
@@ -531,7 +552,8 @@ int resolve_document(Load *l, Node *doc, const ResolveOptions *o, Node **ret_off
 	Resolve r = { .l = l, .a = &l->arena, .doc = doc, .o = o };
 	const Node *include = node_get(doc, "include");
 	if (include)
-		return load_fail(l, include, NULL, "include: 'include' is not supported yet; give the files together with -f");
+		return load_fail(l, include, NULL,
+			"include: 'include' is not supported yet; give the files together with -f");
 	if (!node_is_map(node_get(doc, "services")) || !node_get(doc, "services")->n)
 		return load_fail(l, doc, NULL, "the file has no services; put them under 'services:'");
 	r.services = node_get(doc, "services");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What of the host's file system a service sees: volumes, devices, configs and secrets. A volume's short form is
- * [SOURCE:]TARGET[:OPTIONS]; a source that begins with "/", "." or "~" is a path, any other a named volume.
+ * What of the host's file system a service sees: volumes, devices, configs and secrets. A volume's short form
+ * is [SOURCE:]TARGET[:OPTIONS]; a source that begins with "/", "." or "~" is a path, any other a named
+ * volume.
  */
 #include "base/mem.h"
 #include "base/str.h"
@@ -34,7 +35,14 @@ static bool is_host_path(const char *s)
 	return *s == '/' || *s == '.' || *s == '~';
 }
 
-typedef enum VolumeOption { OPT_NONE, OPT_RO, OPT_PROPAGATION, OPT_SELINUX, OPT_NOCOPY, OPT_IGNORED } VolumeOption;
+typedef enum VolumeOption {
+	OPT_NONE,
+	OPT_RO,
+	OPT_PROPAGATION,
+	OPT_SELINUX,
+	OPT_NOCOPY,
+	OPT_IGNORED
+} VolumeOption;
 
 static const struct {
 	const char *name;
@@ -64,7 +72,9 @@ static int apply_option(Shape *s, const Node *n, Node *out, const char *word, bo
 		if (str_eq(volume_options[i].name, word))
 			option = volume_options[i].option;
 	if (option == OPT_NONE) {
-		(void) shape_fail(s, n, "'%s': unknown option '%s'; ro, rw, z, Z, nocopy and rslave, rshared … are known", n->text, word);
+		(void) shape_fail(s, n,
+			"'%s': unknown option '%s'; ro, rw, z, Z, nocopy and rslave, rshared … are known",
+			n->text, word);
 		return -1;
 	}
 	if (option == OPT_RO && !node_get(out, "read_only"))
@@ -104,7 +114,8 @@ static Node *short_volume(Shape *s, const Node *n)
 		return shape_fail(s, n, "'%s' must be [SOURCE:]TARGET[:OPTIONS]", n->text);
 	bool anonymous = target == source, bind = !anonymous && is_host_path(source);
 	if (*target != '/')
-		return shape_fail(s, n, "'%s': the path in the container must be absolute, not '%s'", n->text, target);
+		return shape_fail(
+			s, n, "'%s': the path in the container must be absolute, not '%s'", n->text, target);
 	add_string(a, out, n, "type", bind ? "bind" : "volume");
 	if (!anonymous) {
 		const char *path = bind ? shape_resolve_path(s, n, source) : source;
@@ -142,9 +153,14 @@ static Node *shape_tmpfs_options(Shape *s, const Node *n)
 }
 
 static const ShapeKey volume_keys[] = {
-	{ "type", shape_string },      { "source", shape_string },   { "target", shape_string },
-	{ "read_only", shape_bool },   { "bind", shape_bind },       { "volume", shape_volume_options },
-	{ "tmpfs", shape_tmpfs_options }, { "consistency", shape_string },
+	{ "type", shape_string },
+	{ "source", shape_string },
+	{ "target", shape_string },
+	{ "read_only", shape_bool },
+	{ "bind", shape_bind },
+	{ "volume", shape_volume_options },
+	{ "tmpfs", shape_tmpfs_options },
+	{ "consistency", shape_string },
 };
 
 static Node *long_volume(Shape *s, const Node *n)
@@ -153,7 +169,8 @@ static Node *long_volume(Shape *s, const Node *n)
 	Node *out = shape_table(s, n, volume_keys, ARRAY_SIZE(volume_keys));
 	if (!out)
 		return NULL;
-	const Node *type = node_get(out, "type"), *source = node_get(out, "source"), *target = node_get(out, "target");
+	const Node *type = node_get(out, "type"), *source = node_get(out, "source"),
+		   *target = node_get(out, "target");
 	if (!type)
 		return shape_fail(s, n, "'type' is missing; write volume, bind or tmpfs");
 	if (target && *target->text == '/')
@@ -216,7 +233,8 @@ static Node *short_device(Shape *s, const Node *n)
 
 static Node *long_device(Shape *s, const Node *n)
 {
-	static const ShapeKey keys[] = { { "source", shape_string }, { "target", shape_string }, { "permissions", shape_string } };
+	static const ShapeKey keys[] = { { "source", shape_string }, { "target", shape_string },
+		{ "permissions", shape_string } };
 	Arena *a = &s->l->arena;
 	Node *out = shape_table(s, n, keys, ARRAY_SIZE(keys));
 	const Node *source = out ? node_get(out, "source") : NULL;
@@ -253,17 +271,20 @@ static Node *short_ref(Shape *s, const Node *n, bool secret)
 
 static Node *long_ref(Shape *s, const Node *n, bool secret)
 {
-	static const ShapeKey keys[] = { { "source", shape_string }, { "target", shape_string }, { "uid", shape_string },
-		{ "gid", shape_string }, { "mode", shape_mode } };
+	static const ShapeKey keys[] = { { "source", shape_string }, { "target", shape_string },
+		{ "uid", shape_string }, { "gid", shape_string }, { "mode", shape_mode } };
 	Arena *a = &s->l->arena;
 	Node *out = shape_table(s, n, keys, ARRAY_SIZE(keys));
 	if (!out)
 		return NULL;
 	const Node *source = node_get(out, "source"), *target = node_get(out, "target");
 	if (!source)
-		return shape_fail(s, n, "'source' is missing; name a %s of the top level", secret ? "secret" : "config");
+		return shape_fail(s, n, "'source' is missing; name a %s of the top level",
+			secret ? "secret" : "config");
 	const char *name = target ? target->text : source->text;
-	node_set(a, out, "target", node_string(a, target ? target : source, secret ? secret_target(a, name) : config_target(a, name)));
+	node_set(a, out, "target",
+		node_string(a, target ? target : source,
+			secret ? secret_target(a, name) : config_target(a, name)));
 	return out;
 }
 

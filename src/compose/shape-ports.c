@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Ports. The short form is [[HOST_IP:]HOST[-END]:]CONTAINER[-END][/PROTOCOL], an IPv6 address in brackets. Equal ranges
- * on both sides are pairs; a host range for one container port means "a free one of these".
+ * Ports. The short form is [[HOST_IP:]HOST[-END]:]CONTAINER[-END][/PROTOCOL], an IPv6 address in brackets.
+ * Equal ranges on both sides are pairs; a host range for one container port means "a free one of these".
  */
 #include <errno.h>
 #include <strings.h>
@@ -52,7 +52,8 @@ static int split_address(Shape *s, const Node *n, const char *text, const char *
 	if (*text == '[') {
 		const char *close = memchr(text, ']', (size_t) (end - text));
 		if (!close || close + 1 >= end || close[1] != ':')
-			return bad_port(s, n, "the address in brackets must be followed by a colon and a port");
+			return bad_port(
+				s, n, "the address in brackets must be followed by a colon and a port");
 		ret->host_ip = arena_strndup(a, text + 1, (size_t) (close - text - 1));
 		host = close + 2;
 	} else {
@@ -77,16 +78,18 @@ static int parse_short(Shape *s, const Node *n, PortText *ret)
 	const char *slash = strchr(n->text, '/');
 	size_t len = slash ? (size_t) (slash - n->text) : strlen(n->text);
 	char *text = arena_strndup(a, n->text, len);
-	*ret = (PortText) { .protocol = slash ? slash + 1 : "tcp" };
+	*ret = (PortText){ .protocol = slash ? slash + 1 : "tcp" };
 	if (strcasecmp(ret->protocol, "tcp") == 0 || strcasecmp(ret->protocol, "udp") == 0)
 		ret->protocol = strcasecmp(ret->protocol, "tcp") == 0 ? "tcp" : "udp";
 	const char *colon = strrchr(text, ':');
 	if (colon && split_address(s, n, text, colon, ret) < 0)
 		return -EINVAL;
 	const char *container = colon ? colon + 1 : text;
-	if (parse_range(container, strlen(container), &ret->container) < 0 || !ret->container.set || !ret->container.first)
+	if (parse_range(container, strlen(container), &ret->container) < 0 || !ret->container.set ||
+		!ret->container.first)
 		return bad_port(s, n, "the container port is no port or range from 1 to 65535");
-	uint32_t inside = ret->container.last - ret->container.first, outside = ret->host.last - ret->host.first;
+	uint32_t inside = ret->container.last - ret->container.first,
+		 outside = ret->host.last - ret->host.first;
 	if (ret->host.set && inside && inside != outside)
 		return bad_port(s, n, "the ranges of host and container ports differ in length");
 	return 0;
@@ -96,11 +99,14 @@ static Node *port_node(Shape *s, const Node *at, const PortText *p, uint32_t i)
 {
 	Arena *a = &s->l->arena;
 	Node *out = node_map(a, at);
-	node_add(a, out, "target", at->line, node_typed(a, at, SCALAR_INT, arena_printf(a, "%u", p->container.first + i)));
+	node_add(a, out, "target", at->line,
+		node_typed(a, at, SCALAR_INT, arena_printf(a, "%u", p->container.first + i)));
 	if (p->host.set && p->container.first == p->container.last && p->host.first != p->host.last)
-		node_add(a, out, "published", at->line, node_string(a, at, arena_printf(a, "%u-%u", p->host.first, p->host.last)));
+		node_add(a, out, "published", at->line,
+			node_string(a, at, arena_printf(a, "%u-%u", p->host.first, p->host.last)));
 	else if (p->host.set && p->host.first)
-		node_add(a, out, "published", at->line, node_string(a, at, arena_printf(a, "%u", p->host.first + i)));
+		node_add(a, out, "published", at->line,
+			node_string(a, at, arena_printf(a, "%u", p->host.first + i)));
 	if (p->host_ip)
 		node_add(a, out, "host_ip", at->line, node_string(a, at, p->host_ip));
 	node_add(a, out, "protocol", at->line, node_string(a, at, p->protocol));
@@ -108,8 +114,13 @@ static Node *port_node(Shape *s, const Node *at, const PortText *p, uint32_t i)
 }
 
 static const ShapeKey port_keys[] = {
-	{ "target", shape_int },      { "published", shape_string }, { "host_ip", shape_string }, { "protocol", shape_string },
-	{ "mode", shape_string },     { "name", shape_string },      { "app_protocol", shape_string },
+	{ "target", shape_int },
+	{ "published", shape_string },
+	{ "host_ip", shape_string },
+	{ "protocol", shape_string },
+	{ "mode", shape_string },
+	{ "name", shape_string },
+	{ "app_protocol", shape_string },
 };
 
 static Node *long_port(Shape *s, const Node *n)
@@ -165,7 +176,9 @@ Node *shape_expose(Shape *s, const Node *n)
 		PortText p;
 		size_t before = path_enter_index(&s->path, i);
 		if (strchr(item->text, ':'))
-			return shape_fail(s, item, "'%s': expose takes container ports only; publish it with 'ports:'", item->text);
+			return shape_fail(s, item,
+				"'%s': expose takes container ports only; publish it with 'ports:'",
+				item->text);
 		if (parse_short(s, item, &p) < 0)
 			return NULL;
 		if (load_charge(s->l, item, &s->path, p.container.last - p.container.first + 1) < 0)

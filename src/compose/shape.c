@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The engine of shaping and the plain kinds of values. Scalars are taken by what the key wants, not by how they are
- * quoted: "80" and 80 are the same port, as in compose, where a variable's value is always text. What is wanted as
- * text stays as it was written: 3.10 is "3.10".
+ * The engine of shaping and the plain kinds of values. Scalars are taken by what the key wants, not by how
+ * they are quoted: "80" and 80 are the same port, as in compose, where a variable's value is always text.
+ * What is wanted as text stays as it was written: 3.10 is "3.10".
  */
 #include "compose/shape.h"
 
@@ -53,7 +53,8 @@ Node *shape_text(Shape *s, const Node *n)
 
 Node *shape_bool(Shape *s, const Node *n)
 {
-	static const char *const yes[] = { "true", "y", "yes", "on", "1", "t" }, *const no[] = { "false", "n", "no", "off", "0", "f" };
+	static const char *const yes[] = { "true", "y", "yes", "on", "1", "t" }, *const no[] = { "false", "n",
+		"no", "off", "0", "f" };
 	const char *text = scalar_text(s, n, "true or false");
 	if (!text)
 		return NULL;
@@ -101,7 +102,8 @@ Node *shape_bytes(Shape *s, const Node *n)
 		return node_string(&s->l->arena, n, text);
 	int e = parse_bytes(text, &v);
 	if (e < 0)
-		return shape_fail(s, n, "'%s' %s", text, e == -ERANGE ? "is out of range" : "is no size; write a number with b, k, m or g");
+		return shape_fail(s, n, "'%s' %s", text,
+			e == -ERANGE ? "is out of range" : "is no size; write a number with b, k, m or g");
 	return node_string(&s->l->arena, n, arena_printf(&s->l->arena, "%lld", (long long) v));
 }
 
@@ -118,9 +120,11 @@ Node *shape_mode(Shape *s, const Node *n)
 	if (!decimal)
 		mode = strtol(str_starts(text, "0o") ? text + 2 : text, NULL, 8);
 	if (mode < 0 || mode > 07777)
-		return shape_fail(s, n, "'%s' is no mode; write at most four octal digits such as 0440", text);
+		return shape_fail(
+			s, n, "'%s' is no mode; write at most four octal digits such as 0440", text);
 	if (decimal)
-		load_warn(s->l, n, &s->path, "%s is a decimal number, that is mode %04llo; write 0%s if that was meant", text,
+		load_warn(s->l, n, &s->path,
+			"%s is a decimal number, that is mode %04llo; write 0%s if that was meant", text,
 			(unsigned long long) mode, text);
 	return node_string(&s->l->arena, n, arena_printf(&s->l->arena, "%04llo", (unsigned long long) mode));
 }
@@ -162,7 +166,8 @@ const char *shape_resolve_path(Shape *s, const Node *n, const char *path)
 		return path_clean(a, arena_printf(a, "%s/%s", home, path + 1));
 	}
 	if (*path == '~')
-		return shape_fail(s, n, "'%s': other people's home directories are not looked up; write the path out", path);
+		return shape_fail(s, n,
+			"'%s': other people's home directories are not looked up; write the path out", path);
 	return path_clean(a, arena_printf(a, "%s/%s", s->l->project_dir, path));
 }
 
@@ -213,7 +218,8 @@ static void add_pair(Shape *s, Node *out, const Node *item, const char *alone)
 	if (eq)
 		node_set(a, out, key, node_string(a, item, eq + 1));
 	else
-		node_set(a, out, key, alone ? node_string(a, item, alone) : node_typed(a, item, SCALAR_NULL, ""));
+		node_set(a, out, key,
+			alone ? node_string(a, item, alone) : node_typed(a, item, SCALAR_NULL, ""));
 }
 
 static Node *pairs(Shape *s, const Node *n, const char *alone)
@@ -224,7 +230,8 @@ static Node *pairs(Shape *s, const Node *n, const char *alone)
 	Node *out = node_map(a, n);
 	for (size_t i = 0; i < n->n; i++) {
 		const Node *item = n->items[i].value;
-		size_t before = n->items[i].key ? path_enter(&s->path, n->items[i].key) : path_enter_index(&s->path, i);
+		size_t before = n->items[i].key ? path_enter(&s->path, n->items[i].key)
+						: path_enter_index(&s->path, i);
 		if (!node_is_scalar(item))
 			return shape_fail(s, item, "must be a string, not %s; quote it", node_what(item));
 		if (n->kind == NODE_SEQ && (!*item->text || *item->text == '='))
@@ -305,7 +312,8 @@ static bool is_extension(const char *key)
 /* A key that takes a name and is given nothing, as by a variable without a value, is as good as no key. */
 static bool is_unset(const Node *n, ShapeFn *fn)
 {
-	return fn != shape_text && fn != shape_any && n->kind == NODE_SCALAR && n->type == SCALAR_STRING && !*n->text;
+	return fn != shape_text && fn != shape_any && n->kind == NODE_SCALAR && n->type == SCALAR_STRING &&
+	       !*n->text;
 }
 
 Node *shape_table(Shape *s, const Node *n, const ShapeKey *table, size_t n_table)
@@ -349,7 +357,7 @@ Node *shape_named(Shape *s, const Node *n, ShapeFn *fn)
 			continue;
 		size_t before = path_enter(&s->path, item->key);
 		Node *v = item->value->tag == TAG_RESET ? item->value
-			: node_is_null(item->value)     ? node_map(a, item->value)
+			  : node_is_null(item->value)   ? node_map(a, item->value)
 							: fn(s, item->value);
 		if (!v)
 			return NULL;

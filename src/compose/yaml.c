@@ -88,7 +88,8 @@ static int charge(Parse *p, uint32_t line, size_t nodes)
 {
 	p->l->nodes += nodes;
 	if (p->l->nodes > LIMIT_YAML_NODES)
-		return fail(p, line, "the file has more than %d nodes once it is expanded; make it smaller", LIMIT_YAML_NODES);
+		return fail(p, line, "the file has more than %d nodes once it is expanded; make it smaller",
+			LIMIT_YAML_NODES);
 	return 0;
 }
 
@@ -113,8 +114,8 @@ static int take_merge(Parse *p, Open *o, Node *value)
 		return fail(p, o->key_line, "'<<' takes a map or a list of maps, not %s", node_what(value));
 	for (size_t i = 0; i < value->n; i++) {
 		if (!node_is_map(value->items[i].value))
-			return fail(p, o->key_line, "'<<' takes a map or a list of maps; element %zu is %s", i,
-				node_what(value->items[i].value));
+			return fail(p, o->key_line, "'<<' takes a map or a list of maps; element %zu is %s",
+				i, node_what(value->items[i].value));
 		node_push(a, o->merges, value->items[i].value);
 	}
 	return 0;
@@ -126,7 +127,8 @@ static void apply_merges(Parse *p, Open *o)
 		const Node *from = o->merges->items[m].value;
 		for (size_t i = 0; i < from->n; i++)
 			if (!node_item(o->node, from->items[i].key))
-				node_add(&p->l->arena, o->node, from->items[i].key, from->items[i].line, from->items[i].value);
+				node_add(&p->l->arena, o->node, from->items[i].key, from->items[i].line,
+					from->items[i].value);
 	}
 }
 
@@ -182,7 +184,8 @@ static int take_key(Parse *p, Open *o, struct fy_token *value, uint32_t line)
 		return fail(p, line, "a key has a NUL character in it");
 	const NodeItem *before = node_item(o->node, o->key);
 	if (before)
-		return fail(p, line, "the key '%s' is there twice (first on line %u); remove one", o->key, before->line);
+		return fail(p, line, "the key '%s' is there twice (first on line %u); remove one", o->key,
+			before->line);
 	return 0;
 }
 
@@ -228,7 +231,8 @@ static int take_tag(Parse *p, struct fy_token *t, uint32_t line, Node *n)
 
 /* ---- events ---- */
 
-static int open_collection(Parse *p, NodeKind kind, struct fy_token *anchor, struct fy_token *tag, uint32_t line)
+static int open_collection(
+	Parse *p, NodeKind kind, struct fy_token *anchor, struct fy_token *tag, uint32_t line)
 {
 	Arena *a = &p->l->arena;
 	if (expects_key(p))
@@ -239,7 +243,8 @@ static int open_collection(Parse *p, NodeKind kind, struct fy_token *anchor, str
 		return -EINVAL;
 	const Node at = { .file = (uint16_t) p->file, .line = line };
 	Open *o = &p->open[p->depth++];
-	*o = (Open) { .node = kind == NODE_MAP ? node_map(a, &at) : node_seq(a, &at), .anchor = token_text(p, anchor) };
+	*o = (Open){ .node = kind == NODE_MAP ? node_map(a, &at) : node_seq(a, &at),
+		.anchor = token_text(p, anchor) };
 	if (o->anchor)
 		node_set(a, p->anchors, o->anchor, node_typed(a, &at, SCALAR_NULL, ""));
 	return take_tag(p, tag, line, o->node);
@@ -264,7 +269,8 @@ static int take_alias(Parse *p, struct fy_token *anchor, uint32_t line)
 	if (n->type == SCALAR_NULL && !n->weight)
 		return fail(p, line, "the alias '*%s' is inside of what it names", name);
 	if (p->depth + n->height > LIMIT_YAML_DEPTH)
-		return fail(p, line, "nested deeper than %d levels once the alias '*%s' is expanded", LIMIT_YAML_DEPTH, name);
+		return fail(p, line, "nested deeper than %d levels once the alias '*%s' is expanded",
+			LIMIT_YAML_DEPTH, name);
 	if (charge(p, line, n->weight) < 0)
 		return -EINVAL;
 	return place(p, node_copy(&p->l->arena, n), NULL);
@@ -285,7 +291,8 @@ static int take_scalar(Parse *p, const struct fy_event_scalar_data *s, uint32_t 
 			return -EINVAL;
 		const Node at = { .file = (uint16_t) p->file, .line = line };
 		if (s->anchor)
-			return keep_anchor(p, token_text(p, s->anchor), node_string(&p->l->arena, &at, o->key));
+			return keep_anchor(
+				p, token_text(p, s->anchor), node_string(&p->l->arena, &at, o->key));
 		return 0;
 	}
 	if (charge(p, line, 1) < 0)
@@ -293,7 +300,8 @@ static int take_scalar(Parse *p, const struct fy_event_scalar_data *s, uint32_t 
 	const Node at = { .file = (uint16_t) p->file, .line = line };
 	size_t n = 0;
 	const char *text = fy_token_get_text(s->value, &n);
-	Node *node = node_typed(&p->l->arena, &at, SCALAR_PLAIN, text ? arena_strndup(&p->l->arena, text, n) : "");
+	Node *node =
+		node_typed(&p->l->arena, &at, SCALAR_PLAIN, text ? arena_strndup(&p->l->arena, text, n) : "");
 	if (strlen(node->text) != n)
 		return fail(p, line, "a value has a NUL character in it");
 	if (fy_token_scalar_style(s->value) != FYSS_PLAIN)
@@ -383,7 +391,8 @@ static int check_text(Parse *p, const char *text, size_t n)
 		for (size_t k = 0; k < len; k++) {
 			unsigned char c = (unsigned char) text[i + k];
 			if ((c < 0x20 && c != '\t' && c != '\r') || c == 0x7f)
-				return fail(p, line, "a control character (0x%02x) stands in the file; remove it", c);
+				return fail(p, line,
+					"a control character (0x%02x) stands in the file; remove it", c);
 		}
 		i += len + 1;
 		line++;
@@ -410,7 +419,8 @@ int yaml_parse(Load *l, unsigned file, const char *text, size_t n, Node ***ret, 
 	diag_cfg.colorize = false;
 	struct fy_diag *diag = fy_diag_create(&diag_cfg);
 	struct fy_parse_cfg cfg = { .diag = diag,
-		.flags = FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_SLOPPY_FLOW_INDENTATION | FYPCF_DISABLE_DEPTH_LIMIT };
+		.flags = FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_SLOPPY_FLOW_INDENTATION |
+			 FYPCF_DISABLE_DEPTH_LIMIT };
 	struct fy_parser *parser = fy_parser_create(&cfg);
 	int e = 0;
 	if (!diag || !parser || fy_parser_set_string(parser, text, n) < 0)

@@ -82,9 +82,14 @@ int reader_fail_at(Reader *r, const char *key, const char *fmt, ...)
 static const char *json_kind(json_t *v)
 {
 	static const char *const names[] = {
-		[JSON_OBJECT] = "a map",      [JSON_ARRAY] = "a list",      [JSON_STRING] = "a string",
-		[JSON_INTEGER] = "a number",  [JSON_REAL] = "a number",     [JSON_TRUE] = "a boolean",
-		[JSON_FALSE] = "a boolean",   [JSON_NULL] = "nothing",
+		[JSON_OBJECT] = "a map",
+		[JSON_ARRAY] = "a list",
+		[JSON_STRING] = "a string",
+		[JSON_INTEGER] = "a number",
+		[JSON_REAL] = "a number",
+		[JSON_TRUE] = "a boolean",
+		[JSON_FALSE] = "a boolean",
+		[JSON_NULL] = "nothing",
 	};
 	return names[json_typeof(v)];
 }
@@ -271,7 +276,8 @@ static int parse_pair_map(Reader *r, const Field *f, json_t *v, void *base, bool
 	*MEMBER(char **, base, f->offset) = list;
 	const char *key;
 	json_t *item;
-	json_object_foreach(v, key, item) {
+	json_object_foreach(v, key, item)
+	{
 		if (parse_pair(r, key, item, nullable, &list[n]) < 0)
 			return -EINVAL;
 		n++;
@@ -363,7 +369,8 @@ static int parse_integer(Reader *r, const Field *f, json_t *v, int64_t before, i
 		return fail_kind(r, "a whole number", v);
 	int64_t n = json_integer_value(v);
 	if (n < f->min || n > f->max)
-		return reader_fail(r, "must be %lld to %lld, not %lld", (long long) f->min, (long long) f->max, (long long) n);
+		return reader_fail(r, "must be %lld to %lld, not %lld", (long long) f->min,
+			(long long) f->max, (long long) n);
 	if (f->flags & FIELD_ALIAS && before != f->unset && before != n)
 		return contradiction(r);
 	*ret = n;
@@ -462,7 +469,8 @@ static int parse_bytes_field(Reader *r, const Field *f, json_t *v, void *base)
 	else if (!json_is_string(v) || parse_i64(json_string_value(v), &n) < 0)
 		return reader_fail(r, "must be a number of bytes, such as \"536870912\"");
 	if (n < f->min)
-		return reader_fail(r, "must be at least %lld bytes, not %lld", (long long) f->min, (long long) n);
+		return reader_fail(
+			r, "must be at least %lld bytes, not %lld", (long long) f->min, (long long) n);
 	if (f->flags & FIELD_ALIAS && *p != f->unset && *p != n)
 		return contradiction(r);
 	*p = n;
@@ -534,7 +542,11 @@ static int parse_enum(Reader *r, const Field *f, json_t *v, void *base)
 	}
 	char list[256] = "";
 	for (size_t i = 0, len = 0; names[i] && len < sizeof(list); i++)
-		len += (size_t) snprintf(list + len, sizeof(list) - len, "%s%s", !i ? "" : names[i + 1] ? ", " : " or ", names[i]);
+		len += (size_t) snprintf(list + len, sizeof(list) - len, "%s%s",
+			!i             ? ""
+			: names[i + 1] ? ", "
+				       : " or ",
+			names[i]);
 	if (!s)
 		return reader_fail(r, "must be %s", list);
 	return reader_fail(r, "must be %s, not '%s'", list, s);
@@ -586,7 +598,8 @@ static int parse_list(Reader *r, const Field *f, json_t *v, void *base)
 		return fail_kind(r, "a list", v);
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		size_t before = reader_enter_index(r, i);
-		void *p = object_append(MEMBER(void *, base, f->offset), MEMBER(size_t, base, f->offset2), s->size);
+		void *p = object_append(
+			MEMBER(void *, base, f->offset), MEMBER(size_t, base, f->offset2), s->size);
 		object_init(s, p);
 		if (object_parse(r, s, json_array_get(v, i), p) < 0)
 			return -EINVAL;
@@ -628,11 +641,13 @@ static int parse_map(Reader *r, const Field *f, json_t *v, void *base)
 		return fail_kind(r, "a map", v);
 	const char *key;
 	json_t *item;
-	json_object_foreach(v, key, item) {
+	json_object_foreach(v, key, item)
+	{
 		size_t before = reader_enter(r, key);
 		if (!*key || str_has_control(key))
 			return reader_fail(r, "the name is empty or has a control character in it");
-		void *p = object_append(MEMBER(void *, base, f->offset), MEMBER(size_t, base, f->offset2), s->size);
+		void *p = object_append(
+			MEMBER(void *, base, f->offset), MEMBER(size_t, base, f->offset2), s->size);
 		object_init(s, p);
 		*(char **) p = xstrdup(key);
 		if (!json_is_null(item) && object_parse(r, s, item, p) < 0)
@@ -729,7 +744,8 @@ int object_check_keys(Reader *r, const Schema *s, json_t *v)
 {
 	const char *key;
 	json_t *item;
-	json_object_foreach(v, key, item) {
+	json_object_foreach(v, key, item)
+	{
 		if (schema_find(s, key) || (str_starts(key, "x-") && !str_starts(key, "x-stead")))
 			continue;
 		if (str_starts(key, "x-"))
@@ -737,7 +753,8 @@ int object_check_keys(Reader *r, const Schema *s, json_t *v)
 		const char *near = schema_nearest(s, key);
 		if (near)
 			return reader_fail_at(r, key, "unknown key of %s; did you mean '%s'?", s->what, near);
-		return reader_fail_at(r, key, "unknown key of %s; remove it, or prefix it with 'x-'", s->what);
+		return reader_fail_at(
+			r, key, "unknown key of %s; remove it, or prefix it with 'x-'", s->what);
 	}
 	return 0;
 }

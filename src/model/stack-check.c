@@ -52,8 +52,8 @@ static const char *nearest_object(const void *items, size_t n, size_t size, cons
 }
 
 /* Looks a reference up; an error says what there is instead. */
-static int check_reference(Reader *r, const Service *s, const char *list, const char *what, const char *name, const void *items,
-	size_t n, size_t size)
+static int check_reference(Reader *r, const Service *s, const char *list, const char *what, const char *name,
+	const void *items, size_t n, size_t size)
 {
 	if (objects_find(items, n, size, name))
 		return 0;
@@ -63,13 +63,15 @@ static int check_reference(Reader *r, const Service *s, const char *list, const 
 		return fail_in(r, s->name, key, "there is no %s '%s'; did you mean '%s'?", what, name, near);
 	if (str_eq(what, "service"))
 		return fail_in(r, s->name, key, "there is no service '%s' (or its profile is off)", name);
-	return fail_in(r, s->name, key, "there is no %s '%s'; declare it at the top level under '%ss:'", what, name, what);
+	return fail_in(r, s->name, key, "there is no %s '%s'; declare it at the top level under '%ss:'", what,
+		name, what);
 }
 
 static int check_name_of(Reader *r, const Stack *st, const Service *s)
 {
 	if (!object_name_valid(s->name) || strlen(s->name) > 63)
-		return fail_in(r, s->name, NULL, "'%s' is no valid name for a service: letters, digits, '_', '.' and '-', at most 63",
+		return fail_in(r, s->name, NULL,
+			"'%s' is no valid name for a service: letters, digits, '_', '.' and '-', at most 63",
 			s->name);
 	return 0;
 }
@@ -80,7 +82,8 @@ static int check_depends(Reader *r, const Stack *st, const Service *s)
 		const Depends *d = &s->depends[i];
 		if (str_eq(d->service, s->name))
 			return fail_in(r, s->name, "depends_on", "'%s' depends on itself", s->name);
-		if (check_reference(r, s, "depends_on", "service", d->service, st->services, st->n_services, sizeof(Service)) < 0)
+		if (check_reference(r, s, "depends_on", "service", d->service, st->services, st->n_services,
+			    sizeof(Service)) < 0)
 			return -EINVAL;
 		const Service *other = stack_service(st, d->service);
 		if (d->condition == DEPENDS_HEALTHY && other->healthcheck.disable)
@@ -89,7 +92,8 @@ static int check_depends(Reader *r, const Stack *st, const Service *s)
 				d->service);
 		if (other->replicas > 1 && (str_starts(s->network_mode ? s->network_mode : "", "service:") &&
 						   str_eq(s->network_mode + 8, other->name)))
-			return fail_in(r, s->name, "network_mode", "'%s' has %d replicas; one container is to be shared", other->name,
+			return fail_in(r, s->name, "network_mode",
+				"'%s' has %d replicas; one container is to be shared", other->name,
 				other->replicas);
 	}
 	return 0;
@@ -100,7 +104,8 @@ static int check_mount_sources(Reader *r, const Stack *st, const Service *s)
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const Mount *m = &s->mounts[i];
 		if (m->type == MOUNT_VOLUME && m->source &&
-			check_reference(r, s, "volumes", "volume", m->source, st->volumes, st->n_volumes, sizeof(Volume)) < 0)
+			check_reference(r, s, "volumes", "volume", m->source, st->volumes, st->n_volumes,
+				sizeof(Volume)) < 0)
 			return -EINVAL;
 	}
 	return 0;
@@ -109,27 +114,32 @@ static int check_mount_sources(Reader *r, const Stack *st, const Service *s)
 static int check_file_refs(Reader *r, const Stack *st, const Service *s)
 {
 	for (size_t i = 0; i < s->n_secrets; i++)
-		if (check_reference(r, s, "secrets", "secret", s->secrets[i].source, st->secrets, st->n_secrets, sizeof(FileSource)) < 0)
+		if (check_reference(r, s, "secrets", "secret", s->secrets[i].source, st->secrets,
+			    st->n_secrets, sizeof(FileSource)) < 0)
 			return -EINVAL;
 	for (size_t i = 0; i < s->n_configs; i++)
-		if (check_reference(r, s, "configs", "config", s->configs[i].source, st->configs, st->n_configs, sizeof(FileSource)) < 0)
+		if (check_reference(r, s, "configs", "config", s->configs[i].source, st->configs,
+			    st->n_configs, sizeof(FileSource)) < 0)
 			return -EINVAL;
 	return 0;
 }
 
-static int check_fixed_address(Reader *r, const Service *s, const Network *n, const char *key, const char *address)
+static int check_fixed_address(
+	Reader *r, const Service *s, const Network *n, const char *key, const char *address)
 {
 	if (!address)
 		return 0;
 	AUTO_FREE char *path = xasprintf("networks.%s.%s", n->key, key);
 	if (s->replicas > 1)
-		return fail_in(r, s->name, path, "%d replicas cannot share the address %s; remove it", s->replicas, address);
+		return fail_in(r, s->name, path, "%d replicas cannot share the address %s; remove it",
+			s->replicas, address);
 	if (n->external)
 		return 0;
 	for (size_t i = 0; i < n->n_subnets; i++)
 		if (subnet_contains(n->subnets[i].subnet, address))
 			return 0;
-	return fail_in(r, s->name, path, "%s is in no subnet of the network '%s'; give it one with 'ipam: {config: [{subnet: …}]}'",
+	return fail_in(r, s->name, path,
+		"%s is in no subnet of the network '%s'; give it one with 'ipam: {config: [{subnet: …}]}'",
 		address, n->key);
 }
 
@@ -137,14 +147,16 @@ static int check_attachments(Reader *r, const Stack *st, const Service *s)
 {
 	for (size_t i = 0; i < s->n_networks; i++) {
 		const NetworkAttachment *a = &s->networks[i];
-		if (check_reference(r, s, "networks", "network", a->network, st->networks, st->n_networks, sizeof(Network)) < 0)
+		if (check_reference(r, s, "networks", "network", a->network, st->networks, st->n_networks,
+			    sizeof(Network)) < 0)
 			return -EINVAL;
 		const Network *n = stack_network(st, a->network);
 		if (check_fixed_address(r, s, n, "ipv4_address", a->ipv4_address) < 0 ||
 			check_fixed_address(r, s, n, "ipv6_address", a->ipv6_address) < 0)
 			return -EINVAL;
 		if (a->mac_address && s->replicas > 1)
-			return fail_in(r, s->name, "networks", "%d replicas cannot share one mac_address; remove it", s->replicas);
+			return fail_in(r, s->name, "networks",
+				"%d replicas cannot share one mac_address; remove it", s->replicas);
 	}
 	return 0;
 }
@@ -154,7 +166,7 @@ static int check_attachments(Reader *r, const Stack *st, const Service *s)
 typedef struct Walk {
 	Reader *r;
 	const Stack *stack;
-	char *state;         /* by index of service: 0 new, 1 on the path, 2 done */
+	char *state; /* by index of service: 0 new, 1 on the path, 2 done */
 	size_t path[LIMIT_STACK_SERVICES];
 	size_t depth;
 } Walk;
@@ -168,8 +180,8 @@ static int fail_cycle(Walk *w, size_t again)
 	for (; i < w->depth; i++)
 		buf_printf(&text, "%s → ", w->stack->services[w->path[i]].name);
 	buf_str(&text, w->stack->services[again].name);
-	return fail_in(w->r, w->stack->services[again].name, "depends_on", "the dependencies form a cycle: %s; remove one of them",
-		buf_cstr(&text));
+	return fail_in(w->r, w->stack->services[again].name, "depends_on",
+		"the dependencies form a cycle: %s; remove one of them", buf_cstr(&text));
 }
 
 static int walk(Walk *w, size_t i)
@@ -193,7 +205,7 @@ static int check_cycles(Reader *r, const Stack *st)
 {
 	AUTO_FREE char *state = xcalloc(st->n_services, 1);
 	AUTO_FREE Walk *w = xcalloc(1, sizeof(*w));
-	*w = (Walk) { .r = r, .stack = st, .state = state };
+	*w = (Walk){ .r = r, .stack = st, .state = state };
 	for (size_t i = 0; i < st->n_services; i++)
 		if (!state[i] && walk(w, i) < 0)
 			return -EINVAL;
@@ -238,10 +250,11 @@ static int fail_port(Reader *r, const Claim *first, const Claim *second)
 {
 	AUTO_FREE char *key = xasprintf("ports[%zu]", second->index);
 	if (first->service == second->service)
-		return fail_in(r, second->service->name, key, "port %u/%s is published twice; remove one", second->port->published,
-			second->port->protocol);
-	return fail_in(r, second->service->name, key, "port %u/%s is already published by service '%s'; choose another",
-		second->port->published, second->port->protocol, first->service->name);
+		return fail_in(r, second->service->name, key, "port %u/%s is published twice; remove one",
+			second->port->published, second->port->protocol);
+	return fail_in(r, second->service->name, key,
+		"port %u/%s is already published by service '%s'; choose another", second->port->published,
+		second->port->protocol, first->service->name);
 }
 
 static int check_claims(Reader *r, Claim *claims, size_t n)
@@ -279,7 +292,7 @@ static int check_ports(Reader *r, const Stack *st)
 			if (!p->published || room > 1)
 				continue;
 			Claim *c = array_append(claims, n);
-			*c = (Claim) { s, p, k };
+			*c = (Claim){ s, p, k };
 		}
 	}
 	return check_claims(r, claims, n);
@@ -300,14 +313,14 @@ static int check_container_names(Reader *r, const Stack *st)
 		if (!st->services[i].container_name)
 			continue;
 		Named *p = array_append(names, n);
-		*p = (Named) { st->services[i].container_name, &st->services[i] };
+		*p = (Named){ st->services[i].container_name, &st->services[i] };
 	}
 	objects_sort(names, n, sizeof(*names));
 	for (size_t i = 1; i < n; i++)
 		if (str_eq(names[i - 1].name, names[i].name))
 			return fail_in(r, names[i].service->name, "container_name",
-				"service '%s' has the name '%s' for its container, too; choose another", names[i - 1].service->name,
-				names[i].name);
+				"service '%s' has the name '%s' for its container, too; choose another",
+				names[i - 1].service->name, names[i].name);
 	return 0;
 }
 
@@ -332,18 +345,24 @@ static int check_counts(Reader *r, const Stack *st)
 			"'%s' is no valid project name: lower-case letters, digits, '_' and '-', beginning with a letter or digit, at most 63",
 			st->name);
 	if (st->n_services > LIMIT_STACK_SERVICES)
-		return reader_fail_at(r, "services", "%zu services are too many (limit %d)", st->n_services, LIMIT_STACK_SERVICES);
+		return reader_fail_at(r, "services", "%zu services are too many (limit %d)", st->n_services,
+			LIMIT_STACK_SERVICES);
 	for (size_t i = 0; i < st->n_services; i++)
 		containers += (size_t) st->services[i].replicas;
 	if (containers > LIMIT_STACK_CONTAINERS)
-		return reader_fail_at(r, "services", "%zu containers are too many (limit %d)", containers, LIMIT_STACK_CONTAINERS);
+		return reader_fail_at(r, "services", "%zu containers are too many (limit %d)", containers,
+			LIMIT_STACK_CONTAINERS);
 	return 0;
 }
 
 int stack_check(Reader *r, Stack *st)
 {
 	static int (*const checks[])(Reader *, const Stack *, const Service *) = {
-		check_name_of, check_depends, check_mount_sources, check_file_refs, check_attachments,
+		check_name_of,
+		check_depends,
+		check_mount_sources,
+		check_file_refs,
+		check_attachments,
 	};
 	if (check_counts(r, st) < 0)
 		return -EINVAL;
