@@ -364,10 +364,10 @@ static void inspect(Daemon *d, HttpRequest *r, char *const *args)
 	const Instance *x = find(r, args[0]);
 	if (!x)
 		return;
-	json_t *process = json_pack("{s:b, s:o, s:o, s:b}", "tty", x->tty, "entrypoint", json_text(x->cmd[0]), "arguments",
+	json_t *process = json_pack("{s:b, s:o, s:o, s:b}", "tty", x->tty, "entrypoint", json_safe(x->cmd[0]), "arguments",
 		json_strv(x->cmd + 1), "privileged", x->privileged);
 	if (x->user)
-		json_object_set_new(process, "user", json_text(x->user));
+		json_object_set_new(process, "user", json_safe(x->user));
 	json_t *o = json_pack("{s:s, s:b, s:o, s:o, s:b, s:b, s:b, s:b, s:s, s:s, s:i}", "ID", x->id, "Running", x->running, "ExitCode",
 		x->started && !x->running ? json_integer(x->exit_code) : json_null(), "ProcessConfig", process, "OpenStdin", x->in,
 		"OpenStdout", x->out, "OpenStderr", x->err, "CanRemove", false, "ContainerID", x->container, "DetachKeys", "", "Pid",

@@ -39,7 +39,7 @@ static bool keep_tags(const Filter *f, const Image *img, json_t *summary)
 	for (char *const *t = img->tags; t && *t; t++)
 		if (tag_fits(patterns, *t)) {
 			AUTO_FREE char *shown = reference_show(*t);
-			json_array_append_new(kept, json_text(shown));
+			json_array_append_new(kept, json_safe(shown));
 		}
 	bool any = json_array_size(kept) > 0;
 	json_object_set_new(summary, "RepoTags", kept);
@@ -152,7 +152,7 @@ static void history(Daemon *d, HttpRequest *r, char *const *args)
 		json_t *tags = json_array();
 		for (char *const *t = img->tags; t && *t; t++) {
 			AUTO_FREE char *shown = reference_show(*t);
-			json_array_append_new(tags, json_text(shown));
+			json_array_append_new(tags, json_safe(shown));
 		}
 		json_object_set_new(top, "Id", json_string(img->id));
 		json_object_set_new(top, "Tags", json_array_size(tags) ? json_incref(tags) : json_null());

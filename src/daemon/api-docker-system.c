@@ -104,10 +104,10 @@ static void add_machine(const Daemon *d, json_t *o)
 	(void) sysinfo(&si);
 	AUTO_FREE char *os = operating_system();
 	json_object_set_new(o, "KernelVersion", json_string(u.release));
-	json_object_set_new(o, "OperatingSystem", json_text(os));
+	json_object_set_new(o, "OperatingSystem", json_safe(os));
 	json_object_set_new(o, "OSType", json_string("linux"));
 	json_object_set_new(o, "Architecture", json_string(u.machine));
-	json_object_set_new(o, "Name", json_text(u.nodename));
+	json_object_set_new(o, "Name", json_safe(u.nodename));
 	json_object_set_new(o, "NCPU", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 	json_object_set_new(o, "MemTotal", json_integer((json_int_t) si.totalram * si.mem_unit));
 	json_object_set_new(o, "IPv4Forwarding", json_boolean(ip_forwarding()));

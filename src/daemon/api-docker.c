@@ -25,7 +25,7 @@ Container *docker_container(Daemon *d, HttpRequest *r, const char *ref)
 bool docker_filters(HttpRequest *r, const char *const *known, Filter **ret)
 {
 	AUTO_ERR err = ERR_INIT;
-	if (filter_parse(http_query(r, "filters"), known, ret, &err) == 0)
+	if (filter_read(http_query(r, "filters"), known, ret, &err) == 0)
 		return true;
 	http_error_err(r, &err);
 	return false;
@@ -55,7 +55,7 @@ bool docker_query_moment(HttpRequest *r, const char *key, int64_t *ret)
 	return false;
 }
 
-char *human_duration(int64_t ns)
+char *docker_duration(int64_t ns)
 {
 	int64_t s = ns / NSEC_PER_SEC, m = s / 60;
 	/* Hours are rounded, as go-units does it. */

@@ -17,7 +17,7 @@ bool docker_query_number(HttpRequest *r, const char *key, int64_t otherwise, int
 /** A moment of the query ("since", "until") in real ns; absent or "0" gives 0. False: answered with 400. */
 bool docker_query_moment(HttpRequest *r, const char *key, int64_t *ret);
 /** Docker's "5 minutes", "About an hour" (go-units HumanDuration). Owned by the caller. */
-char *human_duration(int64_t ns);
+char *docker_duration(int64_t ns);
 
 /** GET /containers/json's item and GET /containers/{id}/json; docker-json.c. New references. */
 json_t *docker_container_summary(const Container *c);

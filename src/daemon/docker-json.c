@@ -27,7 +27,7 @@ static void set(json_t *o, const char *key, json_t *value)
 
 static void set_text(json_t *o, const char *key, const char *value)
 {
-	set(o, key, json_text(value));
+	set(o, key, json_safe(value));
 }
 
 static void set_bool(json_t *o, const char *key, bool value)
@@ -223,8 +223,8 @@ static char *status_text(const Container *c)
 	static const char *const health[] = { [HEALTH_NONE] = "", [HEALTH_STARTING] = " (health: starting)", [HEALTH_HEALTHY] = " (healthy)",
 		[HEALTH_UNHEALTHY] = " (unhealthy)" };
 	int64_t now = time_real();
-	AUTO_FREE char *since_start = human_duration(now - c->started_at);
-	AUTO_FREE char *since_end = human_duration(now - c->finished_at);
+	AUTO_FREE char *since_start = docker_duration(now - c->started_at);
+	AUTO_FREE char *since_end = docker_duration(now - c->finished_at);
 	if (c->phase == PHASE_REMOVING)
 		return xstrdup("Removal In Progress");
 	if (c->restarting)
@@ -403,7 +403,7 @@ static json_t *binds(const Container *c)
 		if (b->type == MOUNT_TMPFS || (b->vol && b->vol->anonymous))
 			continue;
 		AUTO_FREE char *text = xasprintf("%s:%s:%s", b->vol ? b->vol->name : b->source, b->target, b->read_only ? "ro" : "rw");
-		json_array_append_new(list, json_text(text));
+		json_array_append_new(list, json_safe(text));
 	}
 	return list;
 }
@@ -643,7 +643,7 @@ json_t *image_tags_json(const Image *img)
 	json_t *list = json_array();
 	for (char *const *t = img->tags; t && *t; t++) {
 		AUTO_FREE char *shown = reference_show(*t);
-		json_array_append_new(list, json_text(shown));
+		json_array_append_new(list, json_safe(shown));
 	}
 	return list;
 }
@@ -704,7 +704,7 @@ json_t *docker_image_inspect(const Daemon *d, const Image *img)
 	json_t *o = json_object(), *layers = json_array();
 	json_t *blob = json_loads(img->config_json, 0, NULL);
 	for (size_t i = 0; i < img->n_layers; i++)
-		json_array_append_new(layers, json_text(img->layers[i].diff_id));
+		json_array_append_new(layers, json_safe(img->layers[i].diff_id));
 	set_text(o, "Id", img->id);
 	set(o, "RepoTags", image_tags_json(img));
 	set(o, "RepoDigests", json_array());

@@ -42,7 +42,7 @@ static bool is_known(const char *const *known, const char *key)
 	return false;
 }
 
-int filter_parse(const char *text, const char *const *known, Filter **ret, Err *err)
+int filter_read(const char *text, const char *const *known, Filter **ret, Err *err)
 {
 	json_error_t e;
 	const char *key;

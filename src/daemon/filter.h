@@ -16,7 +16,7 @@
 typedef json_t Filter;
 
 /** `text` may be NULL. `known`: the keys that the endpoint has, NULL-terminated; another one is -EINVAL. */
-int filter_parse(const char *text, const char *const *known, Filter **ret, Err *err);
+int filter_read(const char *text, const char *const *known, Filter **ret, Err *err);
 /** The values of a key, an array, or NULL. Borrowed. */
 const json_t *filter_values(const Filter *f, const char *key);
 /** True without such a key; else if one of its values is `value`. */

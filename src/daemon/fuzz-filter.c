@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	AUTO_ERR err = ERR_INIT;
 	Filter *f = NULL;
 	bool b;
-	if (filter_parse(text, known, &f, &err) < 0) {
+	if (filter_read(text, known, &f, &err) < 0) {
 		assert(!f && err.text);
 		return 0;
 	}

@@ -170,7 +170,7 @@ json_t *health_json(const Container *c)
 		const HealthResult *r = &h->log[i % LIMIT_PROBE_LOG];
 		char start[TIME_TEXT_MAX], end[TIME_TEXT_MAX];
 		json_array_append_new(log, json_pack("{s:s, s:s, s:i, s:o}", "Start", time_rfc3339(r->start, start), "End",
-			time_rfc3339(r->end, end), "ExitCode", r->code, "Output", json_text(r->output)));
+			time_rfc3339(r->end, end), "ExitCode", r->code, "Output", json_safe(r->output)));
 	}
 	return json_pack("{s:s, s:i, s:o}", "Status", health_state_name(c->health_state), "FailingStreak", h ? h->failing : 0, "Log", log);
 }

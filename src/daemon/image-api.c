@@ -161,9 +161,9 @@ static void progress(void *user, const char *text)
 	if (!ir->r)
 		return;
 	if (ir->docker)
-		(void) http_stream_json(ir->r, json_pack("{s:o}", "status", json_text(text)));
+		(void) http_stream_json(ir->r, json_pack("{s:o}", "status", json_safe(text)));
 	else
-		(void) http_stream_json(ir->r, json_pack("{s:o}", "progress", json_text(text)));
+		(void) http_stream_json(ir->r, json_pack("{s:o}", "progress", json_safe(text)));
 }
 
 static void answer_error(ImageRequest *ir, const char *text)
@@ -171,9 +171,9 @@ static void answer_error(ImageRequest *ir, const char *text)
 	if (!ir->r)
 		return;
 	if (ir->docker)
-		(void) http_stream_json(ir->r, json_pack("{s:{s:o}, s:o}", "errorDetail", "message", json_text(text), "error", json_text(text)));
+		(void) http_stream_json(ir->r, json_pack("{s:{s:o}, s:o}", "errorDetail", "message", json_safe(text), "error", json_safe(text)));
 	else
-		(void) http_stream_json(ir->r, json_pack("{s:o}", "error", json_text(text)));
+		(void) http_stream_json(ir->r, json_pack("{s:o}", "error", json_safe(text)));
 }
 
 static void answer_image(ImageRequest *ir, const char *id, char *const *tags)
@@ -304,7 +304,7 @@ static json_t *query_body(HttpRequest *r)
 	json_t *body = json_object();
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		if (http_query(r, texts[i]))
-			json_object_set_new(body, texts[i], json_text(http_query(r, texts[i])));
+			json_object_set_new(body, texts[i], json_safe(http_query(r, texts[i])));
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		AUTO_STRV char **v = http_query_all(r, lists[i].query);
 		json_object_set_new(body, lists[i].key, json_strv(v));

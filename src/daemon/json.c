@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-json_t *json_text(const char *s)
+json_t *json_safe(const char *s)
 {
 	if (!s)
 		return json_string("");
@@ -32,7 +32,7 @@ json_t *json_strv(char *const *v)
 {
 	json_t *a = json_array();
 	for (; v && *v; v++)
-		json_array_append_new(a, json_text(*v));
+		json_array_append_new(a, json_safe(*v));
 	return a;
 }
 
@@ -42,7 +42,7 @@ json_t *json_pairs(char *const *v)
 	for (; v && *v; v++) {
 		const char *eq = strchr(*v, '=');
 		AUTO_FREE char *key = xstrndup(*v, eq ? (size_t) (eq - *v) : strlen(*v));
-		json_object_set_new(o, key, json_text(eq ? eq + 1 : ""));
+		json_object_set_new(o, key, json_safe(eq ? eq + 1 : ""));
 	}
 	return o;
 }

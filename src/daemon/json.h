@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 /** A JSON string; bytes that are not UTF-8 become U+FFFD. NULL gives "". New reference. */
-json_t *json_text(const char *s);
+json_t *json_safe(const char *s);
 /** A JSON array of strings from a strv (NULL: an empty array). New reference. */
 json_t *json_strv(char *const *v);
 /** A JSON object from "key=value" pairs. New reference. */

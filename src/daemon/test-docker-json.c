@@ -238,7 +238,7 @@ static void durations(void **state)
 		{ 3 * 365 * 86400, "3 years" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		AUTO_FREE char *text = human_duration(cases[i].seconds * NSEC_PER_SEC);
+		AUTO_FREE char *text = docker_duration(cases[i].seconds * NSEC_PER_SEC);
 		assert_string_equal(text, cases[i].text);
 	}
 }

@@ -15,7 +15,7 @@ static Filter *parse(const char *text)
 {
 	Filter *f = NULL;
 	AUTO_ERR err = ERR_INIT;
-	if (filter_parse(text, known, &f, &err) < 0)
+	if (filter_read(text, known, &f, &err) < 0)
 		fail_msg("%s: %s", text, err_text(&err));
 	return f;
 }
@@ -113,7 +113,7 @@ static void refuses(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		Filter *f = NULL;
 		AUTO_ERR err = ERR_INIT;
-		assert_int_equal(filter_parse(bad[i], known, &f, &err), -EINVAL);
+		assert_int_equal(filter_read(bad[i], known, &f, &err), -EINVAL);
 		assert_null(f);
 		assert_non_null(err.text);
 	}
