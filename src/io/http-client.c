@@ -228,6 +228,7 @@ static int on_complete(http_parser *parser)
 	}
 	c->complete = true;
 	c->keep = http_should_keep_alive(parser) && c->status != 101;
+	http_parser_pause(parser, 1); /* what follows is no answer to anything: not parsed */
 	return 0;
 }
 
@@ -257,7 +258,7 @@ static int client_fill(HttpClient *c, bool wait, Err *err)
 	if (n == 0 && !c->complete)
 		return err_set(err, -ECONNRESET, "the connection to the daemon was lost before its answer was complete; "
 						 "see 'journalctl -u stead' for why");
-	if (e != HPE_OK)
+	if (e != HPE_OK && e != HPE_PAUSED)
 		return err_set(err, -EPROTO, "the answer is not HTTP: %s", http_errno_description(e));
 	if (used < (size_t) n)
 		buf_append(&c->in, p + used, (size_t) n - used);

@@ -154,6 +154,21 @@ static void cut_off_and_nonsense(void **state)
 	(void) close(fd);
 }
 
+/** Bytes behind an answer belong to nothing: they are not taken for a part of it. */
+static void more_than_was_asked_for(void **state)
+{
+	int fd = -1;
+	AUTO_HTTP *c = pair(&fd);
+	AUTO_BUF b = BUF_INIT;
+	AUTO_ERR err = ERR_INIT;
+	say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 100 Continue\r\n\r\n");
+	(void) close(fd);
+	assert_int_equal(http_call(c, "GET", "/", NULL, false, NULL), 200);
+	assert_int_equal(http_read_all(c, 100, &b, NULL), 0);
+	assert_string_equal(buf_cstr(&b), "a");
+	assert_int_equal(http_request(c, "GET", "/", NULL, false, &err), -ECONNRESET);
+}
+
 static void busy_connection_is_refused(void **state)
 {
 	AUTO_CLOSE int fd = -1;
@@ -308,6 +323,7 @@ int main(void)
 		cmocka_unit_test(reads_without_waiting),
 		cmocka_unit_test(body_to_the_end_of_the_connection),
 		cmocka_unit_test(cut_off_and_nonsense),
+		cmocka_unit_test(more_than_was_asked_for),
 		cmocka_unit_test(busy_connection_is_refused),
 		cmocka_unit_test(hijacks),
 		cmocka_unit_test(streams_a_body),
