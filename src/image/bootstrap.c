@@ -168,7 +168,9 @@ static int write_record(Bootstrap *b, Err *err)
 
 static void on_mmdebstrap(void *user, const char *line)
 {
-	/* "I: running apt-get update..." */
+	/* "I: running apt-get update..."; it also tells of its own processes. */
+	if (strstr(line, "main()") || strstr(line, "cleanup"))
+		return;
 	if (str_starts(line, "I: ") || str_starts(line, "W: "))
 		report_progress("base: %s", line + 3);
 }
@@ -355,7 +357,7 @@ static int add_packages(Bootstrap *b, Err *err)
 	fresh = apt_dir_reuse(aptdir, b->store->path, b->key);
 	r = rootfs_enter(merged, aptdir, &guest, err);
 	if (r == 0)
-		r = install(b, merged, aptdir, &fresh, err);
+		r = install(b, merged, aptdir, &fresh, err) < 0 ? err_wrap(err, "installing packages") : 0;
 	int left = rootfs_leave(&guest, &after);
 	if (r == 0 && left < 0)
 		r = err_move(err, &after);

@@ -73,6 +73,15 @@ static bool package_valid(const char *s)
 				strlen(s + n + 1));
 }
 
+/* All that the configuration would be refused for is better said before minutes of work. */
+static int check_configuration(const ImageSpec *s, Err *err)
+{
+	Image *image = NULL;
+	int r = image_spec_build(s, NULL, 0, "check", &image, err);
+	image_free(image);
+	return r;
+}
+
 static int check(ImageSpec *s, Err *err)
 {
 	char *name = NULL;
@@ -95,11 +104,11 @@ static int check(ImageSpec *s, Err *err)
 			return err_set(err, -EINVAL, "'%s' is not a package name", *p);
 	if (s->suite && (strspn(s->suite, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(s->suite) || s->suite[0] == '-'))
 		return err_set(err, -EINVAL, "suite '%s' is not a name such as bookworm", s->suite);
-	if (s->mirror && !str_starts(s->mirror, "http://") && !str_starts(s->mirror, "https://") && !str_starts(s->mirror, "file:/"))
-		return err_set(err, -EINVAL, "mirror '%s' does not begin with http://, https:// or file:/", s->mirror);
+	if (s->mirror && !str_starts(s->mirror, "http://") && !str_starts(s->mirror, "https://"))
+		return err_set(err, -EINVAL, "mirror '%s' does not begin with http:// or https://", s->mirror);
 	if (s->mirror && strpbrk(s->mirror, " \t[]"))
 		return err_set(err, -EINVAL, "mirror '%s' has blanks or brackets", s->mirror);
-	return 0;
+	return check_configuration(s, err);
 }
 
 int image_spec_from_json(const json_t *o, ImageSpec *ret, Err *err)

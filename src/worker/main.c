@@ -22,6 +22,7 @@
 #include "image/copy.h"
 #include "image/layers.h"
 #include "image/report.h"
+#include "image/sandbox.h"
 #include "image/save.h"
 #include "image/spec.h"
 #include "image/trash.h"
@@ -39,7 +40,9 @@ static int run_load(const char *state_dir, const json_t *options, ImageList *ret
 {
 	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
 	int r = store_open(state_dir, &s, err);
-	return r < 0 ? r : archive_load(&s, ARCHIVE_FD, ret, err);
+	if (r < 0 || (r = sandbox_enter(state_dir, err)) < 0)
+		return r;
+	return archive_load(&s, ARCHIVE_FD, ret, err);
 }
 
 static int run_import(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
@@ -47,7 +50,7 @@ static int run_import(const char *state_dir, const json_t *options, ImageList *r
 	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
 	AUTO_IMAGE_SPEC spec = { 0 };
 	int r = image_spec_from_json(options, &spec, err);
-	if (r < 0 || (r = store_open(state_dir, &s, err)) < 0)
+	if (r < 0 || (r = store_open(state_dir, &s, err)) < 0 || (r = sandbox_enter(state_dir, err)) < 0)
 		return r;
 	return archive_import(&s, ARCHIVE_FD, &spec, ret, err);
 }
@@ -66,7 +69,9 @@ static int run_save(const char *state_dir, const json_t *options, ImageList *ret
 {
 	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
 	int r = store_open(state_dir, &s, err);
-	return r < 0 ? r : archive_save(&s, options, ARCHIVE_FD, err);
+	if (r < 0 || (r = sandbox_enter(state_dir, err)) < 0)
+		return r;
+	return archive_save(&s, options, ARCHIVE_FD, err);
 }
 
 static int run_copy(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
