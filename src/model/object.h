@@ -62,6 +62,10 @@ struct Schema {
 	const char *what; /* "service", for "unknown key of a service" */
 };
 
+/* A member of the struct that `base` points to, by its offset. */
+#define MEMBER(Type, base, off) ((Type *) (void *) ((char *) (base) + (off)))
+#define MEMBER_CONST(Type, base, off) ((Type const *) (const void *) ((const char *) (base) + (off)))
+
 #define OBJECT_SCHEMA(table, Type, check_fn, what_text)                                                      \
 	{ .fields = table, .n_fields = ARRAY_SIZE(table), .size = sizeof(Type), .check = check_fn, .what = what_text }
 
@@ -97,6 +101,8 @@ size_t reader_enter_index(Reader *r, size_t i);
 void reader_leave(Reader *r, size_t len);
 /** "PATH: text" into the reader's error; gives -EINVAL. */
 int reader_fail(Reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** "must be WANTED, not a list". */
+int reader_fail_kind(Reader *r, const char *wanted, json_t *v);
 /** The same with the path extended by a key. */
 int reader_fail_at(Reader *r, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -214,12 +214,32 @@ static int check_cycles(Reader *r, const Stack *st)
 
 /* ---- ports ---- */
 
+/* The width of a claim decides what it may meet: all addresses, all of one family, or one. */
+typedef enum Width { WIDTH_ALL, WIDTH_FAMILY, WIDTH_ONE } Width;
+
 typedef struct Claim {
 	const Service *service;
 	const Port *port;
 	size_t index;
+	Width width;
+	int family;
 } Claim;
 
+static Claim claim(const Service *s, size_t index)
+{
+	const Port *p = &s->ports[index];
+	const char *ip = p->host_ip;
+	bool any = ip && (str_eq(ip, "0.0.0.0") || str_eq(ip, "::"));
+	return (Claim){ .service = s,
+		.port = p,
+		.index = index,
+		.width = !ip   ? WIDTH_ALL
+			 : any ? WIDTH_FAMILY
+			       : WIDTH_ONE,
+		.family = ip ? address_family(ip) : 0 };
+}
+
+/* By protocol and port, in each group the wide ones first. */
 static int compare_claims(const void *a, const void *b)
 {
 	const Claim *x = a, *y = b;
@@ -227,27 +247,28 @@ static int compare_claims(const void *a, const void *b)
 	if (!d)
 		d = (int) x->port->published - (int) y->port->published;
 	if (!d)
+		d = (int) x->width - (int) y->width;
+	if (!d && x->port->host_ip)
+		d = strcmp(x->port->host_ip, y->port->host_ip);
+	if (!d)
 		d = x->service < y->service ? -1 : x->service > y->service;
 	return d ? d : x->index < y->index ? -1 : x->index > y->index;
 }
 
-static bool is_any(const char *ip)
+static bool same_port(const Claim *a, const Claim *b)
 {
-	return !ip || str_eq(ip, "0.0.0.0") || str_eq(ip, "::");
+	return a->port->published == b->port->published && str_eq(a->port->protocol, b->port->protocol);
 }
 
-/* Without an address both families are meant; "0.0.0.0" and "::" stand for all of one family. */
-static bool addresses_overlap(const char *a, const char *b)
-{
-	if (!a || !b)
-		return true;
-	if (address_family(a) != address_family(b))
-		return false;
-	return is_any(a) || is_any(b) || str_eq(a, b);
-}
-
+/* The error is put at the one that comes later in the stack. */
 static int fail_port(Reader *r, const Claim *first, const Claim *second)
 {
+	if (second->service < first->service ||
+		(second->service == first->service && second->index < first->index)) {
+		const Claim *t = first;
+		first = second;
+		second = t;
+	}
 	AUTO_FREE char *key = xasprintf("ports[%zu]", second->index);
 	if (first->service == second->service)
 		return fail_in(r, second->service->name, key, "port %u/%s is published twice; remove one",
@@ -259,16 +280,26 @@ static int fail_port(Reader *r, const Claim *first, const Claim *second)
 
 static int check_claims(Reader *r, Claim *claims, size_t n)
 {
+	const Claim *all = NULL, *ipv4 = NULL, *ipv6 = NULL;
 	if (n > 1)
 		qsort(claims, n, sizeof(*claims), compare_claims);
-	for (size_t i = 1; i < n; i++) {
-		for (size_t k = i; k-- > 0;) {
-			const Port *p = claims[i].port, *q = claims[k].port;
-			if (p->published != q->published || !str_eq(p->protocol, q->protocol))
-				break;
-			if (addresses_overlap(p->host_ip, q->host_ip))
-				return fail_port(r, &claims[k], &claims[i]);
-		}
+	for (size_t i = 0; i < n; i++) {
+		const Claim *c = &claims[i];
+		const Claim *before = i && same_port(c, &claims[i - 1]) ? &claims[i - 1] : NULL;
+		if (!before)
+			all = ipv4 = ipv6 = NULL;
+		const Claim *wide = all                     ? all
+				    : c->family == AF_INET  ? ipv4
+				    : c->family == AF_INET6 ? ipv6
+							    : NULL;
+		if (wide)
+			return fail_port(r, wide, c);
+		if (before && c->width == WIDTH_ONE && str_eq(c->port->host_ip, before->port->host_ip))
+			return fail_port(r, before, c);
+		if (c->width == WIDTH_ALL)
+			all = c;
+		else if (c->width == WIDTH_FAMILY)
+			*(c->family == AF_INET ? &ipv4 : &ipv6) = c;
 	}
 	return 0;
 }
@@ -292,7 +323,7 @@ static int check_ports(Reader *r, const Stack *st)
 			if (!p->published || room > 1)
 				continue;
 			Claim *c = array_append(claims, n);
-			*c = (Claim){ s, p, k };
+			*c = claim(s, k);
 		}
 	}
 	return check_claims(r, claims, n);

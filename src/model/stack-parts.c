@@ -47,10 +47,23 @@ static json_t *emit_published(const Field *f, const void *base)
 
 static const FieldType field_published = { NULL, parse_published, emit_published, NULL };
 
+/* One spelling of an address, so that equal ones compare equal. */
+static bool normalise_address(char **p)
+{
+	unsigned char raw[16];
+	char text[INET6_ADDRSTRLEN];
+	int family = address_family(*p);
+	if (!family)
+		return false;
+	(void) inet_pton(family, *p, raw);
+	str_set(p, inet_ntop(family, raw, text, sizeof(text)));
+	return true;
+}
+
 static int check_port(Reader *r, void *base)
 {
 	Port *p = base;
-	if (p->host_ip && !address_family(p->host_ip))
+	if (p->host_ip && !normalise_address(&p->host_ip))
 		return reader_fail_at(r, "host_ip", "'%s' is no IP address", p->host_ip);
 	if (!p->protocol)
 		p->protocol = xstrdup("tcp");

@@ -206,7 +206,7 @@ typedef struct FileSource {
 typedef struct Stack {
 	char *name;        /* project: [a-z0-9][a-z0-9_-]* */
 	char *working_dir; /* absolute; or NULL */
-	char **files;      /* the compose files, absolute */
+	char **files;      /* the compose files, absolute; "-" was standard input */
 	Service *services; /* in order of name */
 	size_t n_services;
 	Network *networks;

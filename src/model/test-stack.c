@@ -244,6 +244,35 @@ static void refusals(void **state)
 		check_refused(bad_stacks[i].json, bad_stacks[i].text);
 }
 
+/* One port twice: which addresses may stand beside each other. */
+static void ports_beside_each_other(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool good;
+	} cases[] = {
+		{ NULL, NULL, false }, { NULL, "127.0.0.1", false }, { "127.0.0.1", NULL, false }, { NULL, "::1", false },
+		{ "0.0.0.0", "127.0.0.1", false }, { "127.0.0.1", "0.0.0.0", false }, { "::", "::1", false },
+		{ "127.0.0.1", "127.0.0.1", false }, { "::1", "0:0:0:0:0:0:0:1", false }, { "::", NULL, false },
+		{ "127.0.0.1", "127.0.0.2", true }, { "127.0.0.1", "::1", true }, { "0.0.0.0", "::", true },
+		{ "0.0.0.0", "::1", true }, { "::", "127.0.0.1", true },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *root = json_pack("{s:s, s:{s:{s:s, s:[{s:i, s:s, s:s*}]}, s:{s:s, s:[{s:i, s:s, s:s*}]}}}", "name", "p", "services",
+			"a", "image", "i", "ports", "target", 1, "published", "80", "host_ip", cases[i].a,
+			"b", "image", "i", "ports", "target", 1, "published", "80", "host_ip", cases[i].b);
+		assert_non_null(root);
+		AUTO_STACK *s = NULL;
+		AUTO_ERR err = ERR_INIT;
+		int e = stack_from_json(root, &s, NULL, &err);
+		json_decref(root);
+		if ((e == 0) != cases[i].good)
+			fail_msg("%s, %s: %s", cases[i].a, cases[i].b, e ? err_text(&err) : "accepted");
+		if (e < 0)
+			assert_non_null(strstr(err_text(&err), "services.b.ports[0]: port 80/tcp is already published by service 'a'"));
+	}
+}
+
 static void error_place(void **state)
 {
 	json_t *root = json("{'name':'p','services':{'web':{'image':'i','ports':[{'target':80},{'target':'x'}]}}}");
@@ -356,7 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip), cmocka_unit_test(values), cmocka_unit_test(deploy_overrides_restart),
-		cmocka_unit_test(refusals), cmocka_unit_test(error_place), cmocka_unit_test(hashes),
+		cmocka_unit_test(refusals), cmocka_unit_test(ports_beside_each_other), cmocka_unit_test(error_place), cmocka_unit_test(hashes),
 		cmocka_unit_test(one_service_alone), cmocka_unit_test(health), cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
