@@ -47,10 +47,7 @@ static int teardown(void **state)
 
 static int daemon_fake(int argc, char **argv)
 {
-	printf("daemon");
-	for (int i = 1; i < argc; i++)
-		printf(" %s", argv[i]);
-	return 3;
+	return argc == 3 && str_eq(argv[0], "daemon") && str_eq(argv[1], "--name") && str_eq(argv[2], "x") ? 3 : 4;
 }
 
 static void write_file(const char *name, const char *text)
@@ -664,6 +661,85 @@ static void listings(void **state)
 	done(&o);
 }
 
+static void remaining(void **state)
+{
+	const FakeRule rules[] = {
+		{ .request = "GET /containers/json", .status = 200, .body = "[" WEB "]" },
+		{ .request = "POST /containers/1111111111111111/wait", .status = 200, .body = "{\"StatusCode\":5}" },
+		{ .request = "GET /containers/1111111111111111/top", .status = 200, .body = "{\"Titles\":[\"PID\",\"CMD\"],\"Processes\":[[\"1\",\"nginx\"]]}" },
+		{ .request = "GET /containers/1111111111111111/stats", .status = 200, .body = "{\"memory_stats\":{\"usage\":3145728,\"limit\":4194304,"
+			"\"stats\":{\"inactive_file\":1048576}},\"cpu_stats\":{\"cpu_usage\":{\"total_usage\":300},\"system_cpu_usage\":1000,\"online_cpus\":2},"
+			"\"precpu_stats\":{\"cpu_usage\":{\"total_usage\":200},\"system_cpu_usage\":800},\"pids_stats\":{\"current\":3}}" },
+		{ .request = "DELETE /volumes/data", .status = 204 },
+		{ .request = "POST /images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D", .status = 200,
+			.body = "{\"ImagesDeleted\":[{\"Deleted\":\"sha256:1\"}],\"SpaceReclaimed\":1500000}" },
+		{ .request = "POST /stead/v1/stacks/blog/kill", .close = true, .raw = STREAM "{\"result\":\"done\"}\n" },
+		{ .request = "GET /images/json", .status = 200, .body = "[{\"RepoTags\":[\"redis:7\"]}]" },
+		{ NULL },
+	};
+	static const struct {
+		const char *words[5], *out;
+		int code;
+	} cases[] = {
+		{ { "wait", "web" }, "5\n", 5 },
+		{ { "top", "web" }, "blog-web-1\nPID       CMD\n1         nginx\n", 0 },
+		{ { "stats", "--no-stream" }, "blog-web-1   100.00%   2MiB / 4MiB         50.00%    0B / 0B   0B / 0B     3\n", 0 },
+		{ { "volume", "rm", "data" }, "data\n", 0 },
+		{ { "volume", "rm", "-f", "gone" }, "gone\n", 0 },
+		{ { "volume", "rm", "gone" }, "", 1 },
+		{ { "image", "prune", "-a", "-f" }, "Deleted: sha256:1\nTotal reclaimed space: 1.5MB\n", 0 },
+		{ { "kill", "-s", "HUP", "web" }, "", 0 },
+		{ { "__complete", "image" }, "redis:7\n", 0 },
+		{ { "__complete", "service" }, "web\nblog-web-1\n", 0 },
+		{ { "help", "image", "prune" }, "Usage: stead image prune", 0 },
+		{ { "version", "--short" }, STEAD_VERSION "\n", 0 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *words[8] = { "-p", "blog" };
+		for (size_t j = 0; cases[i].words[j] && j < 5; j++)
+			words[j + 2] = cases[i].words[j];
+		Outcome o = run_input(NULL, rules, words);
+		expect(&o, cases[i].code, cases[i].out, NULL);
+		done(&o);
+	}
+}
+
+static void daemon_gets_its_own_words(void **state)
+{
+	char *argv[] = { (char *) "stead", (char *) "daemon", (char *) "--name", (char *) "x", NULL };
+	assert_int_equal(cli_main(4, argv, daemon_fake), 3);
+	Outcome o = run(NULL, "daemon", "--name", "x"); /* with -H in front of it */
+	expect(&o, EXIT_USAGE, "", "mean nothing to it");
+	done(&o);
+}
+
+static void config(void **state)
+{
+	write_file("compose.yaml", "name: blog\nservices:\n  web: {image: nginx, depends_on: [db]}\n  db: {image: 'db:${TAG:-1}'}\n  other: {image: o}\n");
+	static const struct {
+		const char *words[5], *out;
+	} cases[] = {
+		{ { "config" }, "image: db:1" }, { { "config", "--services" }, "db\nother\nweb\n" }, { { "config", "--images" }, "db:1\no\nnginx\n" },
+		{ { "config", "--hash=web" }, "web " }, { { "config", "--hash", "*" }, "other " }, { { "config", "--format", "json" }, "\"image\": \"db:1\"" },
+		{ { "config", "web", "--services" }, "db\nweb\n" }, { { "--json", "config" }, "\"name\": \"blog\"" }, { { "config", "-q" }, "" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		Outcome o = run_input(NULL, NULL, cases[i].words);
+		expect(&o, EXIT_DONE, cases[i].out, "");
+		done(&o);
+	}
+	Outcome o = run(NULL, "config", "-o", "resolved.yaml");
+	expect(&o, EXIT_DONE, "", "");
+	done(&o);
+	o = run(NULL, "-f", "resolved.yaml", "config", "nope");
+	expect(&o, EXIT_USAGE, "", "nope");
+	done(&o);
+	(void) unlink("compose.yaml");
+	o = run(NULL, "ps");
+	expect(&o, EXIT_USAGE, "", "'stead ls' lists the stacks");
+	done(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(no_daemon), cmocka_unit_test(hosts), cmocka_unit_test(usage), cmocka_unit_test(help),
@@ -671,6 +747,6 @@ int main(void)
 		cmocka_unit_test(up_in_the_foreground), cmocka_unit_test(interrupts), cmocka_unit_test(logs), cmocka_unit_test(logs_across_a_restart), cmocka_unit_test(exec),
 		cmocka_unit_test(exec_passes_input), cmocka_unit_test(exec_finds_containers), cmocka_unit_test(exec_that_is_cut_off),
 		cmocka_unit_test(containers_by_name), cmocka_unit_test(images), cmocka_unit_test(bad_image_options), cmocka_unit_test(inspect),
-		cmocka_unit_test(listings) };
+		cmocka_unit_test(listings), cmocka_unit_test(remaining), cmocka_unit_test(daemon_gets_its_own_words), cmocka_unit_test(config) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
