@@ -190,23 +190,26 @@ static Node *shape_lower_string(Shape *s, const Node *n)
 
 /* ---- deploy ---- */
 
-static const ShapeKey limits_keys[] = { { "cpus", shape_number }, { "memory", shape_bytes }, { "pids", shape_int } };
-TABLE(limits)
-
-static const ShapeKey resources_keys[] = { { "limits", shape_limits }, { "reservations", shape_limits } };
-TABLE(resources)
-
-static const ShapeKey policy_keys[] = {
-	{ "condition", shape_string }, { "delay", shape_string }, { "max_attempts", shape_int }, { "window", shape_string },
-};
-TABLE(policy)
-
 /* What steers a cluster's scheduler or a rolling update: there is nothing here that it could steer. */
 static Node *shape_no_effect(Shape *s, const Node *n)
 {
 	load_warn(s->l, n, &s->path, "has no effect");
 	return shape_any(s, n);
 }
+
+static const ShapeKey limits_keys[] = { { "cpus", shape_number }, { "memory", shape_bytes }, { "pids", shape_int } };
+TABLE(limits)
+
+static const ShapeKey reservations_keys[] = { { "cpus", shape_no_effect }, { "memory", shape_bytes } };
+TABLE(reservations)
+
+static const ShapeKey resources_keys[] = { { "limits", shape_limits }, { "reservations", shape_reservations } };
+TABLE(resources)
+
+static const ShapeKey policy_keys[] = {
+	{ "condition", shape_string }, { "delay", shape_string }, { "max_attempts", shape_int }, { "window", shape_string },
+};
+TABLE(policy)
 
 static const ShapeKey deploy_keys[] = {
 	{ "mode", shape_string }, { "replicas", shape_int }, { "resources", shape_resources }, { "restart_policy", shape_policy },
@@ -292,7 +295,7 @@ static Node *shape_services(Shape *s, const Node *n)
 {
 	for (size_t i = 0; node_is_map(n) && i < n->n; i++) {
 		const NodeItem *item = &n->items[i];
-		if (!node_is_map(item->value) && item->value->tag != TAG_RESET && !str_starts(item->key, "x-")) {
+		if (!node_is_map(item->value) && item->value->tag != TAG_RESET) {
 			(void) path_enter(&s->path, item->key);
 			return shape_fail(s, item->value, "must be a map, not %s; a service needs at least 'image:'",
 				node_what(item->value));

@@ -353,8 +353,6 @@ Node *shape_named(Shape *s, const Node *n, ShapeFn *fn)
 	Node *out = node_map(a, n);
 	for (size_t i = 0; i < n->n; i++) {
 		const NodeItem *item = &n->items[i];
-		if (is_extension(item->key))
-			continue;
 		size_t before = path_enter(&s->path, item->key);
 		Node *v = item->value->tag == TAG_RESET ? item->value
 			  : node_is_null(item->value)   ? node_map(a, item->value)

@@ -29,7 +29,7 @@ Node *shape_document(Load *l, const Node *doc);
 
 /** Shapes the values of a map by a table; nulls and x-* are left out, unknown keys kept. */
 Node *shape_table(Shape *s, const Node *n, const ShapeKey *table, size_t n_table);
-/** Shapes each value of a map by one function; null values become empty maps. */
+/** Shapes each value of a map of names by one function; null values become empty maps. "x-ray" is a name like any other. */
 Node *shape_named(Shape *s, const Node *n, ShapeFn *fn);
 
 ShapeFn shape_any;      /* as it is */

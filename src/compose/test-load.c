@@ -235,6 +235,7 @@ static const struct {
 	{ "restart: on-failure:3", "restart", "'on-failure:3'" },
 	{ "mem_limit: 64m", "mem_limit", "'67108864'" },
 	{ "mem_limit: 67108864", "mem_limit", "'67108864'" },
+	{ "mem_limit: 0", "mem_limit", NULL },
 	{ "memswap_limit: -1", "memswap_limit", "'-1'" },
 	{ "shm_size: 1gb", "shm_size", "'1073741824'" },
 	{ "cpus: '0.5'", "cpus", "0.5" },
@@ -665,6 +666,14 @@ static void links_and_names(void **state)
 	assert_string_equal(stack_secret(s, "k")->file, file);
 }
 
+static void extensions(void **state)
+{
+	AUTO_STACK *s = load_text(*state, "x-a: {b: c}\nversion: '3.8'\nservices:\n  x-ray: {image: i, x-note: 1, healthcheck: {x-y: 1}}\n"
+					  "networks: {default: {x-z: 1}}\n");
+	assert_int_equal(s->n_services, 1); /* the name of a service may look like an extension */
+	assert_string_equal(s->services[0].name, "x-ray");
+}
+
 static void secrets_from_environment(void **state)
 {
 	AUTO_STACK *s = load_text(*state, "services: {a: {image: i, secrets: [k], configs: [c]}}\n"
@@ -748,7 +757,7 @@ int main(void)
 		TEST(canonical_forms), TEST(yaml_merges), TEST(yaml_text), TEST(yaml_refusals), TEST(yaml_limits), TEST(refusals),
 		TEST(merging), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
 		TEST(variables), TEST(env_files), TEST(project_names), TEST(profiles), TEST(links_and_names),
-		TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(bind_with_a_name), TEST(warnings), TEST(written_and_read_again),
+		TEST(extensions), TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(bind_with_a_name), TEST(warnings), TEST(written_and_read_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,9 +138,13 @@ static int check_kernel(Reader *r, Service *s)
 	return 0;
 }
 
-/* Below 6 MiB a runtime cannot even start a process (the same bound as Docker's). */
+/* 0 is as good as not written. Below 6 MiB a runtime cannot even start a process (the same bound as Docker's). */
 static int check_memory(Reader *r, Service *s)
 {
+	int64_t *const optional[] = { &s->mem_limit, &s->mem_reservation, &s->shm_size, &s->cpu_shares };
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
+		if (!*optional[i])
+			*optional[i] = -1;
 	const int64_t least = 6 << 20;
 	if (s->mem_limit > 0 && s->mem_limit < least)
 		return reader_fail_at(r, "mem_limit",
