@@ -183,3 +183,29 @@ int tree_remove(int dirfd, const char *path)
 		return -errno;
 	return 0;
 }
+
+char *libexec_path(const char *program)
+{
+	const char *env = getenv("STEAD_LIBEXECDIR"), *dash = strrchr(program, '-');
+	const char *room = dash ? dash + 1 : program;
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (env && *env)
+		return xasprintf("%s/%s", env, program);
+	while (n > 0 && self[--n] != '/')
+		;
+	self[n > 0 ? n : 0] = '\0';
+	/* In the build tree "stead-NAME" is in a directory NAME, beside or below ours. */
+	char *places[] = { xasprintf("%s/%s", self, program), xasprintf("%s/../%s/%s", self, room, program),
+		xasprintf("%s/%s/%s", self, room, program) };
+	char *found = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		if (n > 0 && !found && access(places[i], X_OK) == 0)
+			found = places[i];
+		else
+			free(places[i]);
+	}
+	if (found)
+		return found;
+	return xasprintf("%s/%s", STEAD_LIBEXECDIR, program);
+}

@@ -27,3 +27,8 @@ int tree_remove(int dirfd, const char *path);
 int fd_sync_dir(int dirfd, const char *path);
 /** openat2(2) with RESOLVE_IN_ROOT: `path` is resolved as inside a container's root. */
 int open_in_root(int rootfd, const char *path, int flags, mode_t mode);
+/**
+ * Where one of our own helper programs is ("stead-names"): in $STEAD_LIBEXECDIR, beside this executable, in its place in the build tree, or
+ * installed. Owned by the caller; never NULL.
+ */
+char *libexec_path(const char *program);

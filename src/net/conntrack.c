@@ -85,11 +85,10 @@ static void forget_flow(Netlink *nl, const struct nlattr *tuple)
 	mnl_attr_put(m, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(tuple), mnl_attr_get_payload(tuple));
 }
 
-void conntrack_forget_udp(const NftPort *ports, size_t n)
+void conntrack_forget_udp(Netlink *nl, const NftPort *ports, size_t n)
 {
 	Found f = { .ports = ports, .n_ports = n };
 	AUTO_ERR err = ERR_INIT;
-	Netlink nl;
 	bool any = false;
 	int r;
 
@@ -97,18 +96,15 @@ void conntrack_forget_udp(const NftPort *ports, size_t n)
 		any = any || ports[i].protocol == IPPROTO_UDP;
 	if (!any)
 		return;
-	r = netlink_open(&nl, NETLINK_NETFILTER, -1, &err);
-	if (r == 0)
-		r = nfnl_dump(&nl, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, AF_INET, find_flow, &f, &err);
+	r = nfnl_dump(nl, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, AF_INET, find_flow, &f, &err);
 	for (size_t i = 0; i < f.n; i++) {
 		if (r == 0) {
-			forget_flow(&nl, f.tuples[i]);
-			r = netlink_commit(&nl, &err);
+			forget_flow(nl, f.tuples[i]);
+			r = netlink_commit(nl, &err);
 		}
 		free(f.tuples[i]);
 	}
 	free(f.tuples);
-	netlink_close(&nl);
 	if (r < 0)
 		log_debug("connection tracking: %s", err_text(&err));
 }

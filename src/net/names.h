@@ -14,14 +14,12 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "base/names-protocol.h"
 #include "net/addr.h"
-
-#define NAMES_NETWORKS_MAX 32 /* networks of one container */
-#define NAMES_PER_ADDRESS_MAX 64
 
 typedef struct Names Names;
 
-/** `lost` (may be NULL) is called after stead-names had to be started again: everything is to be told anew, names_synced at the end. */
+/** Joins a running server, if there is one (else it is started with the first endpoint). `lost` (may be NULL) is called after stead-names had to be started again: everything is to be told anew, names_synced at the end. */
 int names_new(uv_loop_t *loop, const char *run_dir, void (*lost)(void *user), void *user, Names **ret, Err *err);
 /** The server runs on. */
 void names_free(Names *n);
@@ -39,14 +37,14 @@ typedef struct NamesEndpoint {
 
 /**
  * Gives the container its resolver: sockets in its namespace, the rule there that leads port 53 of 127.0.0.11 to them (an image may so bind port 53 itself),
- * and the server's record. An endpoint that the server already has keeps its sockets and gets the new networks.
+ * and the server's record. An endpoint that the server already has keeps its sockets and gets the new networks; so remove it when its namespace is replaced.
  */
 int names_endpoint_add(Names *n, const NamesEndpoint *e, Err *err);
 void names_endpoint_remove(Names *n, const char *id);
 
 /**
  * The names of one address on one network (replaces those it had): service, container name, aliases, 12 digits of the id, hostname. The first
- * is what a PTR query gives, with ".NETWORK_NAME" behind. At most NAMES_PER_ADDRESS_MAX. -EINVAL for a name that cannot stand in DNS.
+ * is what a PTR query gives, with ".NETWORK_NAME" behind. At most NAMES_PER_ADDRESS_MAX. A name that cannot stand in DNS is left out, with a warning in the log.
  */
 int names_set(Names *n, const char *network_id, const char *network_name, const Addr *address, const char *const *names, Err *err);
 void names_clear(Names *n, const char *network_id, const Addr *address);

@@ -289,7 +289,7 @@ int nft_publish(Nft *n, const NftPort *ports, size_t n_ports, Err *err)
 		r = change_elements(n, NFT_MSG_NEWSETELEM, new, n_new);
 	if (n->loading || r < 0)
 		load(n);
-	conntrack_forget_udp(new, n_new);
+	conntrack_forget_udp(&n->nl, new, n_new);
 	return 0;
 }
 
@@ -305,7 +305,7 @@ int nft_unpublish(Nft *n, const NftPort *ports, size_t n_ports, Err *err)
 		return 0;
 	if (n->loading || change_elements(n, NFT_MSG_DELSETELEM, old, n_old) < 0)
 		load(n);
-	conntrack_forget_udp(old, n_old);
+	conntrack_forget_udp(&n->nl, old, n_old);
 	return 0;
 }
 
