@@ -14,7 +14,6 @@
 #include <stdio.h>
 
 #include "base/fs.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
@@ -26,6 +25,7 @@
 #include "io/frames.h"
 
 #define LOOK_AGAIN (500 * NSEC_PER_MSEC)
+#define LINE_MAX_KEPT (1U << 20) /* a longer line goes out in pieces */
 
 typedef struct Source {
 	Follower *f;
@@ -36,6 +36,7 @@ typedef struct Source {
 	HttpClient *log; /* NULL while no log is open */
 	FrameDecoder frames;
 	Buf partial[2]; /* unfinished lines of stdout and stderr */
+	bool midline[2]; /* the beginning of the line is out already */
 	int64_t look_at; /* monotonic; when to inspect it again; 0 = never */
 } Source;
 
@@ -147,16 +148,16 @@ static void on_output(void *user, FrameStream stream, const char *p, size_t n)
 	AUTO_BUF out = BUF_INIT;
 	while (n) {
 		const char *end = memchr(p, '\n', n);
-		if (!end && partial->len + n < LIMIT_LOG_LINE * 4) {
+		if (!end && partial->len + n < LINE_MAX_KEPT) {
 			buf_append(partial, p, n);
 			break;
 		}
 		size_t take = end ? (size_t) (end - p) + 1 : n;
-		put_prefix(s, which, &out);
+		if (!s->midline[which])
+			put_prefix(s, which, &out);
 		buf_append(&out, buf_cstr(partial), partial->len);
 		buf_append(&out, p, take);
-		if (!end)
-			buf_char(&out, '\n');
+		s->midline[which] = !end;
 		buf_clear(partial);
 		p += take;
 		n -= take;
@@ -169,9 +170,11 @@ static void flush_partial(Source *s)
 {
 	for (int which = 0; which < 2; which++) {
 		AUTO_BUF out = BUF_INIT;
-		if (!s->partial[which].len)
+		if (!s->partial[which].len && !s->midline[which])
 			continue;
-		put_prefix(s, which, &out);
+		if (!s->midline[which])
+			put_prefix(s, which, &out);
+		s->midline[which] = false;
 		buf_append(&out, buf_cstr(&s->partial[which]), s->partial[which].len);
 		if (!s->f->o.no_prefix)
 			buf_char(&out, '\n');

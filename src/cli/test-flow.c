@@ -432,6 +432,35 @@ static void logs(void **state)
 	done(&o);
 }
 
+/* Of any length, in any number of frames. */
+static void logs_of_long_lines(void **state)
+{
+	enum { FRAMES = 40, SIZE = 60000 };
+	AUTO_BUF stream = BUF_INIT, whole = BUF_INIT;
+	buf_str(&stream, RAW);
+	for (int i = 0; i < FRAMES; i++) {
+		const char header[] = { 1, 0, 0, 0, 0, 0, (char) (SIZE >> 8), (char) (SIZE & 255) };
+		buf_append(&stream, header, sizeof(header));
+		memset(buf_reserve(&stream, SIZE), 'x', SIZE);
+		buf_added(&stream, SIZE);
+	}
+	buf_append(&stream, "\1\0\0\0\0\0\0\5\nend\n", 13);
+	const FakeRule rules[] = {
+		{ .request = "GET /containers/json", .status = 200, .body = "[" WEB "]" },
+		{ .request = "GET /containers/1111111111111111/json", .status = 200, .body = STATE("true", "0", RUN_1) },
+		{ .request = "GET /containers/1111111111111111/logs", .raw = buf_cstr(&stream), .raw_len = stream.len, .close = true },
+		{ NULL },
+	};
+	buf_str(&whole, "web-1  | ");
+	memset(buf_reserve(&whole, FRAMES * SIZE), 'x', FRAMES * SIZE);
+	buf_added(&whole, FRAMES * SIZE);
+	buf_str(&whole, "\nweb-1  | end\n");
+	Outcome o = run(rules, "-p", "blog", "logs", "web");
+	assert_int_equal(o.code, EXIT_DONE);
+	assert_true(str_eq(o.out, buf_cstr(&whole)));
+	done(&o);
+}
+
 static void logs_across_a_restart(void **state)
 {
 	static const char first[] = RAW "\1\0\0\0\0\0\0\6first\n", second[] = RAW "\1\0\0\0\0\0\0\7second\n";
@@ -744,7 +773,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(no_daemon), cmocka_unit_test(hosts), cmocka_unit_test(usage), cmocka_unit_test(help),
 		cmocka_unit_test(ps), cmocka_unit_test(nonsense), cmocka_unit_test(down), cmocka_unit_test(operations_that_fail), cmocka_unit_test(up),
-		cmocka_unit_test(up_in_the_foreground), cmocka_unit_test(interrupts), cmocka_unit_test(logs), cmocka_unit_test(logs_across_a_restart), cmocka_unit_test(exec),
+		cmocka_unit_test(up_in_the_foreground), cmocka_unit_test(interrupts), cmocka_unit_test(logs), cmocka_unit_test(logs_of_long_lines), cmocka_unit_test(logs_across_a_restart), cmocka_unit_test(exec),
 		cmocka_unit_test(exec_passes_input), cmocka_unit_test(exec_finds_containers), cmocka_unit_test(exec_that_is_cut_off),
 		cmocka_unit_test(containers_by_name), cmocka_unit_test(images), cmocka_unit_test(bad_image_options), cmocka_unit_test(inspect),
 		cmocka_unit_test(listings), cmocka_unit_test(remaining), cmocka_unit_test(daemon_gets_its_own_words), cmocka_unit_test(config) };
