@@ -254,6 +254,10 @@ char *reference_familiar_name(const Reference *r)
 	/* "library/a/b" was written with its two components: shortened, it would mean "a/b". */
 	if (rest != r->path && strchr(rest, '/'))
 		rest = r->path;
+	/* So would a first component that reads as a host. */
+	const char *slash = strchr(rest, '/');
+	if (slash && looks_like_domain(rest, (size_t) (slash - rest)))
+		return xasprintf("%s/%s", r->domain, rest);
 	return xstrdup(rest);
 }
 

@@ -24,6 +24,8 @@ static void normal_and_familiar(void **state)
 		{ "team/app", "docker.io/team/app:latest", "team/app:latest" },
 		{ "a/b/c:1", "docker.io/a/b/c:1", "a/b/c:1" },
 		{ "docker.io/library/a/b:1", "docker.io/library/a/b:1", "library/a/b:1" },
+		{ "index.docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest" },
+		{ "docker.io/localhost/c", "docker.io/localhost/c:latest", "docker.io/localhost/c:latest" },
 		{ "localhost/x", "localhost/x:latest", "localhost/x:latest" },
 		{ "localhost:5000/x:1", "localhost:5000/x:1", "localhost:5000/x:1" },
 		{ "localhost:5000", "docker.io/library/localhost:5000", "localhost:5000" },
