@@ -314,6 +314,26 @@ static int print_open(const json_t *o, Buf *b)
 	return 0;
 }
 
+/*
+ * The last member of linux, with its closing brace. A compiled filter goes into crun's annotation; the profile beside it
+ * then refuses everything, so that nothing runs unfiltered should the annotation not be heeded.
+ */
+static int print_seccomp(const BundleSpec *s, const Process *p, Buf *b, Err *err)
+{
+	AUTO_BUF profile = BUF_INIT, filter = BUF_INIT;
+	int r = p->security.seccomp ? seccomp_from_file(p->security.seccomp, p->caps, &profile, err) : 0;
+	if (r < 0)
+		return r;
+	if (!p->security.seccomp)
+		seccomp_default(p->caps, &profile);
+	if (s->runtime->compiled_seccomp && seccomp_compile(s->runtime, buf_cstr(&profile), &filter) == 0)
+		buf_printf(b, ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"}},\"annotations\":{\"run.oci.seccomp_bpf_data\":\"%s\"}",
+			buf_cstr(&filter));
+	else
+		buf_printf(b, ",\"seccomp\":%s}", buf_cstr(&profile));
+	return 0;
+}
+
 static int write_config(const BundleSpec *s, const Process *p, const json_t *root, const json_t *linux_json, Err *err)
 {
 	AUTO_BUF b = BUF_INIT;
@@ -323,16 +343,13 @@ static int write_config(const BundleSpec *s, const Process *p, const json_t *roo
 	if (print_open(linux_json, &b) < 0)
 		return err_set(err, -EINVAL, "a value of the service is not UTF-8");
 	if (!s->service->privileged && !p->security.seccomp_off) {
-		buf_str(&b, ",\"seccomp\":");
-		if (p->security.seccomp) {
-			int r = seccomp_from_file(p->security.seccomp, p->caps, &b, err);
-			if (r < 0)
-				return r;
-		} else {
-			seccomp_default(p->caps, &b);
-		}
+		int r = print_seccomp(s, p, &b, err);
+		if (r < 0)
+			return r;
+	} else {
+		buf_char(&b, '}');
 	}
-	buf_str(&b, "}}");
+	buf_char(&b, '}');
 	return write_file(s->paths, "config.json", &b, err);
 }
 

@@ -11,82 +11,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "run/blocking.h"
 #include "run/cgroup.h"
 #include "run/container.h"
 
 #define TRY_ID "stead-try"
-#define TRY_SECONDS 20
-
-extern char **environ;
-
-/* ── helpers that block: only at start ────────────────────────────── */
-
-static int64_t remaining_ms(int64_t deadline)
-{
-	int64_t left = (deadline - time_mono()) / NSEC_PER_MSEC;
-	return left < 0 ? 0 : left;
-}
-
-/*
- * Runs argv, gathers what it prints (both streams, 64 KiB at most); gives the exit code or -errno. Does not wait for
- * the end of output: a created container keeps the stream.
- */
-static int run_blocking(char *const *argv, Buf *out)
-{
-	int p[2];
-	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -errno;
-	posix_spawn_file_actions_t fa;
-	(void) posix_spawn_file_actions_init(&fa);
-	(void) posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	(void) posix_spawn_file_actions_adddup2(&fa, p[1], 1);
-	(void) posix_spawn_file_actions_adddup2(&fa, p[1], 2);
-	pid_t pid;
-	int r = -posix_spawn(&pid, argv[0], &fa, NULL, argv, environ);
-	(void) posix_spawn_file_actions_destroy(&fa);
-	(void) close(p[1]);
-	int64_t deadline = time_mono() + TRY_SECONDS * NSEC_PER_SEC;
-	int status = 0;
-	while (r == 0) {
-		pid_t done = waitpid(pid, &status, WNOHANG);
-		struct pollfd pfd = { .fd = p[0], .events = POLLIN };
-		if (done == 0)
-			(void) poll(&pfd, 1, 1);
-		char chunk[4096];
-		ssize_t n;
-		while ((n = read(p[0], chunk, sizeof(chunk))) > 0)
-			if (out->len < (64U << 10))
-				buf_append(out, chunk, (size_t) n);
-		if (done == pid)
-			break;
-		if (n == 0)
-			(void) usleep(500);
-		if (remaining_ms(deadline) == 0) {
-			(void) kill(pid, SIGKILL);
-			(void) waitpid(pid, &status, 0);
-			r = -ETIMEDOUT;
-		}
-	}
-	(void) close(p[0]);
-	if (r < 0)
-		return r;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 static char *find_program(const char *name)
 {
@@ -199,7 +140,7 @@ static int detect_conmon(Runtime *rt, Err *err)
 		return err_set(err, -ENOENT, "conmon is not installed; install it: apt-get install conmon");
 	AUTO_BUF b = BUF_INIT;
 	char *version[] = { rt->conmon, (char *) "--version", NULL };
-	int r = run_blocking(version, &b);
+	int r = run_blocking(version, NULL, &b);
 	if (r != 0)
 		return err_set(err, -ENOEXEC, "%s --version fails (%d): %s; reinstall it: apt-get install --reinstall conmon", rt->conmon, r,
 			buf_cstr(&b));
@@ -208,7 +149,7 @@ static int detect_conmon(Runtime *rt, Err *err)
 	rt->conmon_version = xstrdup(number ? number + strlen("version ") : line);
 	buf_clear(&b);
 	char *help[] = { rt->conmon, (char *) "--help", NULL };
-	(void) run_blocking(help, &b);
+	(void) run_blocking(help, NULL, &b);
 	rt->conmon_no_sync_log = strstr(buf_cstr(&b), "--no-sync-log") != NULL;
 	rt->conmon_full_attach = strstr(buf_cstr(&b), "--full-attach") != NULL;
 	return 0;
@@ -216,7 +157,15 @@ static int detect_conmon(Runtime *rt, Err *err)
 
 /* ── trying ───────────────────────────────────────────────────────── */
 
-static int write_try_bundle(const Runtime *rt, const char *bundle, Err *err)
+/*
+ * A filter of one instruction (allow), and a profile that refuses everything beside it: a runtime that does not know the
+ * annotation cannot create this container.
+ */
+static const char try_seccomp[] = ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"}},"
+				  "\"annotations\":{\"run.oci.seccomp_bpf_data\":\"BgAAAAAA/38=\"}}";
+static const uint8_t try_filter[] = { 6, 0, 0, 0, 0, 0, 0xff, 0x7f };
+
+static int write_try_bundle(const Runtime *rt, const char *bundle, bool seccomp, Err *err)
 {
 	AUTO_FREE char *rootfs = xasprintf("%s/rootfs", bundle);
 	AUTO_FREE char *config = xasprintf("%s/config.json", bundle);
@@ -228,8 +177,8 @@ static int write_try_bundle(const Runtime *rt, const char *bundle, Err *err)
 		"\"root\":{\"path\":\"rootfs\"},\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
 		"{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"mode=755\",\"size=64k\"]},"
 		"{\"destination\":\"/init\",\"type\":\"bind\",\"source\":\"%s/stead-init\",\"options\":[\"bind\",\"ro\"]}],"
-		"\"linux\":{\"cgroupsPath\":\"%s/" TRY_ID "\",\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"ipc\"}]}}",
-		rt->libexec_dir, rt->cgroup_parent);
+		"\"linux\":{\"cgroupsPath\":\"%s/" TRY_ID "\",\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"mount\"},{\"type\":\"ipc\"}]%s",
+		rt->libexec_dir, rt->cgroup_parent, seccomp ? try_seccomp : "}}");
 	r = file_write(AT_FDCWD, config, text, strlen(text), 0600);
 	return r < 0 ? err_errno(err, r, "write %s", config) : 0;
 }
@@ -246,21 +195,31 @@ static void remove_try(const Runtime *rt, const char *bundle)
 	(void) tree_remove(AT_FDCWD, bundle);
 }
 
-static int try_create(const Runtime *rt, Err *err)
+static bool has_try_filter(const Runtime *rt)
+{
+	AUTO_BUF b = BUF_INIT;
+	AUTO_FREE char *path = xasprintf("%s/" TRY_ID "/seccomp.bpf", rt->root);
+	return file_read(AT_FDCWD, path, 4096, &b) == 0 && b.len == sizeof(try_filter) && memcmp(b.data, try_filter, b.len) == 0;
+}
+
+/* With `seccomp`, that the runtime uses the filter that it is given is tried as well. */
+static int try_create(const Runtime *rt, bool seccomp, Err *err)
 {
 	AUTO_FREE char *bundle = xasprintf("%s/" TRY_ID, rt->run_dir);
 	AUTO_FREE char *pid_file = xasprintf("%s/pid", bundle);
 	remove_try(rt, bundle);
-	int r = write_try_bundle(rt, bundle, err);
+	int r = write_try_bundle(rt, bundle, seccomp, err);
 	if (r < 0)
 		return r;
 	AUTO_BUF out = BUF_INIT;
 	char *argv[] = { rt->path, (char *) "--root", rt->root, (char *) "create", (char *) "--bundle", bundle, (char *) "--pid-file", pid_file,
 		(char *) TRY_ID, NULL };
-	r = run_blocking(argv, &out);
+	r = run_blocking(argv, NULL, &out);
 	AUTO_FREE char *line = first_line(&out);
 	if (r != 0)
 		r = err_set(err, r < 0 ? r : -ENOEXEC, "%s", r == -ETIMEDOUT ? "did not answer" : line[0] ? line : "failed without a word");
+	if (r == 0 && seccomp && !has_try_filter(rt))
+		r = err_set(err, -ENOTSUP, "does not use a compiled filter");
 	AUTO_BUF pid = BUF_INIT;
 	int64_t n = 0;
 	if (r == 0 && file_read(AT_FDCWD, pid_file, 32, &pid) == 0 && parse_i64(buf_cstr(&pid), &n) == 0 && n > 1)
@@ -290,7 +249,7 @@ static void set_runtime(Runtime *rt, char *path, char *crun)
 	rt->name = xstrdup(slash ? slash + 1 : named);
 	AUTO_BUF b = BUF_INIT;
 	char *argv[] = { (char *) named, (char *) "--version", NULL };
-	(void) run_blocking(argv, &b);
+	(void) run_blocking(argv, NULL, &b);
 	rt->version = first_line(&b);
 	rt->flavour = flavour_of(rt->version);
 	if (crun)
@@ -335,9 +294,11 @@ static int choose(Runtime *rt, const char *wanted, Err *err)
 		}
 		set_runtime(rt, list[i].path, list[i].crun);
 		AUTO_ERR why = ERR_INIT;
-		r = try_create(rt, &why);
+		r = try_create(rt, false, &why);
 		if (r < 0)
 			buf_printf(&reasons, "; %s: %s", rt->path, err_text(&why));
+		else
+			rt->compiled_seccomp = rt->flavour == RUNTIME_CRUN && try_create(rt, true, NULL) == 0;
 	}
 	if (r == 0)
 		return 0;
@@ -386,12 +347,16 @@ static bool recall(Runtime *rt, const char *file, const char *key)
 		return false;
 	*crun++ = '\0';
 	*version++ = '\0';
-	version[strcspn(version, "\n")] = '\0';
+	char *compiled = strchr(version, '\n');
+	if (!compiled)
+		return false;
+	*compiled++ = '\0';
 	if (access(path, X_OK) < 0)
 		return false;
 	rt->path = xstrdup(path);
 	rt->crun = crun[0] ? xstrdup(crun) : NULL;
 	rt->private_mounts = rt->crun != NULL;
+	rt->compiled_seccomp = *compiled == '1';
 	rt->version = xstrdup(version);
 	rt->flavour = flavour_of(version);
 	const char *named = rt->crun ? rt->crun : rt->path, *slash = strrchr(named, '/');
@@ -470,7 +435,8 @@ int runtime_detect(const RuntimeOptions *o, Runtime **ret, Err *err)
 		AUTO_FREE char *key = choice_key(rt, o->wanted);
 		if (!recall(rt, memory, key)) {
 			r = choose(rt, o->wanted, err);
-			AUTO_FREE char *text = xasprintf("%s%s\n%s\n%s\n", key, rt->path, rt->crun ? rt->crun : "", rt->version);
+			AUTO_FREE char *text = xasprintf("%s%s\n%s\n%s\n%d\n", key, rt->path, rt->crun ? rt->crun : "", rt->version,
+				rt->compiled_seccomp);
 			if (r == 0)
 				(void) file_write_atomic(AT_FDCWD, memory, text, strlen(text), 0600, false);
 		}

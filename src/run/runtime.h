@@ -49,6 +49,7 @@ typedef struct Runtime {
 	CgroupMode cgroup_mode;
 	unsigned controllers; /* Controller bits */
 	RuntimeFlavour flavour;
+	bool compiled_seccomp; /* takes a compiled filter (crun's annotation run.oci.seccomp_bpf_data), as was tried */
 	bool private_mounts;  /* the runtime runs in a mount namespace of its own (stead-crun): shared propagation cannot work */
 	int fd_cgroup;        /* O_PATH of /sys/fs/cgroup */
 } Runtime;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The profile is text, put together from constants: the runtime parses it once for each container, and
- * crun keeps the compiled filter by the text's hash (RUN_DIR/runtime/.cache), so that equal texts cost one compilation.
+ * The profile is text, put together from constants. Runtimes compile it anew for each container, a third of what a
+ * start with crun costs; where crun takes a compiled filter, stead-seccomp makes it once for each text.
  * Names that a kernel or libseccomp does not know are skipped by the runtimes.
  */
 #include "run/seccomp.h"
@@ -11,9 +11,11 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "run/blocking.h"
 #include "run/caps.h"
 
 #define PROFILE_MAX (1U << 20)
@@ -273,4 +275,30 @@ int seccomp_from_file(const char *path, uint64_t caps, Buf *ret, Err *err)
 	json_decref(o);
 	buf_str(ret, text);
 	return 0;
+}
+
+/* ── compiled ─────────────────────────────────────────────────────── */
+
+int seccomp_compile(const Runtime *rt, const char *profile, Buf *ret)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_sha256(profile, strlen(profile), hex);
+	AUTO_FREE char *dir = xasprintf("%s/seccomp", rt->run_dir);
+	AUTO_FREE char *source = xasprintf("%s/%s.json", dir, hex);
+	AUTO_FREE char *kept = xasprintf("%s/%s", dir, hex);
+	if (file_read(AT_FDCWD, kept, PROFILE_MAX, ret) == 0 && ret->len)
+		return 0;
+	buf_clear(ret);
+	AUTO_FREE char *program = xasprintf("%s/stead-seccomp", rt->libexec_dir);
+	int r = access(program, X_OK) < 0 ? -errno : dir_make(dir, 0700);
+	if (r == 0)
+		r = file_write(AT_FDCWD, source, profile, strlen(profile), 0600);
+	if (r < 0)
+		return r;
+	char *argv[] = { program, NULL };
+	r = run_blocking(argv, source, ret);
+	(void) unlink(source);
+	if (r != 0 || !ret->len)
+		return r < 0 ? r : -EIO;
+	return file_write_atomic(AT_FDCWD, kept, ret->data, ret->len, 0600, false);
 }

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "run/runtime.h"
 
 /** Appends the value of linux.seccomp (runtime-spec, config-linux.md#seccomp) for a container with these capabilities. */
 void seccomp_default(uint64_t caps, Buf *ret);
@@ -18,3 +19,8 @@ void seccomp_default(uint64_t caps, Buf *ret);
  * resolved. -EINVAL.
  */
 int seccomp_from_file(const char *path, uint64_t caps, Buf *ret, Err *err);
+/**
+ * The profile (what the two above gave) as a compiled filter in base64, for runtimes with compiled_seccomp. Made once per profile by
+ * stead-seccomp and kept in RUN_DIR/seccomp; -ENOENT and the like: use the profile itself.
+ */
+int seccomp_compile(const Runtime *rt, const char *profile, Buf *ret);
