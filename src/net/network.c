@@ -384,7 +384,7 @@ void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDo
 
 	(void) net_veth_name(n, container_id, ifname, host);
 	digit = host + strlen(host) - 1;
-	for (const char *v = VARIANTS + 1; *v; v++) {
+	for (const char *v = &VARIANTS[1]; *v; v++) {
 		*digit = *v;
 		if (index_of(&n->nl, host))
 			reaper_delete(n->reaper, host, NULL, NULL);
