@@ -275,6 +275,10 @@ static void on_typed(void *user, const void *p, size_t n)
 		http_body_pause(x->r, true);
 }
 
+static void drop_typed(void *user, const void *p, size_t n)
+{
+}
+
 /* ── start ────────────────────────────────────────────────────────── */
 
 static int begin(Instance *x, const Container *c, bool detach, Err *err)
@@ -304,6 +308,24 @@ static int begin(Instance *x, const Container *c, bool detach, Err *err)
 	return 0;
 }
 
+/** As docker: the reason goes down the stream and the exit code is 126, since its client shows no other answer. */
+static void start_failed(Instance *x, HttpRequest *r, bool detach, const Err *err)
+{
+	x->started = true;
+	x->exit_code = 126;
+	x->finished = time_mono();
+	if (detach) {
+		http_error_err(r, err);
+		return;
+	}
+	AUTO_FREE char *line = xasprintf("%s%s", err_text(err), x->tty ? "\r\n" : "\n");
+	http_hijack(r, drop_typed);
+	x->r = r;
+	send_output(x, 2, line, strlen(line));
+	x->r = NULL;
+	http_stream_end(r);
+}
+
 static void start(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -326,10 +348,7 @@ static void start(Daemon *d, HttpRequest *r, char *const *args)
 	console_size(body, &x->rows, &x->cols);
 	json_decref(body);
 	if (begin(x, c, detach, &err) < 0) {
-		x->started = true;
-		x->exit_code = 126;
-		x->finished = time_mono();
-		http_error_err(r, &err);
+		start_failed(x, r, detach, &err);
 		return;
 	}
 	announce(x, c, "exec_start");

@@ -47,10 +47,12 @@ static void version(Daemon *d, HttpRequest *r, char *const *args)
 	struct utsname u;
 	(void) uname(&u);
 	const char *arch = go_architecture(u.machine);
+	/* "crun version 1.8.1" */
+	const char *number = strrchr(d->runtime->version, ' ');
 	json_t *components = json_pack("[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}, {s:s, s:s, s:{s:s}}, {s:s, s:s, s:{s:s}}]",
 		"Name", "Engine", "Version", STEAD_VERSION, "Details", "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MIN, "Os",
 		"linux", "Arch", arch, "KernelVersion", u.release, "GitCommit", "", "GoVersion", "", "BuildTime", "", "Experimental", "false",
-		"Name", d->runtime->name, "Version", d->runtime->version, "Details", "Path", d->runtime->path,
+		"Name", d->runtime->name, "Version", number ? number + 1 : d->runtime->version, "Details", "Path", d->runtime->path,
 		"Name", "conmon", "Version", d->runtime->conmon_version, "Details", "Path", d->runtime->conmon);
 	http_reply_json(r, 200, json_pack("{s:{s:s}, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "Platform", "Name", "stead",
 		"Components", components, "Version", STEAD_VERSION, "ApiVersion", API_VERSION, "MinAPIVersion", API_VERSION_MIN,

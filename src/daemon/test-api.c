@@ -678,7 +678,12 @@ static void exec_refusals(void **state)
 	expect("POST", "/containers/blog-job-1/exec", "{\"Cmd\":[\"x\"]}", 409, "is not running");
 	AUTO_FREE char *id = new_exec("{\"Cmd\":[\"x\"],\"User\":\"nobody-here\"}");
 	AUTO_FREE char *start = xasprintf("/exec/%s/start", id);
-	expect("POST", start, "{}", 400, "unable to find user");
+	AUTO_FREE char *inspect = xasprintf("/exec/%s/json", id);
+	AUTO_CLOSE int fd = send_request("POST", start, "{}", "");
+	AUTO_BUF b = BUF_INIT;
+	await(fd, &b, NULL);
+	assert_non_null(memmem(b.data, b.len, "\2\0\0\0\0\0\0\040unable to find user nobody-here\n", 40));
+	expect("GET", inspect, "", 200, "\"ExitCode\":126");
 	AUTO_FREE char *other = new_exec("{\"Cmd\":[\"x\"]}");
 	AUTO_FREE char *detached = xasprintf("/exec/%s/start", other);
 	expect("POST", detached, "{\"Detach\":true}", 200, NULL);
