@@ -2,32 +2,35 @@
 #pragma once
 
 /*
- * What the daemon (net/names.h) and stead-names (names/) say to each other: records of fixed layout on a unix SOCK_SEQPACKET socket, one in
- * each packet, in the machine's byte order. Both ends come from one build, but an old stead-names may meet a new daemon, so the header and
- * NAMES_HELLO, NAMES_WELCOME and NAMES_QUIT stay as they are in all versions.
+ * What the daemon (net/names.h) and stead-names (names/) say to each other: records of fixed layout on a unix
+ * SOCK_SEQPACKET socket, one in each packet, in the machine's byte order. Both ends come from one build, but
+ * an old stead-names may meet a new daemon, so the header and NAMES_HELLO, NAMES_WELCOME and NAMES_QUIT stay
+ * as they are in all versions.
  *
- * A session: the daemon connects and says HELLO; from then on what the server holds counts as stale. The server answers WELCOME and one LISTED for each
- * endpoint that it holds, then LIST_END. The daemon tells endpoints and names anew (endpoints that were listed without sockets), then SYNCED: what is still
- * stale is dropped. Nothing but HELLO is answered, except by FAILED.
+ * A session: the daemon connects and says HELLO; from then on what the server holds counts as stale. The
+ * server answers WELCOME and one LISTED for each endpoint that it holds, then LIST_END. The daemon tells
+ * endpoints and names anew (endpoints that were listed without sockets), then SYNCED: what is still stale is
+ * dropped. Nothing but HELLO is answered, except by FAILED.
  */
 
 #include <stdint.h>
 
 #define NAMES_MAGIC 0x53444e31U /* "SDN1" */
 #define NAMES_VERSION 1
-#define NAMES_ID_SIZE 72     /* id of a container or network and NUL */
-#define NAMES_NAME_SIZE 256  /* a name and NUL */
+#define NAMES_ID_SIZE 72      /* id of a container or network and NUL */
+#define NAMES_NAME_SIZE 256   /* a name and NUL */
 #define NAMES_NETWORKS_MAX 32 /* networks of one container */
 #define NAMES_UPSTREAMS_MAX 3
 #define NAMES_PER_ADDRESS_MAX 64
-#define NAMES_TEXT_MAX 8192  /* bytes of all names of one address, each with its NUL */
+#define NAMES_TEXT_MAX 8192 /* bytes of all names of one address, each with its NUL */
 #define NAMES_PORT 53
 #define NAMES_ADDRESS "127.0.0.11"
 
 typedef enum NamesType {
-	NAMES_HELLO = 1,     /* daemon: NamesHello */
-	NAMES_UPSTREAMS,     /* daemon: NamesUpstreams: the host's resolvers */
-	NAMES_ENDPOINT,      /* daemon: NamesEndpointRecord, with an UDP and a listening TCP socket (SCM_RIGHTS) or none */
+	NAMES_HELLO = 1, /* daemon: NamesHello */
+	NAMES_UPSTREAMS, /* daemon: NamesUpstreams: the host's resolvers */
+	NAMES_ENDPOINT, /* daemon: NamesEndpointRecord, with an UDP and a listening TCP socket (SCM_RIGHTS) or
+			   none */
 	NAMES_ENDPOINT_GONE, /* daemon: NamesId */
 	NAMES_SET,           /* daemon: NamesSet */
 	NAMES_SYNCED,        /* daemon: header only */
@@ -82,7 +85,8 @@ typedef struct NamesEndpointRecord {
 	char networks[NAMES_NETWORKS_MAX][NAMES_ID_SIZE];
 } NamesEndpointRecord;
 
-/** Names of one address on one network; replaces what it had. No names: forget the address. The packet ends after `text_size` bytes of text. */
+/** Names of one address on one network; replaces what it had. No names: forget the address. The packet ends
+ * after `text_size` bytes of text. */
 typedef struct NamesSet {
 	NamesHeader header;
 	char network[NAMES_ID_SIZE];

@@ -74,10 +74,11 @@ static bool set_ok(const NamesRecord *r, size_t size)
 {
 	const NamesSet *s = &r->set;
 
-	if (size < offsetof(NamesSet, text) || s->text_size > NAMES_TEXT_MAX || size != offsetof(NamesSet, text) + s->text_size)
+	if (size < offsetof(NamesSet, text) || s->text_size > NAMES_TEXT_MAX ||
+		size != offsetof(NamesSet, text) + s->text_size)
 		return false;
-	return id_ok(s->network) && memchr(s->network_name, 0, sizeof(s->network_name)) && address_ok(&s->address) &&
-		s->n <= NAMES_PER_ADDRESS_MAX && text_ok(s);
+	return id_ok(s->network) && memchr(s->network_name, 0, sizeof(s->network_name)) &&
+	       address_ok(&s->address) && s->n <= NAMES_PER_ADDRESS_MAX && text_ok(s);
 }
 
 static bool (*const checks[])(const NamesRecord *r, size_t size) = {
@@ -96,7 +97,8 @@ int control_check(const NamesRecord *r, size_t size)
 		return -EPROTO;
 	if (r->header.type >= sizeof(checks) / sizeof(checks[0]) || !checks[r->header.type])
 		return -EPROTO;
-	if (r->header.version != NAMES_VERSION && r->header.type != NAMES_HELLO && r->header.type != NAMES_QUIT)
+	if (r->header.version != NAMES_VERSION && r->header.type != NAMES_HELLO &&
+		r->header.type != NAMES_QUIT)
 		return -EPROTO;
 	return checks[r->header.type](r, size) ? 0 : -EPROTO;
 }

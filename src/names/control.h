@@ -9,5 +9,6 @@
 
 #include "base/names-protocol.h"
 
-/** 0: `r`, received with `size` bytes, is a whole and sound record; -EPROTO else. The version may be another one for HELLO and QUIT only. */
+/** 0: `r`, received with `size` bytes, is a whole and sound record; -EPROTO else. The version may be another
+ * one for HELLO and QUIT only. */
 int control_check(const NamesRecord *r, size_t size);

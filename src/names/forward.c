@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Each query goes out from a socket of its own, connected to the resolver: the kernel picks a random source port and drops what comes from
- * elsewhere, and the id is random, too; so an answer is hard to forge (RFC 5452). The query itself is passed on byte for byte, with whatever EDNS
- * options it has, and so is the answer.
+ * Each query goes out from a socket of its own, connected to the resolver: the kernel picks a random source
+ * port and drops what comes from elsewhere, and the id is random, too; so an answer is hard to forge (RFC
+ * 5452). The query itself is passed on byte for byte, with whatever EDNS options it has, and so is the
+ * answer.
  *
- * The first resolver is asked at once, the next after FORWARD_STEP_MS or when one fails; all that were asked may still
- * answer, until FORWARD_TOTAL_MS have passed. A client's own patience is 5 s as a rule.
+ * The first resolver is asked at once, the next after FORWARD_STEP_MS or when one fails; all that were asked
+ * may still answer, until FORWARD_TOTAL_MS have passed. A client's own patience is 5 s as a rule.
  */
 
 #include <errno.h>
@@ -59,7 +60,8 @@ socklen_t upstream_sockaddr(const NamesAddress *a, struct sockaddr_storage *ret)
 static void reply(Forward *f, const uint8_t *p, size_t n)
 {
 	if (n)
-		(void) sendto(f->endpoint->udp.fd, p, n, MSG_DONTWAIT, (struct sockaddr *) &f->from, sizeof(f->from));
+		(void) sendto(f->endpoint->udp.fd, p, n, MSG_DONTWAIT, (struct sockaddr *) &f->from,
+			sizeof(f->from));
 }
 
 static void forward_end(Forward *f)
@@ -97,15 +99,16 @@ static bool ask(Forward *f, const NamesAddress *upstream)
 	uint8_t id[2];
 	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	t->source = (Source) { fd, on_answer };
+	t->source = (Source){ fd, on_answer };
 	t->forward = f;
 	if (fd < 0 || getrandom(id, sizeof(id), 0) != sizeof(id))
 		return false;
 	t->id = dns_id(id);
-	io[0] = (struct iovec) { id, 2 };
-	io[1] = (struct iovec) { f->query + 2, f->n - 2 };
+	io[0] = (struct iovec){ id, 2 };
+	io[1] = (struct iovec){ f->query + 2, f->n - 2 };
 	if (connect(fd, (struct sockaddr *) &ss, len) == 0 &&
-		sendmsg(fd, &(struct msghdr) { .msg_iov = io, .msg_iovlen = 2 }, MSG_NOSIGNAL) == (ssize_t) f->n &&
+		sendmsg(fd, &(struct msghdr){ .msg_iov = io, .msg_iovlen = 2 }, MSG_NOSIGNAL) ==
+			(ssize_t) f->n &&
 		source_watch(f->server, &t->source, EPOLLIN) == 0) {
 		f->open++;
 		return true;
@@ -186,7 +189,8 @@ void forward_query(Server *s, Endpoint *e, const struct sockaddr_in *from, const
 	if (s->n_forwards >= LIMIT_DNS_FORWARDS || e->forwards >= ENDPOINT_FORWARDS_MAX) {
 		size_t out = server_answer_code(s, q, n, DNS_SERVFAIL);
 
-		(void) sendto(e->udp.fd, s->out, out, MSG_DONTWAIT, (const struct sockaddr *) from, sizeof(*from));
+		(void) sendto(
+			e->udp.fd, s->out, out, MSG_DONTWAIT, (const struct sockaddr *) from, sizeof(*from));
 		return;
 	}
 	f = xcalloc(1, sizeof(*f) + n);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * A query as a container sends it, answered from a small table; and the same bytes as a resolver's answer to a fixed query.
+ * A query as a container sends it, answered from a small table; and the same bytes as a resolver's answer to
+ * a fixed query.
  */
 
 #include <stdlib.h>

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	if (n <= sizeof(*r)) {
 		memset(r, 0xff, sizeof(*r));
 		memcpy(r, p, n);
-		if (control_check(r, n) == 0 && r->header.type == NAMES_SET && table_set(&t, &r->set) == 0 && r->set.n) {
+		if (control_check(r, n) == 0 && r->header.type == NAMES_SET && table_set(&t, &r->set) == 0 &&
+			r->set.n) {
 			if (t.n != 1 || t.n_entries != 1)
 				abort();
 			(void) table_find(t.networks, t.n, r->set.text, &m);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * stead-names: the DNS server behind 127.0.0.11 in every container (base/names-protocol.h says how the daemon talks to it). It gets its listening
- * control socket as descriptor 3, so it opens no file and can be nobody from the first line on; sockets inside containers come over that socket.
- * It runs on when the daemon ends, and ends itself when there is neither a daemon nor a container.
+ * stead-names: the DNS server behind 127.0.0.11 in every container (base/names-protocol.h says how the daemon
+ * talks to it). It gets its listening control socket as descriptor 3, so it opens no file and can be nobody
+ * from the first line on; sockets inside containers come over that socket. It runs on when the daemon ends,
+ * and ends itself when there is neither a daemon nor a container.
  */
 
 #include <grp.h>
@@ -53,7 +54,8 @@ static int drop_privileges(void)
 		return -1;
 	if (geteuid() != 0)
 		return 0;
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+		setresuid(NOBODY, NOBODY, NOBODY) < 0)
 		return -1;
 	return setuid(0) == 0 ? -1 : 0;
 }

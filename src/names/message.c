@@ -16,8 +16,8 @@
 #define WIRE_NAME_MAX 255U
 #define LABEL_MAX 63U
 #define POINTER_BITS 0xc0U
-#define OPT_SIZE 11U  /* an OPT record without options */
-#define RR_FIXED 10U  /* type, class, ttl, length */
+#define OPT_SIZE 11U    /* an OPT record without options */
+#define RR_FIXED 10U    /* type, class, ttl, length */
 #define RECORDS_MAX 32U /* further records in a query: refused */
 
 static uint16_t get16(const uint8_t *p)
@@ -59,8 +59,8 @@ static uint8_t lower(uint8_t c)
 }
 
 /*
- * Reads an uncompressed name at `at`; gives the offset behind it, or 0. `text` gets it in lower case; "" if a label holds anything but
- * letters, digits, '-' and '_'.
+ * Reads an uncompressed name at `at`; gives the offset behind it, or 0. `text` gets it in lower case; "" if a
+ * label holds anything but letters, digits, '-' and '_'.
  */
 static size_t read_name(const uint8_t *p, size_t n, size_t at, char text[DNS_NAME_MAX])
 {
@@ -184,11 +184,12 @@ int dns_check_response(const uint8_t *p, size_t n, uint16_t id, const uint8_t *q
 	return get16(p + 2) & RCODE;
 }
 
-void dns_reply_begin(DnsReply *r, uint8_t *buf, size_t max, const uint8_t *q, const DnsQuery *parsed, int rcode)
+void dns_reply_begin(
+	DnsReply *r, uint8_t *buf, size_t max, const uint8_t *q, const DnsQuery *parsed, int rcode)
 {
 	size_t question = parsed->question_end ? parsed->question_end - DNS_HEADER : 0;
 
-	*r = (DnsReply) { .p = buf, .n = DNS_HEADER + question, .max = max, .edns = parsed->edns };
+	*r = (DnsReply){ .p = buf, .n = DNS_HEADER + question, .max = max, .edns = parsed->edns };
 	r->reserve = parsed->edns ? OPT_SIZE : 0;
 	put16(buf, parsed->id);
 	put16(buf + 2, FLAG_QR | FLAG_RA | (get16(q + 2) & (OPCODE | FLAG_RD)) | (unsigned) rcode);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * One thread, one epoll set, level-triggered. A source that is closed in a round may still have an event waiting in the
- * same round: its fd is -1 then, and its memory stays until the round is over (server_bury).
+ * One thread, one epoll set, level-triggered. A source that is closed in a round may still have an event
+ * waiting in the same round: its fd is -1 then, and its memory stays until the round is over (server_bury).
  *
- * What the daemon says comes before what containers ask: it tells about a container before it starts it, so handling its socket
- * first in each round means that a container's first query finds everything in place, without an acknowledgement that somebody had to wait for.
+ * What the daemon says comes before what containers ask: it tells about a container before it starts it, so
+ * handling its socket first in each round means that a container's first query finds everything in place,
+ * without an acknowledgement that somebody had to wait for.
  */
 
 #include "names/server.h"
@@ -34,7 +35,8 @@ int64_t server_now_ms(void)
 	return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* xorshift128+ from a seed of the kernel's: for shuffling. What must not be guessed (ids) is taken from getrandom(2) itself. */
+/* xorshift128+ from a seed of the kernel's: for shuffling. What must not be guessed (ids) is taken from
+ * getrandom(2) itself. */
 uint64_t server_random(Server *s)
 {
 	uint64_t a = s->random[0], b = s->random[1];
@@ -93,7 +95,8 @@ static bool is_session(const Server *s, const struct epoll_event *e)
 /* Gives how long the next wait may last. */
 static int tick(Server *s)
 {
-	int64_t now = server_now_ms(), a = forward_tick(s, now), b = stream_tick(s, now), next = a < b ? a : b;
+	int64_t now = server_now_ms(), a = forward_tick(s, now), b = stream_tick(s, now),
+		next = a < b ? a : b;
 
 	if (next == INT64_MAX)
 		return -1;
@@ -135,7 +138,7 @@ void server_init(Server *s, int listener)
 {
 	memset(s, 0, offsetof(Server, in));
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
-	s->listener = (Source) { listener, session_ready };
+	s->listener = (Source){ listener, session_ready };
 	s->control.fd = -1;
 	if (getrandom(s->random, sizeof(s->random), 0) != sizeof(s->random))
 		s->random[0] = (uint64_t) server_now_ms();
@@ -246,7 +249,8 @@ static void on_udp(Source *src, uint32_t events)
 	for (int i = 0; i < QUERIES_PER_ROUND; i++) {
 		struct sockaddr_in from;
 		socklen_t from_len = sizeof(from);
-		ssize_t n = recvfrom(src->fd, s->in, sizeof(s->in), MSG_DONTWAIT, (struct sockaddr *) &from, &from_len);
+		ssize_t n = recvfrom(
+			src->fd, s->in, sizeof(s->in), MSG_DONTWAIT, (struct sockaddr *) &from, &from_len);
 		size_t out = 0;
 		Answer a;
 
@@ -258,7 +262,8 @@ static void on_udp(Source *src, uint32_t events)
 		if (a == ANSWER_FORWARD)
 			forward_query(s, e, &from, s->in, (size_t) n);
 		else if (a == ANSWER_READY)
-			(void) sendto(src->fd, s->out, out, MSG_DONTWAIT, (struct sockaddr *) &from, from_len);
+			(void) sendto(
+				src->fd, s->out, out, MSG_DONTWAIT, (struct sockaddr *) &from, from_len);
 	}
 }
 
@@ -304,8 +309,8 @@ static void set_sockets(Server *s, Endpoint *e, int udp, int tcp)
 {
 	source_close(&e->udp);
 	source_close(&e->tcp);
-	e->udp = (Source) { udp, on_udp };
-	e->tcp = (Source) { tcp, stream_accept };
+	e->udp = (Source){ udp, on_udp };
+	e->tcp = (Source){ tcp, stream_accept };
 	(void) fcntl(tcp, F_SETFL, O_NONBLOCK);
 	(void) source_watch(s, &e->udp, EPOLLIN);
 	(void) source_watch(s, &e->tcp, EPOLLIN);

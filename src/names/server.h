@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The parts of stead-names around its one loop: sources of events, endpoints (a container's resolver), and what answers them.
- * server.c holds the loop and answers from the table, session.c listens to the daemon, forward.c and stream.c ask the outside over UDP and TCP.
+ * The parts of stead-names around its one loop: sources of events, endpoints (a container's resolver), and
+ * what answers them. server.c holds the loop and answers from the table, session.c listens to the daemon,
+ * forward.c and stream.c ask the outside over UDP and TCP.
  */
 
 #include <netinet/in.h>
@@ -14,7 +15,7 @@
 #include "names/message.h"
 #include "names/table.h"
 
-#define NAMES_TTL 10            /* seconds; short, as containers come and go */
+#define NAMES_TTL 10 /* seconds; short, as containers come and go */
 #define ENDPOINTS_MAX 4096
 #define ENDPOINT_FORWARDS_MAX 128 /* outstanding for one container: SERVFAIL beyond */
 #define ENDPOINT_CLIENTS_MAX 16   /* TCP connections of one container: its oldest is closed */
@@ -79,13 +80,15 @@ uint64_t server_random(Server *s);
 int64_t server_now_ms(void);
 
 typedef enum Answer { ANSWER_NONE, ANSWER_READY, ANSWER_FORWARD } Answer;
-/** Answers query `q` from the table into s->out (at most `max` bytes; 0: what the query allows over UDP), or says what else to do. */
+/** Answers query `q` from the table into s->out (at most `max` bytes; 0: what the query allows over UDP), or
+ * says what else to do. */
 Answer server_answer(Server *s, Endpoint *e, const uint8_t *q, size_t n, size_t max, size_t *ret_n);
 /** A response to `q` without records, into s->out. */
 size_t server_answer_code(Server *s, const uint8_t *q, size_t n, int rcode);
 
 Endpoint *server_endpoint(Server *s, const char *id);
-/** Makes or changes an endpoint from a record that was checked; takes ownership of the sockets (-1: keeps those it has). */
+/** Makes or changes an endpoint from a record that was checked; takes ownership of the sockets (-1: keeps
+ * those it has). */
 int server_endpoint_set(Server *s, const NamesEndpointRecord *r, int udp, int tcp);
 void server_endpoint_remove(Server *s, Endpoint *e);
 /** The resolvers that an endpoint's queries go to. */

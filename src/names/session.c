@@ -26,7 +26,8 @@ static Server *server_of_control(Source *control)
 
 static void send_record(Server *s, NamesType type, void *record, size_t size)
 {
-	*(NamesHeader *) record = (NamesHeader) { NAMES_MAGIC, NAMES_VERSION, (uint16_t) type, (uint32_t) size };
+	*(NamesHeader *) record =
+		(NamesHeader){ NAMES_MAGIC, NAMES_VERSION, (uint16_t) type, (uint32_t) size };
 	/* A daemon that does not read its list will connect again. */
 	if (send(s->control.fd, record, size, MSG_NOSIGNAL) < 0)
 		(void) shutdown(s->control.fd, SHUT_RDWR);
@@ -144,7 +145,9 @@ static int take_record(Server *s)
 	/* The buffer of the answers is free while the daemon is listened to, and as large as any record. */
 	NamesRecord *record = (NamesRecord *) s->out;
 	struct iovec io = { record, sizeof(*record) };
-	struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof(space) };
+	struct msghdr m = {
+		.msg_iov = &io, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof(space)
+	};
 	NamesFailed failed = { 0 };
 	int fds[FDS_MAX] = { -1, -1 };
 	ssize_t n = recvmsg(s->control.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -198,11 +201,12 @@ void session_ready(Source *listener, uint32_t events)
 		(void) close(fd);
 		return;
 	}
-	/* One daemon at a time: a new connection means that the old one is dead or dying; its last words count. */
+	/* One daemon at a time: a new connection means that the old one is dead or dying; its last words
+	 * count. */
 	while (s->control.fd >= 0 && take_record(s) > 0)
 		;
 	source_close(&s->control);
-	s->control = (Source) { fd, on_record_ready };
+	s->control = (Source){ fd, on_record_ready };
 	if (source_watch(s, &s->control, EPOLLIN) < 0)
 		source_close(&s->control);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * TCP (RFC 7766): messages with their length in two bytes before them. A client's queries are answered one after the other; while one is
- * being asked outside, nothing is read from the client. A connection to a resolver is made for each such query and closed after it.
+ * TCP (RFC 7766): messages with their length in two bytes before them. A client's queries are answered one
+ * after the other; while one is being asked outside, nothing is read from the client. A connection to a
+ * resolver is made for each such query and closed after it.
  */
 
 #include <errno.h>
@@ -54,7 +55,7 @@ static size_t message_length(const Message *m)
 static void message_clear(Message *m)
 {
 	free(m->p);
-	*m = (Message) { NULL, 0, 0 };
+	*m = (Message){ NULL, 0, 0 };
 }
 
 static void message_set(Message *m, const uint8_t *p, size_t n)
@@ -67,7 +68,8 @@ static void message_set(Message *m, const uint8_t *p, size_t n)
 	memcpy(m->p + PREFIX, p, n);
 }
 
-/* 1: a whole message is there; 0: more is to come; <0: the end, an error, or longer than `max`. Never reads into the next message. */
+/* 1: a whole message is there; 0: more is to come; <0: the end, an error, or longer than `max`. Never reads
+ * into the next message. */
 static int message_read(Message *m, int fd, size_t max)
 {
 	for (;;) {
@@ -166,7 +168,7 @@ static bool connect_to(Stream *t, const NamesAddress *upstream)
 	socklen_t len = upstream_sockaddr(upstream, &ss);
 	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	t->upstream = (Source) { fd, on_upstream };
+	t->upstream = (Source){ fd, on_upstream };
 	message_clear(&t->answer);
 	if (fd >= 0 && (connect(fd, (struct sockaddr *) &ss, len) == 0 || errno == EINPROGRESS) &&
 		source_watch(t->server, &t->upstream, EPOLLOUT) == 0)
@@ -221,7 +223,9 @@ static void read_upstream(Stream *t)
 
 	if (r == 0)
 		return;
-	rcode = r < 0 ? r : dns_check_response(m->p + PREFIX, m->done - PREFIX, dns_id(t->id), q, t->query.done - PREFIX);
+	rcode = r < 0 ? r
+		      : dns_check_response(
+				m->p + PREFIX, m->done - PREFIX, dns_id(t->id), q, t->query.done - PREFIX);
 	if (rcode < 0 || rcode == DNS_SERVFAIL || rcode == DNS_REFUSED) {
 		ask_next(t);
 		return;
@@ -302,7 +306,7 @@ void stream_accept(Source *tcp, uint32_t events)
 	else if (s->n_streams >= LIMIT_DNS_TCP_CLIENTS)
 		stream_end(oldest(s, NULL));
 	t = xcalloc(1, sizeof(*t));
-	t->client = (Source) { fd, on_client };
+	t->client = (Source){ fd, on_client };
 	t->upstream.fd = -1;
 	t->server = s;
 	t->endpoint = e;

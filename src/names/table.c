@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * A lookup goes through all entries of the endpoint's networks and compares hashes: with ten containers that is fifty words, with two
- * thousand some ten thousand, still microseconds; so nothing has to be kept up to date when names come and go, and an entry is two allocations.
+ * A lookup goes through all entries of the endpoint's networks and compares hashes: with ten containers that
+ * is fifty words, with two thousand some ten thousand, still microseconds; so nothing has to be kept up to
+ * date when names come and go, and an entry is two allocations.
  */
 
 #include "names/table.h"
@@ -214,7 +215,8 @@ bool table_find(NameNetwork *const *networks, size_t n, const char *name, Matche
 	return ret->n > 0;
 }
 
-const Entry *table_find_address(NameNetwork *const *networks, size_t n, const NamesAddress *a, const NameNetwork **ret_network)
+const Entry *table_find_address(
+	NameNetwork *const *networks, size_t n, const NamesAddress *a, const NameNetwork **ret_network)
 {
 	for (size_t i = 0; i < n; i++) {
 		const Entry *e = find_entry(networks[i], a);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Who is called what: networks, and on each the addresses with their names. Pure. A container sees the names of the networks that
- * it is on, and of no others.
+ * Who is called what: networks, and on each the addresses with their names. Pure. A container sees the names
+ * of the networks that it is on, and of no others.
  */
 
 #include <stdbool.h>
@@ -54,11 +54,12 @@ typedef struct Matches {
 } Matches;
 
 /**
- * The addresses of `name` (lower case) on `networks`; also "NAME.NETWORK". True: the name is known (even if `ret` holds no address of the
- * wanted family).
+ * The addresses of `name` (lower case) on `networks`; also "NAME.NETWORK". True: the name is known (even if
+ * `ret` holds no address of the wanted family).
  */
 bool table_find(NameNetwork *const *networks, size_t n, const char *name, Matches *ret);
 /** The entry of an address on `networks`, and its network; NULL if there is none. */
-const Entry *table_find_address(NameNetwork *const *networks, size_t n, const NamesAddress *a, const NameNetwork **ret_network);
+const Entry *table_find_address(
+	NameNetwork *const *networks, size_t n, const NamesAddress *a, const NameNetwork **ret_network);
 /** Its first name. */
 const char *entry_name(const Entry *e);

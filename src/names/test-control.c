@@ -15,7 +15,7 @@ static NamesRecord r;
 static void begin(NamesType type, size_t size)
 {
 	memset(&r, 0, sizeof(r));
-	r.header = (NamesHeader) { NAMES_MAGIC, NAMES_VERSION, (uint16_t) type, (uint32_t) size };
+	r.header = (NamesHeader){ NAMES_MAGIC, NAMES_VERSION, (uint16_t) type, (uint32_t) size };
 }
 
 static int check(void)

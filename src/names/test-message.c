@@ -12,7 +12,9 @@
 #define HEADER(flags, qd, an, ns, ar) "\x12\x34" flags "\0" qd "\0" an "\0" ns "\0" ar
 #define QUERY(question) HEADER("\x01\0", "\1", "\0", "\0", "\0") question
 #define PARSE(text, q) dns_parse_query((const uint8_t *) text, sizeof(text) - 1, q)
-#define WEB "\3WeB\7default\0" "\0\1\0\1"
+#define WEB                                                                                                  \
+	"\3WeB\7default\0"                                                                                   \
+	"\0\1\0\1"
 #define OPT "\0\0\x29\x05\x00\0\0\0\0\0\0"
 
 static DnsQuery q;
@@ -42,7 +44,7 @@ static void parses(void **state)
 static void passes_over(void **state)
 {
 	assert_true(PARSE("", &q) < 0);
-	assert_true(PARSE("\x12\x34\x01\0\0\1\0\0\0\0\0", &q) < 0);             /* 11 bytes */
+	assert_true(PARSE("\x12\x34\x01\0\0\1\0\0\0\0\0", &q) < 0);               /* 11 bytes */
 	assert_true(PARSE(HEADER("\x81\0", "\1", "\0", "\0", "\0") WEB, &q) < 0); /* a response */
 }
 
@@ -55,10 +57,16 @@ static void refuses(void **state)
 	assert_int_equal(PARSE(QUERY("\3web"), &q), DNS_FORMERR);            /* no end */
 	assert_int_equal(PARSE(QUERY("\3web\0\0\1\0"), &q), DNS_FORMERR);    /* half a class */
 	assert_int_equal(PARSE(QUERY("\xc0\x0c\0\1\0\1"), &q), DNS_FORMERR); /* points at itself */
-	assert_int_equal(PARSE(QUERY("\x40" "a\0\0\1\0\1"), &q), DNS_FORMERR);
-	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\1") WEB, &q), DNS_FORMERR);         /* promised record missing */
-	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\2") WEB OPT OPT, &q), DNS_FORMERR); /* twice */
-	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\1") WEB "\0\0\x29\x05\0\0\0\0\0\0\1", &q), DNS_FORMERR);
+	assert_int_equal(PARSE(QUERY("\x40"
+				     "a\0\0\1\0\1"),
+				 &q),
+		DNS_FORMERR);
+	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\1") WEB, &q),
+		DNS_FORMERR); /* promised record missing */
+	assert_int_equal(
+		PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\2") WEB OPT OPT, &q), DNS_FORMERR); /* twice */
+	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\1") WEB "\0\0\x29\x05\0\0\0\0\0\0\1", &q),
+		DNS_FORMERR);
 	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\0", "\0", "\1") WEB "\xff", &q), DNS_FORMERR);
 	assert_int_equal(PARSE(HEADER("\x01\0", "\1", "\xff", "\0", "\0") WEB, &q), DNS_FORMERR);
 }
@@ -96,8 +104,9 @@ static void answers(void **state)
 	dns_reply_begin(&r, buf, sizeof(buf), query, &q, DNS_NOERROR);
 	assert_true(dns_reply_address(&r, address, 4, 10));
 	n = dns_reply_end(&r);
-	static const uint8_t expected[] = "\x12\x34\x81\x80\0\1\0\1\0\0\0\1" WEB "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4\x0a\0\0\2"
-					  "\0\0\x29\x10\0\0\0\0\0\0\0";
+	static const uint8_t expected[] =
+		"\x12\x34\x81\x80\0\1\0\1\0\0\0\1" WEB "\xc0\x0c\0\1\0\1\0\0\0\x0a\0\4\x0a\0\0\2"
+		"\0\0\x29\x10\0\0\0\0\0\0\0";
 	assert_int_equal(n, sizeof(expected) - 1);
 	assert_memory_equal(buf, expected, n);
 }
@@ -137,7 +146,8 @@ static void answers_errors_without_a_question(void **state)
 	assert_int_equal(buf[5], 0);
 }
 
-#define CHECK(text, id) dns_check_response((const uint8_t *) text, sizeof(text) - 1, id, query, sizeof(query) - 1)
+#define CHECK(text, id)                                                                                      \
+	dns_check_response((const uint8_t *) text, sizeof(text) - 1, id, query, sizeof(query) - 1)
 
 static void checks_responses(void **state)
 {
@@ -145,26 +155,31 @@ static void checks_responses(void **state)
 
 	assert_int_equal(CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") WEB, 0x1234), 0);
 	assert_int_equal(CHECK(HEADER("\x81\x83", "\1", "\0", "\0", "\0") WEB, 0x1234), DNS_NXDOMAIN);
-	assert_int_equal(CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") "\3web\7DEFAULT\0\0\1\0\1", 0x1234), 0);
+	assert_int_equal(
+		CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") "\3web\7DEFAULT\0\0\1\0\1", 0x1234), 0);
 	assert_int_equal(CHECK(HEADER("\x81\x82", "\0", "\0", "\0", "\0"), 0x1234), DNS_SERVFAIL);
 	assert_true(CHECK(HEADER("\x81\x80", "\0", "\0", "\0", "\0"), 0x1234) < 0);
 	assert_true(CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") WEB, 0x1235) < 0);
 	assert_true(CHECK(HEADER("\x01\x00", "\1", "\0", "\0", "\0") WEB, 0x1234) < 0);
 	assert_true(CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") "\3wab\7default\0\0\1\0\1", 0x1234) < 0);
-	assert_true(CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") "\3web\7default\0\0\x1c\0\1", 0x1234) < 0);
+	assert_true(
+		CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") "\3web\7default\0\0\x1c\0\1", 0x1234) < 0);
 	assert_true(CHECK(HEADER("\x81\x80", "\1", "\0", "\0", "\0") "\3web", 0x1234) < 0);
 }
 
 static void reads_reverse_names(void **state)
 {
 	static const uint8_t six[16] = { 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1a };
-	static const char *const bad[] = { "", "1.0.0.10", "0.0.10.in-addr.arpa", "256.0.0.10.in-addr.arpa", "1.1.0.0.10.in-addr.arpa",
-		"a.0.0.10.in-addr.arpa", "1.0.0.10.in-addr.arpa.x", "1.ip6.arpa" };
+	static const char *const bad[] = { "", "1.0.0.10", "0.0.10.in-addr.arpa", "256.0.0.10.in-addr.arpa",
+		"1.1.0.0.10.in-addr.arpa", "a.0.0.10.in-addr.arpa", "1.0.0.10.in-addr.arpa.x", "1.ip6.arpa" };
 	uint8_t a[16];
 
 	assert_int_equal(dns_reverse_address("2.0.17.172.in-addr.arpa", a), 4);
-	assert_memory_equal(a, ((uint8_t[]) { 172, 17, 0, 2 }), 4);
-	assert_int_equal(dns_reverse_address("a.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", a), 16);
+	assert_memory_equal(a, ((uint8_t[]){ 172, 17, 0, 2 }), 4);
+	assert_int_equal(
+		dns_reverse_address(
+			"a.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", a),
+		16);
 	assert_memory_equal(a, six, 16);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_int_equal(dns_reverse_address(bad[i], a), 0);
@@ -172,7 +187,8 @@ static void reads_reverse_names(void **state)
 
 static void writes_names(void **state)
 {
-	static const uint8_t query[] = QUERY("\1" "2\0\0\x0c\0\1");
+	static const uint8_t query[] = QUERY("\1"
+					     "2\0\0\x0c\0\1");
 	uint8_t buf[512];
 	DnsReply r;
 
@@ -180,7 +196,8 @@ static void writes_names(void **state)
 	dns_reply_begin(&r, buf, sizeof(buf), query, &q, 0);
 	assert_true(dns_reply_ptr(&r, "web.net", 10));
 	assert_false(dns_reply_ptr(&r, "a..b", 10));
-	assert_false(dns_reply_ptr(&r, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 10));
+	assert_false(
+		dns_reply_ptr(&r, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 10));
 	assert_int_equal(dns_reply_end(&r), sizeof(query) - 1 + 12 + 9);
 	assert_memory_equal(buf + r.n - 9, "\3web\3net", 9);
 }

@@ -17,7 +17,8 @@ static Matches matches;
 
 static NamesAddress address(uint32_t last)
 {
-	return (NamesAddress) { .family = 4, .bytes = { 10, (uint8_t) (last >> 16), (uint8_t) (last >> 8), (uint8_t) last } };
+	return (NamesAddress){ .family = 4,
+		.bytes = { 10, (uint8_t) (last >> 16), (uint8_t) (last >> 8), (uint8_t) last } };
 }
 
 /* `names`: each followed by a '/'. */
@@ -47,7 +48,7 @@ static int clear(void **state)
 {
 	table_done(&table);
 	free(matches.items);
-	matches = (Matches) { NULL, 0 };
+	matches = (Matches){ NULL, 0 };
 	return 0;
 }
 

@@ -111,7 +111,7 @@ uint32_t addr_v4(const Addr *a)
 
 Addr addr_from_v4(uint32_t v, uint8_t prefix)
 {
-	return (Addr) { .family = AF_INET, .prefix = prefix, .bytes = { v >> 24, v >> 16, v >> 8, v } };
+	return (Addr){ .family = AF_INET, .prefix = prefix, .bytes = { v >> 24, v >> 16, v >> 8, v } };
 }
 
 bool addr_is_loopback(const Addr *a)
@@ -166,7 +166,7 @@ int mac_parse(const char *s, uint8_t ret[6])
 
 const char *mac_text(const uint8_t mac[6], char dst[MAC_TEXT_MAX])
 {
-	(void) snprintf(dst, MAC_TEXT_MAX, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-		mac[5]);
+	(void) snprintf(dst, MAC_TEXT_MAX, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+		mac[4], mac[5]);
 	return dst;
 }

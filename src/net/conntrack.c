@@ -30,7 +30,8 @@ static void read_proto(const struct nlattr *nest, Flow *f)
 {
 	struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest) {
+	mnl_attr_for_each_nested(a, nest)
+	{
 		if (mnl_attr_get_type(a) == CTA_PROTO_NUM && mnl_attr_get_payload_len(a) >= 1)
 			f->protocol = mnl_attr_get_u8(a);
 		else if (mnl_attr_get_type(a) == CTA_PROTO_DST_PORT && mnl_attr_get_payload_len(a) >= 2)
@@ -42,9 +43,9 @@ static void read_ip(const struct nlattr *nest, Flow *f)
 {
 	struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
-		if (mnl_attr_get_type(a) == CTA_IP_V4_DST && mnl_attr_get_payload_len(a) >= 4)
-			f->destination = mnl_attr_get_u32(a);
+	mnl_attr_for_each_nested(
+		a, nest) if (mnl_attr_get_type(a) == CTA_IP_V4_DST && mnl_attr_get_payload_len(a) >= 4)
+		f->destination = mnl_attr_get_u32(a);
 }
 
 static bool wanted(const Found *f, const struct nlattr *tuple)
@@ -52,7 +53,8 @@ static bool wanted(const Found *f, const struct nlattr *tuple)
 	Flow flow = { 0 };
 	struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, tuple) {
+	mnl_attr_for_each_nested(a, tuple)
+	{
 		if (mnl_attr_get_type(a) == CTA_TUPLE_PROTO)
 			read_proto(a, &flow);
 		else if (mnl_attr_get_type(a) == CTA_TUPLE_IP)
@@ -62,7 +64,8 @@ static bool wanted(const Found *f, const struct nlattr *tuple)
 		return false;
 	for (size_t i = 0; i < f->n_ports; i++)
 		if (f->ports[i].protocol == IPPROTO_UDP && htons(f->ports[i].port) == flow.port &&
-			(nft_port_any_ip(&f->ports[i]) || memcmp(f->ports[i].ip.bytes, &flow.destination, 4) == 0))
+			(nft_port_any_ip(&f->ports[i]) ||
+				memcmp(f->ports[i].ip.bytes, &flow.destination, 4) == 0))
 			return true;
 	return false;
 }
@@ -72,17 +75,19 @@ static void find_flow(void *user, const struct nlmsghdr *m)
 	Found *f = user;
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, m, sizeof(struct nfgenmsg))
-		if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG && wanted(f, a))
-			*array_append(f->tuples, f->n) = xmemdup(a, a->nla_len);
+	mnl_attr_for_each(
+		a, m, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG && wanted(f, a)) *
+		array_append(f->tuples, f->n) = xmemdup(a, a->nla_len);
 }
 
 /* ENOENT: it ended by itself. */
 static void forget_flow(Netlink *nl, const struct nlattr *tuple)
 {
-	struct nlmsghdr *m = nfnl_add(nl, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, AF_INET, 0, "forget a flow", -ENOENT);
+	struct nlmsghdr *m = nfnl_add(
+		nl, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, AF_INET, 0, "forget a flow", -ENOENT);
 
-	mnl_attr_put(m, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(tuple), mnl_attr_get_payload(tuple));
+	mnl_attr_put(m, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(tuple),
+		mnl_attr_get_payload(tuple));
 }
 
 void conntrack_forget_udp(Netlink *nl, const NftPort *ports, size_t n)

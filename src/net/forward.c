@@ -40,7 +40,8 @@ static int read_guard(const char *path, char ***ret, Err *err)
 	return 0;
 }
 
-/* All interfaces but lo: bridges of stead are made later, as are those of a virtual machine or VPN, which are nobody's surprise. */
+/* All interfaces but lo: bridges of stead are made later, as are those of a virtual machine or VPN, which are
+ * nobody's surprise. */
 static int write_guard(const char *path, char ***ret, Err *err)
 {
 	AUTO_BUF text = BUF_INIT;
@@ -98,9 +99,9 @@ static uint32_t nested_be32(const struct nlattr *nest, uint16_t type, uint32_t o
 {
 	struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
-		if (mnl_attr_get_type(a) == type && mnl_attr_get_payload_len(a) >= 4)
-			return ntohl(mnl_attr_get_u32(a));
+	mnl_attr_for_each_nested(
+		a, nest) if (mnl_attr_get_type(a) == type &&
+			     mnl_attr_get_payload_len(a) >= 4) return ntohl(mnl_attr_get_u32(a));
 	return otherwise;
 }
 
@@ -114,7 +115,8 @@ static void find_dropper(void *user, const struct nlmsghdr *m)
 
 	if (d->table || (g->nfgen_family != NFPROTO_IPV4 && g->nfgen_family != NFPROTO_INET))
 		return;
-	mnl_attr_for_each(a, m, sizeof(*g)) {
+	mnl_attr_for_each(a, m, sizeof(*g))
+	{
 		uint16_t type = mnl_attr_get_type(a);
 
 		if (type == NFTA_CHAIN_HOOK)
@@ -157,7 +159,8 @@ static bool legacy_drops(void)
 	socklen_t n = sizeof(info);
 
 	/* Asking for a table that is not loaded would load it. */
-	if (file_read(AT_FDCWD, "/proc/net/ip_tables_names", 4096, &names) < 0 || !strstr(buf_cstr(&names), "filter\n"))
+	if (file_read(AT_FDCWD, "/proc/net/ip_tables_names", 4096, &names) < 0 ||
+		!strstr(buf_cstr(&names), "filter\n"))
 		return false;
 	fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 	if (fd < 0 || getsockopt(fd, IPPROTO_IP, IPT_SO_GET_INFO, &info, &n) < 0 || info.size > (64U << 20))
@@ -176,10 +179,14 @@ static char *drop_text(const char *daemon_name, const char *table, const char *c
 	char name[IFNAMSIZ];
 
 	net_bridge_prefix(daemon_name, name);
-	return xasprintf("this host drops forwarded packets (table %s, chain %s, policy drop), which stead does not override: containers "
-			 "are not reachable through published ports from outside and cannot reach out until you allow it, for "
-			 "example with: nft insert rule %s %s iifname '\"%s*\"' accept; nft insert rule %s %s oifname '\"%s*\"' ct "
-			 "state established,related accept; nft insert rule %s %s oifname '\"%s*\"' ct status dnat accept (with ufw: ufw "
+	return xasprintf("this host drops forwarded packets (table %s, chain %s, policy drop), which stead "
+			 "does not override: containers "
+			 "are not reachable through published ports from outside and cannot reach out until "
+			 "you allow it, for "
+			 "example with: nft insert rule %s %s iifname '\"%s*\"' accept; nft insert rule %s "
+			 "%s oifname '\"%s*\"' ct "
+			 "state established,related accept; nft insert rule %s %s oifname '\"%s*\"' ct "
+			 "status dnat accept (with ufw: ufw "
 			 "default allow routed)",
 		table, chain, table, chain, name, table, chain, name, table, chain, name);
 }
@@ -189,9 +196,12 @@ static char *legacy_text(const char *daemon_name)
 	char name[IFNAMSIZ];
 
 	net_bridge_prefix(daemon_name, name);
-	return xasprintf("this host drops forwarded packets (iptables, chain FORWARD, policy DROP), which stead does not override: containers "
-			 "are not reachable through published ports from outside and cannot reach out until you allow it, for "
-			 "example with: iptables-legacy -I FORWARD -i %s+ -j ACCEPT; iptables-legacy -I FORWARD -o %s+ -m conntrack "
+	return xasprintf("this host drops forwarded packets (iptables, chain FORWARD, policy DROP), which "
+			 "stead does not override: containers "
+			 "are not reachable through published ports from outside and cannot reach out until "
+			 "you allow it, for "
+			 "example with: iptables-legacy -I FORWARD -i %s+ -j ACCEPT; iptables-legacy -I "
+			 "FORWARD -o %s+ -m conntrack "
 			 "--ctstate ESTABLISHED,RELATED,DNAT -j ACCEPT",
 		name, name);
 }
@@ -203,7 +213,8 @@ char *net_forward_policy_drop(const char *daemon_name)
 	Netlink nl;
 
 	if (netlink_open(&nl, NETLINK_NETFILTER, -1, NULL) == 0)
-		(void) nfnl_dump(&nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN, AF_UNSPEC, find_dropper, &d, NULL);
+		(void) nfnl_dump(
+			&nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_GETCHAIN, AF_UNSPEC, find_dropper, &d, NULL);
 	netlink_close(&nl);
 	if (d.table)
 		text = drop_text(daemon_name, d.table, d.chain);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Who lives how long: the daemon makes the listening socket and hands it to a new stead-names as descriptor 3; its own copy is closed, so the
- * socket lives as long as the server. A daemon that starts connects first: if that works the server of its predecessor is there, and lists what it
- * holds; only this once the daemon waits for it, for a millisecond as a rule.
+ * Who lives how long: the daemon makes the listening socket and hands it to a new stead-names as descriptor
+ * 3; its own copy is closed, so the socket lives as long as the server. A daemon that starts connects first:
+ * if that works the server of its predecessor is there, and lists what it holds; only this once the daemon
+ * waits for it, for a millisecond as a rule.
  *
- * `known` are the endpoints whose sockets the server has. When the connection ends unasked while there are any, the server has
- * crashed: it is started again (after a pause if it had just been started) and `lost` makes the daemon tell everything anew.
+ * `known` are the endpoints whose sockets the server has. When the connection ends unasked while there are
+ * any, the server has crashed: it is started again (after a pause if it had just been started) and `lost`
+ * makes the daemon tell everything anew.
  */
 
 #include "net/names.h"
@@ -32,9 +34,9 @@
 #define PROGRAM "stead-names"
 #define LISTENER_FD 3
 #define BACKLOG 4
-#define GREETING_MS 2000        /* for the list of a running server */
-#define FLUSH_MS 500            /* for what is unsent when the daemon ends */
-#define RESTART_MS 1000         /* pause before a server that just crashed is started again */
+#define GREETING_MS 2000          /* for the list of a running server */
+#define FLUSH_MS 500              /* for what is unsent when the daemon ends */
+#define RESTART_MS 1000           /* pause before a server that just crashed is started again */
 #define YOUNG (10 * NSEC_PER_SEC) /* crashed sooner than that after its start = "just" */
 #define OOM_SCORE_ADJ (-500)
 
@@ -50,7 +52,7 @@ struct Names {
 	char *socket_path;
 	void (*lost)(void *user);
 	void *user;
-	int fd; /* control socket; -1 = no server */
+	int fd;          /* control socket; -1 = no server */
 	uv_poll_t *poll; /* of fd; on the heap by itself, as a closed handle outlives the connection */
 	uv_timer_t *restart;
 	Packet *first, **last;
@@ -85,7 +87,9 @@ static int send_packet(int fd, const Packet *p)
 	if (p->fds[0] >= 0) {
 		m.msg_control = &control;
 		m.msg_controllen = sizeof(control);
-		control.header = (struct cmsghdr) { .cmsg_len = CMSG_LEN(sizeof(p->fds)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		control.header = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(p->fds)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(&control.header), p->fds, sizeof(p->fds));
 	}
 	return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
@@ -125,8 +129,9 @@ static void put(Names *n, NamesType type, void *record, size_t size, int udp, in
 	Packet *p = xmalloc(sizeof(*p) + size);
 	bool waiting = n->first != NULL;
 
-	*(NamesHeader *) record = (NamesHeader) { NAMES_MAGIC, NAMES_VERSION, (uint16_t) type, (uint32_t) size };
-	*p = (Packet) { .fds = { udp, tcp }, .size = size };
+	*(NamesHeader *) record =
+		(NamesHeader){ NAMES_MAGIC, NAMES_VERSION, (uint16_t) type, (uint32_t) size };
+	*p = (Packet){ .fds = { udp, tcp }, .size = size };
 	memcpy(p->data, record, size);
 	*n->last = p;
 	n->last = &p->next;
@@ -171,7 +176,8 @@ static bool record_ok(const NamesRecord *r, ssize_t n, size_t size)
 /* 1: the list is complete; 0: more to come; <0: nothing that this daemon understands. */
 static int take_record(Names *n, const NamesRecord *r, ssize_t size)
 {
-	if (size < (ssize_t) sizeof(NamesHeader) || r->header.magic != NAMES_MAGIC || r->header.version != NAMES_VERSION)
+	if (size < (ssize_t) sizeof(NamesHeader) || r->header.magic != NAMES_MAGIC ||
+		r->header.version != NAMES_VERSION)
 		return -EPROTO;
 	if (r->header.type == NAMES_WELCOME && record_ok(r, size, sizeof(r->welcome))) {
 		n->pid = r->welcome.pid;
@@ -182,7 +188,8 @@ static int take_record(Names *n, const NamesRecord *r, ssize_t size)
 	} else if (r->header.type == NAMES_LIST_END) {
 		return 1;
 	} else if (r->header.type == NAMES_FAILED && record_ok(r, size, sizeof(r->failed))) {
-		log_warning("the names server refused a record of type %u: %s", r->failed.type, strerror(-r->failed.code));
+		log_warning("the names server refused a record of type %u: %s", r->failed.type,
+			strerror(-r->failed.code));
 	}
 	return 0;
 }
@@ -223,7 +230,8 @@ static int socket_name(const char *path, struct sockaddr_un *ret, Err *err)
 	memset(ret, 0, sizeof(*ret));
 	ret->sun_family = AF_UNIX;
 	if (strlen(path) >= sizeof(ret->sun_path))
-		return err_set(err, -ENAMETOOLONG, "%s is too long for a socket; choose a shorter --run-dir", path);
+		return err_set(
+			err, -ENAMETOOLONG, "%s is too long for a socket; choose a shorter --run-dir", path);
 	memcpy(ret->sun_path, path, strlen(path));
 	return 0;
 }
@@ -288,7 +296,8 @@ static int make_listener(const char *path, Err *err)
 		return r;
 	(void) unlink(path);
 	mask = umask(0177);
-	r = fd < 0 || bind(fd, (const void *) &name, sizeof(name)) < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
+	r = fd < 0 || bind(fd, (const void *) &name, sizeof(name)) < 0 || listen(fd, BACKLOG) < 0 ? -errno
+												  : 0;
 	(void) umask(mask);
 	return r < 0 ? err_errno(err, r, "listen on %s", path) : steal_fd(&fd);
 }
@@ -299,7 +308,8 @@ static void on_exit_of_server(void *user, const ChildExit *e)
 
 	n->child = NULL;
 	if (e->signal || e->code)
-		log_warning("the names server ended (%s %d)", e->signal ? "signal" : "code", e->signal ? e->signal : e->code);
+		log_warning("the names server ended (%s %d)", e->signal ? "signal" : "code",
+			e->signal ? e->signal : e->code);
 }
 
 static int spawn(Names *n, int listener, Err *err)
@@ -312,7 +322,7 @@ static int spawn(Names *n, int listener, Err *err)
 		child_forget(n->child);
 	n->child = NULL;
 	return child_spawn(n->loop,
-		&(ChildOptions) { .argv = argv,
+		&(ChildOptions){ .argv = argv,
 			.fds = fds,
 			.n_fds = 1,
 			.exited = on_exit_of_server,
@@ -427,7 +437,8 @@ static void join_running(Names *n)
 	n->known = NULL;
 }
 
-int names_new(uv_loop_t *loop, const char *run_dir, void (*lost)(void *user), void *user, Names **ret, Err *err)
+int names_new(
+	uv_loop_t *loop, const char *run_dir, void (*lost)(void *user), void *user, Names **ret, Err *err)
 {
 	Names *n = xcalloc(1, sizeof(*n));
 	struct sockaddr_un name;
@@ -514,7 +525,8 @@ static int fill_endpoint(NamesEndpointRecord *r, const NamesEndpoint *e, Err *er
 	r->n_upstreams = to_servers(e->dns, e->n_dns, r->upstreams);
 	for (const char *const *network = e->networks; res == 0 && network && *network; network++) {
 		if (r->n_networks >= NAMES_NETWORKS_MAX)
-			return err_set(err, -E2BIG, "a container can be on %d networks at most", NAMES_NETWORKS_MAX);
+			return err_set(
+				err, -E2BIG, "a container can be on %d networks at most", NAMES_NETWORKS_MAX);
 		res = put_id(r->networks[r->n_networks++], *network, err);
 	}
 	return res;
@@ -576,7 +588,9 @@ static bool name_valid(const char *s)
 			if (!label)
 				return false;
 			label = 0;
-		} else if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", s[n]) || ++label > 63) {
+		} else if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_",
+				   s[n]) ||
+			   ++label > 63) {
 			return false;
 		}
 	}
@@ -589,18 +603,22 @@ static int add_name(NamesSet *r, const char *name, Err *err)
 
 	if (!name_valid(name)) {
 		/* As in Docker: such a container runs, but nobody can find it by that name. */
-		log_warning("'%s' cannot be a name in DNS: labels of 1 to 63 letters, digits, '-' and '_' with dots between", name);
+		log_warning("'%s' cannot be a name in DNS: labels of 1 to 63 letters, digits, '-' and '_' "
+			    "with dots between",
+			name);
 		return 0;
 	}
 	if (r->n >= NAMES_PER_ADDRESS_MAX || r->text_size + size > sizeof(r->text))
-		return err_set(err, -E2BIG, "a container can have %d names on a network at most", NAMES_PER_ADDRESS_MAX);
+		return err_set(err, -E2BIG, "a container can have %d names on a network at most",
+			NAMES_PER_ADDRESS_MAX);
 	memcpy(r->text + r->text_size, name, size);
 	r->text_size += (uint32_t) size;
 	r->n++;
 	return 0;
 }
 
-int names_set(Names *n, const char *network_id, const char *network_name, const Addr *address, const char *const *names, Err *err)
+int names_set(Names *n, const char *network_id, const char *network_name, const Addr *address,
+	const char *const *names, Err *err)
 {
 	NamesSet *record = xcalloc(1, sizeof(*record));
 	int r = put_id(record->network, network_id, err);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * A batch is built in one buffer: netlink_add closes the message before it by its length, so attributes can be put with
- * libmnl's plain functions. The answers come in order of the requests; those that belong to an older, failed call are skipped by their sequence number.
- * For rtnetlink the kernel goes on with the next message after an error, for nfnetlink a batch is taken back whole: in both cases
- * the first error is the one to report.
+ * A batch is built in one buffer: netlink_add closes the message before it by its length, so attributes can
+ * be put with libmnl's plain functions. The answers come in order of the requests; those that belong to an
+ * older, failed call are skipped by their sequence number. For rtnetlink the kernel goes on with the next
+ * message after an error, for nfnetlink a batch is taken back whole: in both cases the first error is the one
+ * to report.
  */
 
 #include "net/netlink.h"
@@ -45,7 +46,7 @@ int netlink_open(Netlink *nl, int protocol, int netns_fd, Err *err)
 	/* An answer that never comes would be a kernel bug; better an error than a daemon that hangs. */
 	static const struct timeval patience = { .tv_sec = 5 };
 
-	*nl = (Netlink) { .fd = socket_open(netns_fd, protocol, err) };
+	*nl = (Netlink){ .fd = socket_open(netns_fd, protocol, err) };
 	if (nl->fd < 0) {
 		int r = nl->fd;
 
@@ -64,7 +65,7 @@ void netlink_close(Netlink *nl)
 	if (nl->fd >= 0)
 		close(nl->fd);
 	free(nl->buf);
-	*nl = (Netlink) { .fd = -1 };
+	*nl = (Netlink){ .fd = -1 };
 }
 
 /* The length of the last message is known only when the next one begins. */
@@ -99,8 +100,8 @@ static struct nlmsghdr *add(Netlink *nl, uint16_t type, uint16_t flags, const vo
 	return m;
 }
 
-struct nlmsghdr *netlink_add(Netlink *nl, uint16_t type, uint16_t flags, const void *extra, size_t n, const char *what,
-	int tolerate)
+struct nlmsghdr *netlink_add(Netlink *nl, uint16_t type, uint16_t flags, const void *extra, size_t n,
+	const char *what, int tolerate)
 {
 	struct nlmsghdr *m = add(nl, type, flags | NLM_F_ACK, extra, n);
 
@@ -156,7 +157,8 @@ static int find_text(const struct nlattr *a, void *user)
 	return MNL_CB_OK;
 }
 
-/* The kernel's own words (NETLINK_EXT_ACK), or NULL. With NETLINK_CAP_ACK the request is cut to its header. */
+/* The kernel's own words (NETLINK_EXT_ACK), or NULL. With NETLINK_CAP_ACK the request is cut to its header.
+ */
 static const char *kernel_text(const struct nlmsghdr *m)
 {
 	const char *text = NULL;
@@ -181,7 +183,8 @@ typedef struct Exchange {
 	int failed;
 } Exchange;
 
-/* An error for a batch's opening mark, which is in no list as it has no answer when all goes well: nothing more will come. */
+/* An error for a batch's opening mark, which is in no list as it has no answer when all goes well: nothing
+ * more will come. */
 static bool is_refused(const Netlink *nl, const struct nlmsghdr *m, const struct nlmsgerr *e)
 {
 	return e->error < 0 && nl->silent && m->nlmsg_seq == nl->silent;
@@ -217,7 +220,8 @@ static void take_answers(Netlink *nl, const char *buf, int n, Exchange *x, Err *
 
 int netlink_query(Netlink *nl, void (*each)(void *user, const struct nlmsghdr *m), void *user, Err *err)
 {
-	char buf[ANSWER_MAX] __attribute__((aligned(NLMSG_ALIGNTO))); /* no heap: the reaper's thread comes here */
+	char buf[ANSWER_MAX]
+		__attribute__((aligned(NLMSG_ALIGNTO))); /* no heap: the reaper's thread comes here */
 	Exchange x = { each, user, nl->n, 0 };
 	int r = send_all(nl, err);
 
@@ -236,8 +240,8 @@ int netlink_commit(Netlink *nl, Err *err)
 }
 
 /* Gives 1 at the end of the dump. */
-static int take_dump(Netlink *nl, const char *buf, int n, void (*each)(void *user, const struct nlmsghdr *m), void *user,
-	Err *err)
+static int take_dump(Netlink *nl, const char *buf, int n, void (*each)(void *user, const struct nlmsghdr *m),
+	void *user, Err *err)
 {
 	for (const struct nlmsghdr *m = (const void *) buf; mnl_nlmsg_ok(m, n); m = mnl_nlmsg_next(m, &n)) {
 		const struct nlmsgerr *e = mnl_nlmsg_get_payload(m);
@@ -254,8 +258,8 @@ static int take_dump(Netlink *nl, const char *buf, int n, void (*each)(void *use
 	return 0;
 }
 
-int netlink_dump(Netlink *nl, uint16_t type, const void *extra, size_t n, void (*each)(void *user, const struct nlmsghdr *m),
-	void *user, Err *err)
+int netlink_dump(Netlink *nl, uint16_t type, const void *extra, size_t n,
+	void (*each)(void *user, const struct nlmsghdr *m), void *user, Err *err)
 {
 	AUTO_FREE char *buf = xmalloc(DUMP_MAX);
 	int r;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * A thread can be in one network namespace at a time; sockets stay in the one they were opened in. So the main thread goes into the
- * container's namespace for the few system calls that must happen there (open a socket, write a sysctl) and comes back at once; if it could
- * not come back, the daemon would configure the wrong host, so that ends the process (the containers do not mind).
+ * A thread can be in one network namespace at a time; sockets stay in the one they were opened in. So the
+ * main thread goes into the container's namespace for the few system calls that must happen there (open a
+ * socket, write a sysctl) and comes back at once; if it could not come back, the daemon would configure the
+ * wrong host, so that ends the process (the containers do not mind).
  *
- * The pins lie in a small tmpfs of their own: unlike a bind mount of the directory on itself it can be told by its device number, and
- * it starts a propagation group of its own. It is shared because services that were started with a mount namespace of their own (systemd's
- * PrivateTmp= and the like) hold copies of our mounts: an unmount reaches them only so, and a copy left would keep the
- * namespace alive.
+ * The pins lie in a small tmpfs of their own: unlike a bind mount of the directory on itself it can be told
+ * by its device number, and it starts a propagation group of its own. It is shared because services that were
+ * started with a mount namespace of their own (systemd's PrivateTmp= and the like) hold copies of our mounts:
+ * an unmount reaches them only so, and a copy left would keep the namespace alive.
  */
 
 #include "net/netns.h"
@@ -127,7 +128,8 @@ static int loopback_up(Err *err)
 	return 0;
 }
 
-/* "net.ipv4.ip_forward" to "/proc/sys/net/ipv4/ip_forward"; a '/' stands for a '.' inside a name (sysctl.d(5)). */
+/* "net.ipv4.ip_forward" to "/proc/sys/net/ipv4/ip_forward"; a '/' stands for a '.' inside a name
+ * (sysctl.d(5)). */
 static char *sysctl_path(const char *key, size_t n)
 {
 	char *path = xasprintf("/proc/sys/%.*s", (int) n, key);
@@ -145,7 +147,8 @@ static int sysctl_write(const char *assignment, Err *err)
 	int r;
 
 	if (!eq || !str_starts(assignment, "net.") || strstr(assignment, "..") || str_has_control(assignment))
-		return err_set(err, -EINVAL, "sysctl '%s': only net.NAME=VALUE can be set for a container's network", assignment);
+		return err_set(err, -EINVAL,
+			"sysctl '%s': only net.NAME=VALUE can be set for a container's network", assignment);
 	path = sysctl_path(assignment, eq - assignment);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	r = fd < 0 ? -errno : fd_write_all(fd, eq + 1, strlen(eq + 1));

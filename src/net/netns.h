@@ -12,7 +12,8 @@
 
 #include "base/err.h"
 
-/** Once per daemon start: makes RUN_DIR/netns a mount of its own with shared propagation, so that an unmount reaches copies. */
+/** Once per daemon start: makes RUN_DIR/netns a mount of its own with shared propagation, so that an unmount
+ * reaches copies. */
 int netns_setup(const char *run_dir, Err *err);
 
 /** Takes that mount away again when nothing is pinned; -EBUSY else. */
@@ -20,8 +21,8 @@ int netns_teardown(const char *run_dir, Err *err);
 
 /**
  * A new namespace with lo up, unprivileged ports from 0 and ping sockets for every group, as Docker has them.
- * `sysctls` is a strv of "net.x.y=value" written in it (may be NULL). Where ID is there already it is opened as it is:
- * 1 then, 0 for a new one. `ret_fd` is the caller's (may be NULL).
+ * `sysctls` is a strv of "net.x.y=value" written in it (may be NULL). Where ID is there already it is opened
+ * as it is: 1 then, 0 for a new one. `ret_fd` is the caller's (may be NULL).
  */
 int netns_create(const char *run_dir, const char *id, char *const *sysctls, int *ret_fd, Err *err);
 /** -ENOENT. */

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * A veth pair is made by one request that names both ends and puts the inner one right into the container's namespace, so no
- * interface ever shows up under a wrong name in the host. The host end is up and on its bridge before the
- * inner end is configured, which is what makes it usable; a crash between leaves a pair without address, which the next attach completes.
+ * A veth pair is made by one request that names both ends and puts the inner one right into the container's
+ * namespace, so no interface ever shows up under a wrong name in the host. The host end is up and on its
+ * bridge before the inner end is configured, which is what makes it usable; a crash between leaves a pair
+ * without address, which the next attach completes.
  *
- * IPv6 link-local addresses are switched off on every end (address generation mode "none") while networks are IPv4 only: they would cost duplicate address
- * detection and router solicitations at each start. MAC addresses are derived from the addresses, so that neighbours' caches stay
- * right when a container is replaced.
+ * IPv6 link-local addresses are switched off on every end (address generation mode "none") while networks are
+ * IPv4 only: they would cost duplicate address detection and router solicitations at each start. MAC
+ * addresses are derived from the addresses, so that neighbours' caches stay right when a container is
+ * replaced.
  */
 
 #include "net/network.h"
@@ -68,7 +70,8 @@ uint32_t net_group(const char *daemon_name, bool internal)
 	hex[8] = 0;
 	(void) hex_decode(hex, 4, b);
 	/* Groups are int in places; 0 is everybody's. The last bit tells the internal ones. */
-	return (((uint32_t) b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3]) & 0x3ffffffe) | 0x40000000 | (internal ? 1 : 0);
+	return (((uint32_t) b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3]) & 0x3ffffffe) | 0x40000000 |
+	       (internal ? 1 : 0);
 }
 
 int net_new(uv_loop_t *loop, const char *daemon_name, Net **ret, Err *err)
@@ -130,8 +133,8 @@ static int index_of(const Netlink *nl, const char *name)
 	return ioctl(nl->fd, SIOCGIFINDEX, &ifr) < 0 ? 0 : ifr.ifr_ifindex;
 }
 
-static struct nlmsghdr *add_link(Netlink *nl, uint16_t type, uint16_t flags, const char *name, bool up, const char *what,
-	int tolerate)
+static struct nlmsghdr *add_link(
+	Netlink *nl, uint16_t type, uint16_t flags, const char *name, bool up, const char *what, int tolerate)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
 	struct nlmsghdr *m;
@@ -146,7 +149,8 @@ static struct nlmsghdr *add_link(Netlink *nl, uint16_t type, uint16_t flags, con
 /* A kernel without IPv6 has nothing to switch off. */
 static void add_no_link_local(Netlink *nl, const char *name)
 {
-	struct nlmsghdr *m = add_link(nl, RTM_NEWLINK, 0, name, false, "switch off IPv6 link-local addresses", -EAFNOSUPPORT);
+	struct nlmsghdr *m = add_link(
+		nl, RTM_NEWLINK, 0, name, false, "switch off IPv6 link-local addresses", -EAFNOSUPPORT);
 	struct nlattr *spec = mnl_attr_nest_start(m, IFLA_AF_SPEC);
 	struct nlattr *inet6 = mnl_attr_nest_start(m, AF_INET6);
 
@@ -159,8 +163,8 @@ static void add_address(Netlink *nl, int index, const Addr *a)
 {
 	struct ifaddrmsg ifa = { .ifa_family = a->family, .ifa_prefixlen = a->prefix, .ifa_index = index };
 	size_t n = a->family == AF_INET ? 4 : 16;
-	struct nlmsghdr *m =
-		netlink_add(nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &ifa, sizeof(ifa), "set the address", 0);
+	struct nlmsghdr *m = netlink_add(
+		nl, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &ifa, sizeof(ifa), "set the address", 0);
 
 	mnl_attr_put(m, IFA_LOCAL, n, a->bytes);
 	mnl_attr_put(m, IFA_ADDRESS, n, a->bytes);
@@ -180,17 +184,18 @@ static void add_default_route(Netlink *nl, int index, const Addr *gateway)
 		.rtm_scope = RT_SCOPE_UNIVERSE,
 		.rtm_type = RTN_UNICAST,
 	};
-	struct nlmsghdr *m =
-		netlink_add(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &rt, sizeof(rt), "set the default route", 0);
+	struct nlmsghdr *m = netlink_add(
+		nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &rt, sizeof(rt), "set the default route", 0);
 
 	mnl_attr_put(m, RTA_GATEWAY, gateway->family == AF_INET ? 4 : 16, gateway->bytes);
 	mnl_attr_put_u32(m, RTA_OIF, index);
 }
 
 /*
- * route_localnet lets packets of the host to 127.0.0.1:PUBLISHED leave through the bridge after their address was changed. What containers could do with it (talk
- * to the host's own loopback) is dropped by the rules (net/nft.h) before it is routed. Internal networks publish nothing, and the kernel
- * forwards nothing that comes in from them.
+ * route_localnet lets packets of the host to 127.0.0.1:PUBLISHED leave through the bridge after their address
+ * was changed. What containers could do with it (talk to the host's own loopback) is dropped by the rules
+ * (net/nft.h) before it is routed. Internal networks publish nothing, and the kernel forwards nothing that
+ * comes in from them.
  */
 static void add_bridge_up(Netlink *nl, const char *name, bool internal)
 {
@@ -210,7 +215,8 @@ static void add_bridge(Net *n, const char *name, const NetworkSpec *s)
 {
 	uint8_t mac[6];
 	struct nlattr *info;
-	struct nlmsghdr *m = add_link(&n->nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, false, "make the bridge", -EEXIST);
+	struct nlmsghdr *m = add_link(
+		&n->nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, false, "make the bridge", -EEXIST);
 
 	mac_from_addr(&s->gateway, mac);
 	mnl_attr_put(m, IFLA_ADDRESS, sizeof(mac), mac);
@@ -265,8 +271,9 @@ static bool bridge_calls_netfilter(void)
 }
 
 /*
- * With br_netfilter a container's packet to its own published port is translated while still in the bridge, which then has to send it out of
- * the port it came in by. Not set otherwise, since it also gives senders their own broadcasts back.
+ * With br_netfilter a container's packet to its own published port is translated while still in the bridge,
+ * which then has to send it out of the port it came in by. Not set otherwise, since it also gives senders
+ * their own broadcasts back.
  */
 static void put_hairpin(struct nlmsghdr *m)
 {
@@ -286,8 +293,8 @@ static void add_veth(Net *n, const EndpointSpec *s, const char *host, int bridge
 	uint32_t mtu = s->mtu ? s->mtu : MTU_DEFAULT;
 	uint8_t mac[6];
 	struct nlattr *info, *data, *peer;
-	struct nlmsghdr *m =
-		add_link(&n->nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, host, false, "make the veth pair", 0);
+	struct nlmsghdr *m = add_link(
+		&n->nl, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, host, false, "make the veth pair", 0);
 
 	memcpy(mac, s->mac, sizeof(mac));
 	if (memcmp(mac, none, sizeof(mac)) == 0)
@@ -317,9 +324,9 @@ static void peer_index(void *user, const struct nlmsghdr *m)
 	int *ret = user;
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, m, sizeof(struct ifinfomsg))
-		if (mnl_attr_get_type(a) == IFLA_LINK && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
-			*ret = (int) mnl_attr_get_u32(a);
+	mnl_attr_for_each(a, m, sizeof(struct ifinfomsg)) if (mnl_attr_get_type(a) == IFLA_LINK &&
+							      mnl_attr_validate(a, MNL_TYPE_U32) >= 0) *ret =
+		(int) mnl_attr_get_u32(a);
 }
 
 /* Both ends are there and belong together: an attach before got this far. */
@@ -334,8 +341,9 @@ static bool pair_complete(Net *n, Netlink *inside, const char *host, const char 
 }
 
 /*
- * Of a container that was just restarted the former pair may still be dying with its namespace; so the name's last digit is counted on
- * until the name is free or belongs to the pair that is wanted. 1: it is complete already; 0: `host` is free.
+ * Of a container that was just restarted the former pair may still be dying with its namespace; so the name's
+ * last digit is counted on until the name is free or belongs to the pair that is wanted. 1: it is complete
+ * already; 0: `host` is free.
  */
 static int choose_host_name(Net *n, Netlink *inside, const EndpointSpec *s, char host[IFNAMSIZ], Err *err)
 {
@@ -435,8 +443,9 @@ typedef struct LinkList {
 
 static bool is_ours(const Net *n, const char *name)
 {
-	return (str_starts(name, "st") || str_starts(name, "sv")) && strncmp(name + 2, n->tag, TAG_DIGITS) == 0 &&
-		name[2 + TAG_DIGITS] == '-' && strlen(name) == 3 + TAG_DIGITS + ID_DIGITS;
+	return (str_starts(name, "st") || str_starts(name, "sv")) &&
+	       strncmp(name + 2, n->tag, TAG_DIGITS) == 0 && name[2 + TAG_DIGITS] == '-' &&
+	       strlen(name) == 3 + TAG_DIGITS + ID_DIGITS;
 }
 
 static bool is_known(char *const *known, const char *name)
@@ -454,7 +463,8 @@ static void find_stray(void *user, const struct nlmsghdr *m)
 	LinkList *l = user;
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, m, sizeof(struct ifinfomsg)) {
+	mnl_attr_for_each(a, m, sizeof(struct ifinfomsg))
+	{
 		if (mnl_attr_get_type(a) != IFLA_IFNAME || mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0)
 			continue;
 		if (is_ours(l->net, mnl_attr_get_str(a)) && !is_known(l->known, mnl_attr_get_str(a)))
@@ -489,9 +499,11 @@ static void find_route(void *user, const struct nlmsghdr *m)
 	Addr a = { .family = AF_INET, .prefix = rt->rtm_dst_len };
 	struct nlattr *attr;
 
-	if (rt->rtm_family != AF_INET || rt->rtm_dst_len == 0 || rt->rtm_dst_len > 32 || rt->rtm_table == RT_TABLE_LOCAL)
+	if (rt->rtm_family != AF_INET || rt->rtm_dst_len == 0 || rt->rtm_dst_len > 32 ||
+		rt->rtm_table == RT_TABLE_LOCAL)
 		return;
-	mnl_attr_for_each(attr, m, sizeof(*rt)) {
+	mnl_attr_for_each(attr, m, sizeof(*rt))
+	{
 		if (mnl_attr_get_payload_len(attr) != 4)
 			continue;
 		if (mnl_attr_get_type(attr) == RTA_DST)

@@ -4,14 +4,15 @@
 /*
  * Networks in the kernel: a bridge for each network, a veth pair for each container on it. Names are derived
  * from the daemon's name and the object's id, so that after a crash everything can be found and matched, and
- * two daemons on one machine do not meet. What makes things is synchronous netlink (rtnetlink(7)), repeatable (what is there
- * already is brought to the wanted state), and takes well under a millisecond. Deleting an interface makes the kernel wait for
- * tens of milliseconds, so that is done behind the caller's back (net/reaper.h).
+ * two daemons on one machine do not meet. What makes things is synchronous netlink (rtnetlink(7)), repeatable
+ * (what is there already is brought to the wanted state), and takes well under a millisecond. Deleting an
+ * interface makes the kernel wait for tens of milliseconds, so that is done behind the caller's back
+ * (net/reaper.h).
  *
- * Names: bridge "st" TAG "-" 8 hex digits; host end of a veth pair "sv" TAG "-" 7 hex digits and one that tells a pair from a dying predecessor; TAG = 4
- * hex digits of the hash of the daemon's name.
- * Bridges carry a device group (derived from the daemon's name, another one for internal networks), which is what the nft rules match on: a
- * new network needs no new rule.
+ * Names: bridge "st" TAG "-" 8 hex digits; host end of a veth pair "sv" TAG "-" 7 hex digits and one that
+ * tells a pair from a dying predecessor; TAG = 4 hex digits of the hash of the daemon's name. Bridges carry a
+ * device group (derived from the daemon's name, another one for internal networks), which is what the nft
+ * rules match on: a new network needs no new rule.
  */
 
 #include <net/if.h>
@@ -50,58 +51,63 @@ typedef struct NetworkSpec {
 
 /** Bridge, up, with its address. */
 int network_create(Net *n, const NetworkSpec *s, Err *err);
-/** In the background. A missing one is success. Remaining veths on it lose their bridge. `done` may be NULL. */
+/** In the background. A missing one is success. Remaining veths on it lose their bridge. `done` may be NULL.
+ */
 void network_delete(Net *n, const char *network_id, NetDoneFn done, void *user);
 
 typedef struct EndpointSpec {
 	const char *container_id;
 	const char *network_id;
-	int netns_fd;        /* borrowed */
-	const char *ifname;  /* inside: "eth0", … */
-	Addr address;        /* with the subnet's prefix */
-	uint8_t mac[6];      /* all zero = mac_from_addr(address) */
-	Addr gateway;        /* default route, or unset: none by this endpoint */
-	int mtu;             /* 0 = 1500 */
+	int netns_fd;       /* borrowed */
+	const char *ifname; /* inside: "eth0", … */
+	Addr address;       /* with the subnet's prefix */
+	uint8_t mac[6];     /* all zero = mac_from_addr(address) */
+	Addr gateway;       /* default route, or unset: none by this endpoint */
+	int mtu;            /* 0 = 1500 */
 } EndpointSpec;
 
-/** veth pair: host end on the bridge and up, other end in the namespace with name, MAC, address, route, up. A half-made one is remade. */
+/** veth pair: host end on the bridge and up, other end in the namespace with name, MAC, address, route, up. A
+ * half-made one is remade. */
 int endpoint_attach(Net *n, const EndpointSpec *s, Err *err);
 /**
- * In the background: removes the pair. A missing one is success. Only for a container that runs on without this network: else the pair goes with
- * its namespace. `done` may be NULL.
+ * In the background: removes the pair. A missing one is success. Only for a container that runs on without
+ * this network: else the pair goes with its namespace. `done` may be NULL.
  */
 void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDoneFn done, void *user);
 
 /**
- * Bridges and veths of this daemon that `known` does not hold (strv of names as net_bridge_name and net_veth_name give them) are deleted in
- * the background: what a crash left behind. Gives their number or <0.
+ * Bridges and veths of this daemon that `known` does not hold (strv of names as net_bridge_name and
+ * net_veth_name give them) are deleted in the background: what a crash left behind. Gives their number or <0.
  */
 int net_sweep(Net *n, char *const *known, Err *err);
 
 /**
- * IPv4 subnets that this host routes, but for the default route and those of this daemon's own bridges: what pool_choose_subnet has to avoid.
- * Array of the caller (free).
+ * IPv4 subnets that this host routes, but for the default route and those of this daemon's own bridges: what
+ * pool_choose_subnet has to avoid. Array of the caller (free).
  */
 int net_host_routes(Net *n, Addr **ret, size_t *ret_n, Err *err);
 
 /**
- * Turns IPv4 forwarding on, if it is off. `ret_guard` (strv of the caller) gets the interfaces between which forwarding stays blocked by
- * stead's rules since it was stead that turned it on (kept in RUN_DIR until the next boot); give it to nft_new.
+ * Turns IPv4 forwarding on, if it is off. `ret_guard` (strv of the caller) gets the interfaces between which
+ * forwarding stays blocked by stead's rules since it was stead that turned it on (kept in RUN_DIR until the
+ * next boot); give it to nft_new.
  */
 int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err);
 
 /**
- * Something on this host drops forwarded packets by policy (nftables, or the older iptables tables), which stead never overrides: text for the user with
- * the remedy (owned by the caller), or NULL.
+ * Something on this host drops forwarded packets by policy (nftables, or the older iptables tables), which
+ * stead never overrides: text for the user with the remedy (owned by the caller), or NULL.
  */
 char *net_forward_policy_drop(const char *daemon_name);
 
 /**
- * Takes a host port by binding it, without listening: nobody else can take it while the fd is open (the caller's). `ip` unset or any = all
- * addresses. -EADDRINUSE with a text that names the port; -EADDRNOTAVAIL: the host has no such address.
+ * Takes a host port by binding it, without listening: nobody else can take it while the fd is open (the
+ * caller's). `ip` unset or any = all addresses. -EADDRINUSE with a text that names the port; -EADDRNOTAVAIL:
+ * the host has no such address.
  */
 int net_port_hold(const char *protocol, const Addr *ip, uint16_t port, int *ret_fd, Err *err);
 /** As net_port_hold, for the first free one of first..last. first = 0: any free port. */
-int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16_t last, uint16_t *ret_port, int *ret_fd, Err *err);
+int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16_t last, uint16_t *ret_port,
+	int *ret_fd, Err *err);
 /** Checks only. True: taken. */
 bool net_port_in_use(const char *protocol, const Addr *ip, uint16_t port);

@@ -7,7 +7,8 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
 
-struct nlmsghdr *nfnl_add(Netlink *nl, uint8_t subsys, uint8_t type, uint8_t family, uint16_t flags, const char *what, int tolerate)
+struct nlmsghdr *nfnl_add(Netlink *nl, uint8_t subsys, uint8_t type, uint8_t family, uint16_t flags,
+	const char *what, int tolerate)
 {
 	const struct nfgenmsg g = { .nfgen_family = family, .version = NFNETLINK_V0 };
 
@@ -16,7 +17,9 @@ struct nlmsghdr *nfnl_add(Netlink *nl, uint8_t subsys, uint8_t type, uint8_t fam
 
 static void mark(Netlink *nl, uint16_t type)
 {
-	const struct nfgenmsg g = { .nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES) };
+	const struct nfgenmsg g = {
+		.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)
+	};
 
 	(void) netlink_add_silent(nl, type, 0, &g, sizeof(g));
 }
@@ -31,8 +34,8 @@ void nfnl_batch_end(Netlink *nl)
 	mark(nl, NFNL_MSG_BATCH_END);
 }
 
-int nfnl_dump(Netlink *nl, uint8_t subsys, uint8_t type, uint8_t family, void (*each)(void *user, const struct nlmsghdr *m), void *user,
-	Err *err)
+int nfnl_dump(Netlink *nl, uint8_t subsys, uint8_t type, uint8_t family,
+	void (*each)(void *user, const struct nlmsghdr *m), void *user, Err *err)
 {
 	const struct nfgenmsg g = { .nfgen_family = family, .version = NFNETLINK_V0 };
 

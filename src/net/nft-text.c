@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * How packets go, all by device group (G the ordinary bridges of this daemon, I the internal ones; net/network.h), so that the
- * text depends on nothing but the daemon's name, the ports and the guard:
+ * How packets go, all by device group (G the ordinary bridges of this daemon, I the internal ones;
+ * net/network.h), so that the text depends on nothing but the daemon's name, the ports and the guard:
  *
- * - raw: nothing from a container reaches 127.0.0.0/8 of the host. Bridges have route_localnet on for published ports, which would open that.
- * - prerouting, output: what is addressed to the host itself and published gets a container's address. Connections of the host's own
- *   processes, to 127.0.0.1 too, go through output.
- * - postrouting: containers take the host's address on their way out; so do connections whose answers would otherwise miss the host: from
- *   a container through a published port to a container (hairpin), and from 127.0.0.1.
- * - forward: what belongs to a known connection passes. Frames between ports of one bridge come by here when br_netfilter is loaded, and
- *   pass: their destination is routed back to where they came from. Internal networks exchange nothing with anybody. Into a network
- *   goes only what was published; that closes networks to each other, too. The guard: see net_enable_forwarding.
+ * - raw: nothing from a container reaches 127.0.0.0/8 of the host. Bridges have route_localnet on for
+ * published ports, which would open that.
+ * - prerouting, output: what is addressed to the host itself and published gets a container's address.
+ * Connections of the host's own processes, to 127.0.0.1 too, go through output.
+ * - postrouting: containers take the host's address on their way out; so do connections whose answers would
+ * otherwise miss the host: from a container through a published port to a container (hairpin), and from
+ * 127.0.0.1.
+ * - forward: what belongs to a known connection passes. Frames between ports of one bridge come by here when
+ * br_netfilter is loaded, and pass: their destination is routed back to where they came from. Internal
+ * networks exchange nothing with anybody. Into a network goes only what was published; that closes networks
+ * to each other, too. The guard: see net_enable_forwarding.
  *
- * "accept" ends only this table's say; a drop anywhere else stays a drop. IPv6 is not translated: a published port answers
- * on the host's IPv4 addresses only; connections over IPv6 are refused by the host as nobody listens.
+ * "accept" ends only this table's say; a drop anywhere else stays a drop. IPv6 is not translated: a published
+ * port answers on the host's IPv4 addresses only; connections over IPv6 are refused by the host as nobody
+ * listens.
  */
 
 #include "net/nft-text.h"
@@ -28,14 +32,15 @@
 #include "base/str.h"
 #include "net/network.h"
 
-/* Bit in the packet's mark, from prerouting to postrouting: there br_netfilter does not tell the interface that a packet came in by. */
+/* Bit in the packet's mark, from prerouting to postrouting: there br_netfilter does not tell the interface
+ * that a packet came in by. */
 #define HAIRPIN "0x2000"
 
 /* What may stand unquoted in an nft identifier. */
 static bool name_valid(const char *s)
 {
 	return !str_empty(s) && strlen(s) < NFT_NAME_MAX - sizeof("stead_") &&
-		strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(s);
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(s);
 }
 
 /* What may stand in a quoted interface name; '*' at the end would match several. */
@@ -92,7 +97,8 @@ static void text_dnat(Buf *b)
 {
 	buf_str(b,
 		"\t\tfib daddr type local dnat ip to meta l4proto . ip daddr . th dport map @" NFT_MAP_IP "\n"
-		"\t\tfib daddr type local meta nfproto ipv4 dnat ip to meta l4proto . th dport map @" NFT_MAP_ANY "\n"
+		"\t\tfib daddr type local meta nfproto ipv4 dnat ip to meta l4proto . th dport map "
+		"@" NFT_MAP_ANY "\n"
 		"\t}\n");
 }
 
@@ -148,9 +154,11 @@ int nft_port_check(const NftPort *p, Err *err)
 	if ((p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) || !p->port || !p->to_port)
 		return err_set(err, -EINVAL, "a published port needs tcp or udp and port numbers");
 	if (p->to.family != AF_INET)
-		return err_set(err, -EINVAL, "port %u can be published only to a container's IPv4 address", p->port);
+		return err_set(
+			err, -EINVAL, "port %u can be published only to a container's IPv4 address", p->port);
 	if (!nft_port_any_ip(p) && p->ip.family != AF_INET)
-		return err_set(err, -EINVAL, "port %u: publishing on an IPv6 address of the host is not supported", p->port);
+		return err_set(err, -EINVAL,
+			"port %u: publishing on an IPv6 address of the host is not supported", p->port);
 	return 0;
 }
 
@@ -159,7 +167,8 @@ int nft_text(const char *daemon_name, char *const *guard, const NftPort *ports, 
 	int r = 0;
 
 	if (!name_valid(daemon_name))
-		return err_set(err, -EINVAL, "daemon name '%s' cannot name an nft table; use letters, digits, '_' and '-'",
+		return err_set(err, -EINVAL,
+			"daemon name '%s' cannot name an nft table; use letters, digits, '_' and '-'",
 			daemon_name);
 	for (char *const *g = guard; g && *g; g++)
 		if (!ifname_valid(*g))
@@ -169,8 +178,8 @@ int nft_text(const char *daemon_name, char *const *guard, const NftPort *ports, 
 	if (r < 0)
 		return r;
 	/* The first line makes the second succeed where there is no table yet. */
-	buf_printf(ret, "table inet stead_%s\ndelete table inet stead_%s\ntable inet stead_%s {\n", daemon_name, daemon_name,
-		daemon_name);
+	buf_printf(ret, "table inet stead_%s\ndelete table inet stead_%s\ntable inet stead_%s {\n",
+		daemon_name, daemon_name, daemon_name);
 	text_map(ret, NFT_MAP_IP, "inet_proto . ipv4_addr . inet_service", ports, n, false);
 	text_map(ret, NFT_MAP_ANY, "inet_proto . inet_service", ports, n, true);
 	text_chains(ret, net_group(daemon_name, false), net_group(daemon_name, true), guard);

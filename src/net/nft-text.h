@@ -7,9 +7,9 @@
 
 #include "net/nft.h"
 
-#define NFT_NAME_MAX 64                /* a table's name and NUL */
-#define NFT_MAP_IP "published"         /* ports on one address of the host: protocol . address . port */
-#define NFT_MAP_ANY "published_any"    /* ports on all of them: protocol . port */
+#define NFT_NAME_MAX 64             /* a table's name and NUL */
+#define NFT_MAP_IP "published"      /* ports on one address of the host: protocol . address . port */
+#define NFT_MAP_ANY "published_any" /* ports on all of them: protocol . port */
 
 /** Published on all addresses of the host. */
 bool nft_port_any_ip(const NftPort *p);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * The kernel's table is changed in two ways. The whole of it is replaced by a child nft(8) in one transaction, from `ports`, which is
- * always what should be there. A few elements are added and deleted by a small netlink batch in-process, which takes some
- * 50 microseconds where a child takes milliseconds; when that fails (somebody meddled), the whole table is loaded again. While
- * a child runs, changes are only remembered and a further load follows.
+ * The kernel's table is changed in two ways. The whole of it is replaced by a child nft(8) in one
+ * transaction, from `ports`, which is always what should be there. A few elements are added and deleted by a
+ * small netlink batch in-process, which takes some 50 microseconds where a child takes milliseconds; when
+ * that fails (somebody meddled), the whole table is loaded again. While a child runs, changes are only
+ * remembered and a further load follows.
  *
- * The kernel tells listeners of each change to nftables in this namespace. When a table of our name is deleted, it is looked a
- * moment later whether it is really gone: our own loads delete and make it in one go.
+ * The kernel tells listeners of each change to nftables in this namespace. When a table of our name is
+ * deleted, it is looked a moment later whether it is really gone: our own loads delete and make it in one go.
  */
 
 #include "net/nft.h"
@@ -51,7 +52,7 @@ struct Nft {
 	uv_timer_t check; /* look whether the table is there / try again */
 	unsigned handles; /* open ones, to be closed before the memory goes */
 	Child *loading;
-	bool again; /* changed while loading */
+	bool again;        /* changed while loading */
 	unsigned failures; /* loads in a row that failed */
 	void (*ready)(void *user, const Err *err);
 	void *user;
@@ -62,7 +63,7 @@ struct Nft {
 static bool same_key(const NftPort *a, const NftPort *b)
 {
 	return a->protocol == b->protocol && a->port == b->port && nft_port_any_ip(a) == nft_port_any_ip(b) &&
-		(nft_port_any_ip(a) || addr_eq(&a->ip, &b->ip));
+	       (nft_port_any_ip(a) || addr_eq(&a->ip, &b->ip));
 }
 
 static NftPort *find_port(Nft *n, const NftPort *p)
@@ -123,7 +124,9 @@ static void loaded(void *user, const ChildExit *e)
 	n->loading = NULL;
 	if (e->code != 0) {
 		err_set(&err, -EIO, "nft could not load table inet %s: %s", n->table,
-			e->timed_out ? "it took too long" : str_empty(e->errors) ? "no reason given" : e->errors);
+			e->timed_out           ? "it took too long"
+			: str_empty(e->errors) ? "no reason given"
+					       : e->errors);
 		load_failed(n, &err);
 		return;
 	}
@@ -147,7 +150,7 @@ static void load(Nft *n)
 	r = nft_text(n->daemon_name, n->guard, n->ports, n->n, &text, &err);
 	if (r == 0)
 		r = child_spawn(n->loop,
-			&(ChildOptions) { .argv = argv,
+			&(ChildOptions){ .argv = argv,
 				.input = buf_cstr(&text),
 				.input_len = text.len,
 				.capture_max = ERRORS_MAX,
@@ -195,14 +198,15 @@ static void add_element(struct nlmsghdr *m, const NftPort *p, bool with_data)
 	mnl_attr_nest_end(m, nest);
 }
 
-/* One message for up to ELEMENTS_PER_MESSAGE elements of one map; gives how many of `ports` it went through. */
+/* One message for up to ELEMENTS_PER_MESSAGE elements of one map; gives how many of `ports` it went through.
+ */
 static size_t add_elements(Nft *n, uint8_t type, bool any, const NftPort *ports, size_t n_ports)
 {
 	bool add = type == NFT_MSG_NEWSETELEM;
 	size_t i, used = 0;
 	struct nlattr *list;
-	struct nlmsghdr *m = nfnl_add(&n->nl, NFNL_SUBSYS_NFTABLES, type, NFPROTO_INET, add ? NLM_F_CREATE : 0,
-		add ? "add published ports" : "remove published ports", 0);
+	struct nlmsghdr *m = nfnl_add(&n->nl, NFNL_SUBSYS_NFTABLES, type, NFPROTO_INET,
+		add ? NLM_F_CREATE : 0, add ? "add published ports" : "remove published ports", 0);
 
 	mnl_attr_put_strz(m, NFTA_SET_ELEM_LIST_TABLE, n->table);
 	mnl_attr_put_strz(m, NFTA_SET_ELEM_LIST_SET, any ? NFT_MAP_ANY : NFT_MAP_IP);
@@ -313,8 +317,8 @@ int nft_unpublish(Nft *n, const NftPort *ports, size_t n_ports, Err *err)
 
 int nft_present(Nft *n)
 {
-	struct nlmsghdr *m =
-		nfnl_add(&n->nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE, NFPROTO_INET, 0, "look for the nft table", 0);
+	struct nlmsghdr *m = nfnl_add(
+		&n->nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE, NFPROTO_INET, 0, "look for the nft table", 0);
 	int r;
 
 	mnl_attr_put_strz(m, NFTA_TABLE_NAME, n->table);
@@ -360,9 +364,10 @@ static bool is_our_table(const Nft *n, const struct nlmsghdr *m)
 {
 	struct nlattr *a;
 
-	mnl_attr_for_each(a, m, sizeof(struct nfgenmsg))
-		if (mnl_attr_get_type(a) == NFTA_TABLE_NAME && mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0)
-			return str_eq(mnl_attr_get_str(a), n->table);
+	mnl_attr_for_each(
+		a, m, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(a) == NFTA_TABLE_NAME &&
+						   mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >=
+							   0) return str_eq(mnl_attr_get_str(a), n->table);
 	return false;
 }
 
@@ -446,8 +451,8 @@ void nft_free(Nft *n)
 	uv_close((uv_handle_t *) &n->poll, on_closed);
 }
 
-int nft_new(uv_loop_t *loop, const char *daemon_name, char *const *guard, const NftPort *ports, size_t n_ports,
-	void (*ready)(void *user, const Err *err), void *user, Nft **ret, Err *err)
+int nft_new(uv_loop_t *loop, const char *daemon_name, char *const *guard, const NftPort *ports,
+	size_t n_ports, void (*ready)(void *user, const Err *err), void *user, Nft **ret, Err *err)
 {
 	AUTO_BUF checked = BUF_INIT;
 	Nft *n;

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * Packet rules of one daemon: one nftables table "inet stead_NAME" (nft(8)). The rules themselves are fixed text
- * (they match on the device groups of the bridges, see net/network.h), so only published ports change: elements of two maps. The whole table is
- * loaded as one transaction by a child `nft -f -` at start and whenever somebody flushed it; ports are added and removed in-process,
- * within a millisecond, by one netlink transaction each.
+ * Packet rules of one daemon: one nftables table "inet stead_NAME" (nft(8)). The rules themselves are fixed
+ * text (they match on the device groups of the bridges, see net/network.h), so only published ports change:
+ * elements of two maps. The whole table is loaded as one transaction by a child `nft -f -` at start and
+ * whenever somebody flushed it; ports are added and removed in-process, within a millisecond, by one netlink
+ * transaction each.
  */
 
 #include <stdbool.h>
@@ -26,9 +27,9 @@ typedef struct NftPort {
 typedef struct Nft Nft;
 
 /**
- * Starts with the ports that are to be published now (after a restart: those of the running containers); loads the table
- * in the background, `ready` is called once with an error or NULL when it is in place. Then watches for others deleting the table and loads it again.
- * `guard`: from net_enable_forwarding, may be NULL.
+ * Starts with the ports that are to be published now (after a restart: those of the running containers);
+ * loads the table in the background, `ready` is called once with an error or NULL when it is in place. Then
+ * watches for others deleting the table and loads it again. `guard`: from net_enable_forwarding, may be NULL.
  */
 int nft_new(uv_loop_t *loop, const char *daemon_name, char *const *guard, const NftPort *ports, size_t n,
 	void (*ready)(void *user, const Err *err), void *user, Nft **ret, Err *err);

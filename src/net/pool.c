@@ -29,7 +29,8 @@ int pool_choose_subnet(const Addr *taken, size_t n_taken, Addr *ret, Err *err)
 {
 	for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
 		for (uint32_t k = 0; k < pools[i].count; k++) {
-			Addr a = addr_from_v4(pools[i].first + (k << (32 - pools[i].prefix)), pools[i].prefix);
+			Addr a =
+				addr_from_v4(pools[i].first + (k << (32 - pools[i].prefix)), pools[i].prefix);
 
 			if (!find_overlap(&a, taken, n_taken)) {
 				*ret = a;
@@ -38,7 +39,8 @@ int pool_choose_subnet(const Addr *taken, size_t n_taken, Addr *ret, Err *err)
 		}
 	}
 	return err_set(err, -ENOSPC,
-		"no free subnet is left in 172.17.0.0-172.31.255.255 and 192.168.0.0/16; remove unused networks, or give "
+		"no free subnet is left in 172.17.0.0-172.31.255.255 and 192.168.0.0/16; remove unused "
+		"networks, or give "
 		"the network a subnet of its own (ipam.config.subnet)");
 }
 
@@ -65,11 +67,12 @@ static int parse_subnet(const char *what, const char *text, Addr *ret, Err *err)
 	if (addr_parse_cidr(text, &a) < 0)
 		return err_set(err, -EINVAL, "%s '%s' is not a subnet such as 10.20.0.0/24", what, text);
 	if (a.family != AF_INET)
-		return err_set(err, -EINVAL, "%s '%s': IPv6 networks are not supported yet; give an IPv4 one", what, text);
+		return err_set(err, -EINVAL, "%s '%s': IPv6 networks are not supported yet; give an IPv4 one",
+			what, text);
 	net = addr_network(&a);
 	if (!addr_eq(&net, &a))
-		return err_set(err, -EINVAL, "%s '%s' has bits set behind its prefix; did you mean %s?", what, text,
-			addr_cidr_text(&net, suggest));
+		return err_set(err, -EINVAL, "%s '%s' has bits set behind its prefix; did you mean %s?", what,
+			text, addr_cidr_text(&net, suggest));
 	*ret = a;
 	return 0;
 }
@@ -96,8 +99,8 @@ static int parse_gateway(const char *text, const Addr *subnet, Addr *ret, Err *e
 	return 0;
 }
 
-int pool_spec(const char *subnet, const char *ip_range, const char *gateway, const Addr *taken, size_t n_taken,
-	PoolSpec *ret, Err *err)
+int pool_spec(const char *subnet, const char *ip_range, const char *gateway, const Addr *taken,
+	size_t n_taken, PoolSpec *ret, Err *err)
 {
 	PoolSpec p = { 0 };
 	const Addr *other;
@@ -105,15 +108,19 @@ int pool_spec(const char *subnet, const char *ip_range, const char *gateway, con
 	int r;
 
 	if (!subnet && (ip_range || gateway))
-		return err_set(err, -EINVAL, "%s needs a subnet beside it", ip_range ? "ip_range" : "gateway");
-	r = subnet ? parse_subnet("subnet", subnet, &p.subnet, err) : pool_choose_subnet(taken, n_taken, &p.subnet, err);
+		return err_set(
+			err, -EINVAL, "%s needs a subnet beside it", ip_range ? "ip_range" : "gateway");
+	r = subnet ? parse_subnet("subnet", subnet, &p.subnet, err)
+		   : pool_choose_subnet(taken, n_taken, &p.subnet, err);
 	if (r < 0)
 		return r;
 	if (p.subnet.prefix < 8 || p.subnet.prefix > 30)
-		return err_set(err, -EINVAL, "subnet %s: the prefix must be from 8 to 30", addr_cidr_text(&p.subnet, text));
+		return err_set(err, -EINVAL, "subnet %s: the prefix must be from 8 to 30",
+			addr_cidr_text(&p.subnet, text));
 	other = find_overlap(&p.subnet, taken, n_taken);
 	if (other)
-		return err_set(err, -EEXIST, "subnet %s overlaps %s, which this host already uses; choose another one",
+		return err_set(err, -EEXIST,
+			"subnet %s overlaps %s, which this host already uses; choose another one",
 			addr_cidr_text(&p.subnet, text), addr_cidr_text(other, other_text));
 	r = parse_gateway(gateway, &p.subnet, &p.gateway, err);
 	if (r < 0)
@@ -138,7 +145,8 @@ static bool is_used(const Addr *a, const Addr *used, size_t n)
 	return false;
 }
 
-int pool_choose_address(const PoolSpec *p, const Addr *used, size_t n_used, const Addr *last, Addr *ret, Err *err)
+int pool_choose_address(
+	const PoolSpec *p, const Addr *used, size_t n_used, const Addr *last, Addr *ret, Err *err)
 {
 	uint32_t first, end, at;
 	uint64_t size, tries;
@@ -165,11 +173,13 @@ int pool_choose_address(const PoolSpec *p, const Addr *used, size_t n_used, cons
 			return 0;
 		}
 	}
-	return err_set(err, -ENOSPC, "no free address is left in %s; remove containers or give the network a larger subnet",
+	return err_set(err, -ENOSPC,
+		"no free address is left in %s; remove containers or give the network a larger subnet",
 		addr_cidr_text(addr_set(&p->ip_range) ? &p->ip_range : &p->subnet, text));
 }
 
-int pool_check_address(const PoolSpec *p, const char *wish, const Addr *used, size_t n_used, Addr *ret, Err *err)
+int pool_check_address(
+	const PoolSpec *p, const char *wish, const Addr *used, size_t n_used, Addr *ret, Err *err)
 {
 	uint32_t first, last;
 	char text[ADDR_TEXT_MAX];
@@ -179,12 +189,14 @@ int pool_check_address(const PoolSpec *p, const char *wish, const Addr *used, si
 	if (addr_parse(wish, &a) < 0 || a.family != AF_INET)
 		return err_set(err, -EINVAL, "'%s' is not an IPv4 address", wish);
 	if (addr_v4(&a) < first || addr_v4(&a) > last)
-		return err_set(err, -EINVAL, "address %s is no usable address of the network's subnet %s", wish,
-			addr_cidr_text(&p->subnet, text));
+		return err_set(err, -EINVAL, "address %s is no usable address of the network's subnet %s",
+			wish, addr_cidr_text(&p->subnet, text));
 	if (addr_eq(&a, &p->gateway))
-		return err_set(err, -EADDRINUSE, "address %s is the network's gateway; choose another one", wish);
+		return err_set(
+			err, -EADDRINUSE, "address %s is the network's gateway; choose another one", wish);
 	if (is_used(&a, used, n_used))
-		return err_set(err, -EADDRINUSE, "address %s is already used by another container of this network", wish);
+		return err_set(err, -EADDRINUSE,
+			"address %s is already used by another container of this network", wish);
 	a.prefix = p->subnet.prefix;
 	*ret = a;
 	return 0;

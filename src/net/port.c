@@ -9,7 +9,8 @@
 #include "base/str.h"
 #include "net/network.h"
 
-/* Nothing is ever read from a held UDP socket: packets that reach it (none, once the rules are in) are to cost no memory. */
+/* Nothing is ever read from a held UDP socket: packets that reach it (none, once the rules are in) are to
+ * cost no memory. */
 static void shrink(int fd)
 {
 	static const int least = 1;
@@ -39,16 +40,20 @@ static socklen_t make_sockaddr(const Addr *ip, uint16_t port, struct sockaddr_st
 static int port_error(int code, const char *protocol, const char *ip, uint16_t port, Err *err)
 {
 	if (code == -EADDRINUSE)
-		return err_set(err, code, "port %u/%s%s%s is already taken on this host; stop what uses it (see: ss -lnp) or publish another port",
+		return err_set(err, code,
+			"port %u/%s%s%s is already taken on this host; stop what uses it (see: ss -lnp) or "
+			"publish another port",
 			port, protocol, *ip ? " on " : "", ip);
 	if (code == -EADDRNOTAVAIL)
-		return err_set(err, code, "this host has no address %s to publish port %u/%s on", ip, port, protocol);
+		return err_set(err, code, "this host has no address %s to publish port %u/%s on", ip, port,
+			protocol);
 	return err_errno(err, code, "take port %u/%s", port, protocol);
 }
 
 /*
- * Bound without SO_REUSEADDR the port is nobody else's, be it another daemon's bound socket. But then connections that linger in TIME_WAIT are in the
- * way as well, which they should not be: only in that case a second try goes by the weaker rule (nobody listens).
+ * Bound without SO_REUSEADDR the port is nobody else's, be it another daemon's bound socket. But then
+ * connections that linger in TIME_WAIT are in the way as well, which they should not be: only in that case a
+ * second try goes by the weaker rule (nobody listens).
  */
 static int bind_alone(int fd, int type, const struct sockaddr_storage *ss, socklen_t n)
 {
@@ -99,7 +104,8 @@ static int bound_port(int fd, uint16_t *ret)
 	return 0;
 }
 
-int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16_t last, uint16_t *ret_port, int *ret_fd, Err *err)
+int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16_t last, uint16_t *ret_port,
+	int *ret_fd, Err *err)
 {
 	int fd = -1, r;
 
@@ -118,8 +124,9 @@ int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16
 		if (r != -EADDRINUSE)
 			return r;
 	}
-	return err_set(err, -EADDRINUSE, "all ports from %u to %u/%s are already taken on this host; publish another range", first, last,
-		protocol);
+	return err_set(err, -EADDRINUSE,
+		"all ports from %u to %u/%s are already taken on this host; publish another range", first,
+		last, protocol);
 }
 
 bool net_port_in_use(const char *protocol, const Addr *ip, uint16_t port)

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Deletes network interfaces in the background. The kernel does not return from RTM_DELLINK before all processors have
- * let go of the interface, which takes tens of milliseconds; too long for the loop. So a thread does it, one for each burst of
- * deletions: it starts when the first is queued and ends when the queue is empty, so at rest it costs nothing.
+ * Deletes network interfaces in the background. The kernel does not return from RTM_DELLINK before all
+ * processors have let go of the interface, which takes tens of milliseconds; too long for the loop. So a
+ * thread does it, one for each burst of deletions: it starts when the first is queued and ends when the queue
+ * is empty, so at rest it costs nothing.
  */
 
 #include <uv.h>

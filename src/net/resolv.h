@@ -19,6 +19,7 @@ typedef struct ResolvConf {
 
 /** Parses text; unknown lines, malformed addresses are skipped as the C library does. */
 void resolv_parse(const char *text, ResolvConf *ret);
-/** Reads `path` (NULL: /etc/resolv.conf). A missing file gives no servers and success. Loopback servers are kept: stead-names asks from the host's namespace. */
+/** Reads `path` (NULL: /etc/resolv.conf). A missing file gives no servers and success. Loopback servers are
+ * kept: stead-names asks from the host's namespace. */
 int resolv_read(const char *path, ResolvConf *ret, Err *err);
 void resolv_done(ResolvConf *r);

@@ -13,8 +13,8 @@
  *		}
  *	}
  *
- * It is made of netlink messages here, in one transaction, as a child nft for each container would cost more than all else that
- * a container's network needs.
+ * It is made of netlink messages here, in one transaction, as a child nft for each container would cost more
+ *than all else that a container's network needs.
  */
 
 #include "net/resolver.h"
@@ -37,7 +37,8 @@
 #define TABLE "stead"
 #define CHAIN "output"
 #define PRIORITY_MANGLE (-150)
-#define PORT_FIRST 64953 /* above what the kernel hands out by default, and unlikely to be wanted by anybody */
+#define PORT_FIRST                                                                                           \
+	64953 /* above what the kernel hands out by default, and unlikely to be wanted by anybody */
 #define PORT_TRIES 32
 #define BACKLOG 16
 #define IP_SADDR 12 /* offsets in the IPv4 header */
@@ -180,8 +181,8 @@ typedef struct Rewrite {
 static void add_rule(Netlink *nl, const Rewrite *w, uint16_t port)
 {
 	const uint16_t from = htons(w->out ? NAMES_PORT : port), to = htons(w->out ? port : NAMES_PORT);
-	struct nlmsghdr *m =
-		nfnl_add(nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWRULE, NFPROTO_IPV4, NLM_F_CREATE | NLM_F_APPEND, "add a rule", 0);
+	struct nlmsghdr *m = nfnl_add(nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWRULE, NFPROTO_IPV4,
+		NLM_F_CREATE | NLM_F_APPEND, "add a rule", 0);
 	struct nlattr *list;
 	struct in_addr resolver;
 
@@ -202,8 +203,8 @@ static void add_rule(Netlink *nl, const Rewrite *w, uint16_t port)
 
 static void add_chain(Netlink *nl)
 {
-	struct nlmsghdr *m =
-		nfnl_add(nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN, NFPROTO_IPV4, NLM_F_CREATE, "add a chain", 0);
+	struct nlmsghdr *m = nfnl_add(
+		nl, NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN, NFPROTO_IPV4, NLM_F_CREATE, "add a chain", 0);
 	struct nlattr *hook;
 
 	mnl_attr_put_strz(m, NFTA_CHAIN_TABLE, TABLE);
@@ -242,7 +243,8 @@ static int load_table(Netlink *nl, uint16_t port, bool replace, Err *err)
 	return netlink_commit(nl, err);
 }
 
-/* Deleting anything makes the kernel wait for some 10 ms when the socket is closed, so that is done only where there is an older table. */
+/* Deleting anything makes the kernel wait for some 10 ms when the socket is closed, so that is done only
+ * where there is an older table. */
 static int load_rules(Netlink *nl, uint16_t port, Err *err)
 {
 	int r = load_table(nl, port, false, err);

@@ -19,9 +19,10 @@ static Addr cidr(const char *s)
 
 static void parses_and_prints(void **state)
 {
-	static const char *const good[] = { "0.0.0.0", "10.0.0.1", "255.255.255.255", "::", "::1", "fd00::1:2" };
-	static const char *const bad[] = { "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ", " 1.2.3.4", "01.2.3.4x", "::g",
-		"1.2.3.4/24", "fe80::1%eth0", "localhost" };
+	static const char *const good[] = { "0.0.0.0", "10.0.0.1", "255.255.255.255", "::", "::1",
+		"fd00::1:2" };
+	static const char *const bad[] = { "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ", " 1.2.3.4",
+		"01.2.3.4x", "::g", "1.2.3.4/24", "fe80::1%eth0", "localhost" };
 	char text[ADDR_TEXT_MAX];
 	Addr a;
 
@@ -32,13 +33,14 @@ static void parses_and_prints(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_true(addr_parse(bad[i], &a) < 0);
 	assert_true(addr_parse(NULL, &a) < 0);
-	a = (Addr) { 0 };
+	a = (Addr){ 0 };
 	assert_string_equal(addr_cidr_text(&a, text), "");
 }
 
 static void parses_subnets(void **state)
 {
-	static const char *const bad[] = { "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8/8", "/8", "::/129",
+	static const char *const bad[] = { "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1",
+		"10.0.0.0/8/8", "/8", "::/129",
 		"1111111111111111111111111111111111111111111111111111111111111111111111111111111111/1" };
 	char text[ADDR_TEXT_MAX];
 	Addr a = cidr("10.1.2.3/12"), net;
@@ -58,8 +60,8 @@ static void parses_subnets(void **state)
 
 static void compares(void **state)
 {
-	Addr a = cidr("10.1.0.0/16"), b = cidr("10.1.255.255/32"), c = cidr("10.2.0.0/16"), all = cidr("0.0.0.0/0"),
-	     six = cidr("::/0"), unset = { 0 };
+	Addr a = cidr("10.1.0.0/16"), b = cidr("10.1.255.255/32"), c = cidr("10.2.0.0/16"),
+	     all = cidr("0.0.0.0/0"), six = cidr("::/0"), unset = { 0 };
 
 	assert_true(addr_in(&b, &a));
 	assert_false(addr_in(&b, &c));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * Names end to end: the daemon's side, a real stead-names process, and queries from inside network namespaces. Networks A (web1, web2, db) and
- * B (other); the host's resolver is a socket of the test's on 127.0.0.1.
+ * Names end to end: the daemon's side, a real stead-names process, and queries from inside network
+ * namespaces. Networks A (web1, web2, db) and B (other); the host's resolver is a socket of the test's on
+ * 127.0.0.1.
  */
 
 #include <setjmp.h>
@@ -49,7 +50,7 @@ static size_t make_query(uint8_t q[512], uint16_t id, const char *name, uint16_t
 		n += len;
 		name += len + (name[len] == '.');
 	}
-	memcpy(q + n, (uint8_t[]) { 0, (uint8_t) (type >> 8), (uint8_t) type, 0, 1 }, 5);
+	memcpy(q + n, (uint8_t[]){ 0, (uint8_t) (type >> 8), (uint8_t) type, 0, 1 }, 5);
 	return n + 5;
 }
 
@@ -145,11 +146,14 @@ static void add(int ns, const char *id, const char *network, bool forward)
 	const char *networks[] = { network, NULL };
 	AUTO_ERR err = ERR_INIT;
 
-	ok(names_endpoint_add(names, &(NamesEndpoint) { .id = id, .netns_fd = ns, .networks = networks, .forward = forward }, &err), &err);
+	ok(names_endpoint_add(names,
+		   &(NamesEndpoint){ .id = id, .netns_fd = ns, .networks = networks, .forward = forward },
+		   &err),
+		&err);
 }
 
-static void set(const char *network, const char *network_name, const char *address, const char *first, const char *second,
-	const char *third)
+static void set(const char *network, const char *network_name, const char *address, const char *first,
+	const char *second, const char *third)
 {
 	const char *list[] = { first, second, third, NULL };
 	Addr a = test_addr(address);
@@ -242,7 +246,10 @@ static void answers_nothing_else_about_known_names(void **state)
 
 static void answers_addresses(void **state)
 {
-	static const uint8_t wire[] = "\x9" "blog-db-1" "\xc" "blog_default";
+	static const uint8_t wire[] = "\x9"
+				      "blog-db-1"
+				      "\xc"
+				      "blog_default";
 
 	ask(web1, "4.0.1.10.in-addr.arpa", PTR, &reply);
 	assert_int_equal(reply.rcode, NOERROR);

@@ -44,15 +44,22 @@ static void make_network(const char *id, const char *gateway, bool internal)
 	AUTO_ERR err = ERR_INIT;
 	Addr a = test_addr(gateway);
 
-	ok(network_create(net, &(NetworkSpec) { .id = id, .subnet = addr_network(&a), .gateway = a, .internal = internal }, &err),
+	ok(network_create(net,
+		   &(NetworkSpec){ .id = id, .subnet = addr_network(&a), .gateway = a, .internal = internal },
+		   &err),
 		&err);
 }
 
-static int attach(const char *container, const char *network, int ns, const char *address, const char *gateway, Err *err)
+static int attach(const char *container, const char *network, int ns, const char *address,
+	const char *gateway, Err *err)
 {
 	return endpoint_attach(net,
-		&(EndpointSpec) { .container_id = container, .network_id = network, .netns_fd = ns, .ifname = "eth0",
-			.address = test_addr(address), .gateway = gateway ? test_addr(gateway) : (Addr) { 0 } },
+		&(EndpointSpec){ .container_id = container,
+			.network_id = network,
+			.netns_fd = ns,
+			.ifname = "eth0",
+			.address = test_addr(address),
+			.gateway = gateway ? test_addr(gateway) : (Addr){ 0 } },
 		err);
 }
 
@@ -93,7 +100,8 @@ static void can_be_repeated(void **state)
 	ok(attach("a", "n1", a, "10.1.0.2/24", "10.1.0.1", &err), &err);
 	assert_int_equal(if_nametoindex(veth), index);
 	assert_true(test_udp(a, "10.1.0.3", 53, server, WAIT_MS, NULL));
-	/* A pair whose other end is elsewhere (a namespace that is just ending) is left alone, and the new one gets another name. */
+	/* A pair whose other end is elsewhere (a namespace that is just ending) is left alone, and the new
+	 * one gets another name. */
 	AUTO_CLOSE int a2 = make_netns("a2");
 	ok(attach("a", "n1", a2, "10.1.0.2/24", "10.1.0.1", &err), &err);
 	assert_int_equal(if_nametoindex(veth), index);
@@ -161,7 +169,9 @@ static void lists_host_routes(void **state)
 	size_t n = 0;
 
 	ok(net_new(NULL, "other", &other, &err), &err);
-	ok(network_create(other, &(NetworkSpec) { .id = "x", .subnet = addr_network(&gw), .gateway = gw }, &err), &err);
+	ok(network_create(
+		   other, &(NetworkSpec){ .id = "x", .subnet = addr_network(&gw), .gateway = gw }, &err),
+		&err);
 	ok(net_host_routes(net, &routes, &n, &err), &err);
 	assert_int_equal(n, 1); /* the other daemon's; ours are not the host's */
 	assert_true(addr_in(&gw, &routes[0]));
@@ -179,7 +189,9 @@ static void sweeps_strays(void **state)
 	Addr gw = test_addr("10.78.0.1/16");
 
 	ok(net_new(NULL, "other", &other, &err), &err);
-	ok(network_create(other, &(NetworkSpec) { .id = "n2", .subnet = addr_network(&gw), .gateway = gw }, &err), &err);
+	ok(network_create(
+		   other, &(NetworkSpec){ .id = "n2", .subnet = addr_network(&gw), .gateway = gw }, &err),
+		&err);
 	make_network("n2", "10.2.0.1/24", true);
 	strv_add(&known, net_bridge_name(net, "n1", bridge));
 	assert_int_equal(net_sweep(net, known, &err), 2); /* n2 and b's veth */
@@ -222,7 +234,9 @@ static void deletes_in_the_background(void **state)
 	for (int i = 0; i < 3; i++) {
 		char id[2] = { 'a' + i, 0 };
 
-		ok(network_create(n, &(NetworkSpec) { .id = id, .subnet = addr_network(&gw), .gateway = gw }, &err), &err);
+		ok(network_create(
+			   n, &(NetworkSpec){ .id = id, .subnet = addr_network(&gw), .gateway = gw }, &err),
+			&err);
 	}
 	for (int i = 0; i < 4; i++) { /* the last one does not exist */
 		char id[2] = { 'a' + i, 0 };
@@ -233,7 +247,8 @@ static void deletes_in_the_background(void **state)
 		uv_run(&loop, UV_RUN_ONCE);
 	assert_int_equal(if_nametoindex(net_bridge_name(n, "a", bridge)), 0);
 	/* What is queued when the daemon ends is done all the same. */
-	ok(network_create(n, &(NetworkSpec) { .id = "a", .subnet = addr_network(&gw), .gateway = gw }, &err), &err);
+	ok(network_create(n, &(NetworkSpec){ .id = "a", .subnet = addr_network(&gw), .gateway = gw }, &err),
+		&err);
 	network_delete(n, "b", count_done, &done);
 	network_delete(n, "a", count_done, &done);
 	net_free(n);
@@ -275,13 +290,14 @@ static void tells_times(void **state)
 		close(fds[i]);
 	}
 	t3 = time_mono();
-	printf("each of %d: namespace %.3f ms, attach %.3f ms, detach and remove %.3f ms\n", N, (double) (t1 - t0) / N / 1e6,
-		(double) (t2 - t1) / N / 1e6, (double) (t3 - t2) / N / 1e6);
+	printf("each of %d: namespace %.3f ms, attach %.3f ms, detach and remove %.3f ms\n", N,
+		(double) (t1 - t0) / N / 1e6, (double) (t2 - t1) / N / 1e6, (double) (t3 - t2) / N / 1e6);
 	t0 = time_mono();
 	make_network("timed", "10.3.0.1/24", false);
 	t1 = time_mono();
 	network_delete(net, "timed", expect_done, NULL);
-	printf("network: create %.3f ms, delete %.3f ms\n", (double) (t1 - t0) / 1e6, (double) (time_mono() - t1) / 1e6);
+	printf("network: create %.3f ms, delete %.3f ms\n", (double) (t1 - t0) / 1e6,
+		(double) (time_mono() - t1) / 1e6);
 }
 
 static void leaves_nothing(void **state)

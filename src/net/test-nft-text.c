@@ -41,9 +41,11 @@ static void writes_ports(void **state)
 
 	assert_int_equal(nft_text("default", NULL, ports, 3, &b, NULL), 0);
 	has(&b, "table inet stead_default\ndelete table inet stead_default\ntable inet stead_default {\n");
-	has(&b, "\tmap published {\n\t\ttype inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service\n"
+	has(&b, "\tmap published {\n\t\ttype inet_proto . ipv4_addr . inet_service : ipv4_addr . "
+		"inet_service\n"
 		"\t\telements = {\n\t\t\ttcp . 127.0.0.1 . 5432 : 172.17.0.4 . 5432,\n\t\t}\n\t}\n");
-	has(&b, "\t\telements = {\n\t\t\ttcp . 8080 : 172.17.0.2 . 80,\n\t\t\tudp . 53 : 172.17.0.3 . 5353,\n\t\t}\n\t}\n");
+	has(&b, "\t\telements = {\n\t\t\ttcp . 8080 : 172.17.0.2 . 80,\n\t\t\tudp . 53 : 172.17.0.3 . "
+		"5353,\n\t\t}\n\t}\n");
 }
 
 static void writes_no_empty_elements(void **state)
@@ -95,7 +97,8 @@ static void refuses_what_would_break_out(void **state)
 	refuse("a;flush ruleset", NULL, NULL, "cannot name");
 	refuse("a\n", NULL, NULL, "cannot name");
 	refuse("", NULL, NULL, "cannot name");
-	refuse("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL, NULL, "cannot name");
+	refuse("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL, NULL,
+		"cannot name");
 	refuse("a", "eth\"0", NULL, "interface name");
 	refuse("a", "eth\n", NULL, "interface name");
 	refuse("a", "eth*", NULL, "interface name");

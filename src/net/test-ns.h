@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * For tests that need the kernel: a network and mount namespace of the test's own stands for "the host". Without
- * root the test is skipped (77).
+ * For tests that need the kernel: a network and mount namespace of the test's own stands for "the host".
+ * Without root the test is skipped (77).
  */
 
 #include <arpa/inet.h>
@@ -46,8 +46,10 @@ static void test_enter_namespaces(void)
 		printf("skipped: needs root, to make network namespaces (%m)\n");
 		exit(77);
 	}
-	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("test", "/tmp", "tmpfs", 0, "size=16m") < 0 ||
-		mount("sysfs", "/sys", "sysfs", 0, NULL) < 0 || !mkdtemp(test_run_dir) || netns_setup(test_run_dir, &err) < 0) {
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("test", "/tmp", "tmpfs", 0, "size=16m") < 0 ||
+		mount("sysfs", "/sys", "sysfs", 0, NULL) < 0 || !mkdtemp(test_run_dir) ||
+		netns_setup(test_run_dir, &err) < 0) {
 		printf("cannot prepare: %m %s\n", err_text(&err));
 		exit(99);
 	}
@@ -85,7 +87,8 @@ static inline int test_server(int ns, int type, const char *ip, uint16_t port)
 		(void) netns_socket(ns, AF_INET, type, 0, &fd, NULL);
 	if (type == SOCK_STREAM)
 		(void) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (fd < 0 || bind(fd, (void *) &sin, sizeof(sin)) < 0 || (type == SOCK_STREAM && listen(fd, 8) < 0)) {
+	if (fd < 0 || bind(fd, (void *) &sin, sizeof(sin)) < 0 ||
+		(type == SOCK_STREAM && listen(fd, 8) < 0)) {
 		printf("cannot serve %s:%u: %m\n", ip, port);
 		exit(99);
 	}
@@ -100,10 +103,11 @@ static inline bool test_readable(int fd, int ms)
 }
 
 /*
- * A datagram from namespace `from` to ip:port arrives at `server`, and the answer comes back. `ret_peer` (may be NULL) gets the address that the
- * server saw.
+ * A datagram from namespace `from` to ip:port arrives at `server`, and the answer comes back. `ret_peer` (may
+ * be NULL) gets the address that the server saw.
  */
-static inline bool test_udp(int from, const char *ip, uint16_t port, int server, int ms, char ret_peer[INET_ADDRSTRLEN])
+static inline bool test_udp(
+	int from, const char *ip, uint16_t port, int server, int ms, char ret_peer[INET_ADDRSTRLEN])
 {
 	struct sockaddr_in to = test_sockaddr(ip, port), peer;
 	socklen_t n = sizeof(peer);
@@ -144,5 +148,6 @@ static inline bool test_tcp(int from, const char *ip, uint16_t port, int server,
 	conn = accept4(server, NULL, NULL, SOCK_CLOEXEC);
 	if (conn < 0 || send(conn, "!", 1, 0) != 1 || !test_readable(fd, ms) || recv(fd, &byte, 1, 0) != 1)
 		return false;
-	return send(fd, &byte, 1, 0) == 1 && test_readable(conn, ms) && recv(conn, &byte, 1, 0) == 1 && byte == '!';
+	return send(fd, &byte, 1, 0) == 1 && test_readable(conn, ms) && recv(conn, &byte, 1, 0) == 1 &&
+	       byte == '!';
 }

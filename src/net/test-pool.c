@@ -69,8 +69,8 @@ static void spec_completes(void **state)
 	assert_cidr(&p.ip_range, "10.9.8.128/25");
 }
 
-static void refuse(const char *subnet, const char *range, const char *gateway, const Addr *taken, size_t n, int code,
-	const char *says)
+static void refuse(const char *subnet, const char *range, const char *gateway, const Addr *taken, size_t n,
+	int code, const char *says)
 {
 	AUTO_ERR err = ERR_INIT;
 	PoolSpec p;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /*
- * The rules in the real kernel. The scene: the host with address 10.99.0.1 on a "LAN" (another daemon's bridge stands for it) where `outside`
- * (10.99.0.2) lives; networks A (containers a1, a2), B (b1) and the internal I (i1).
+ * The rules in the real kernel. The scene: the host with address 10.99.0.1 on a "LAN" (another daemon's
+ * bridge stands for it) where `outside` (10.99.0.2) lives; networks A (containers a1, a2), B (b1) and the
+ * internal I (i1).
  */
 
 #include <setjmp.h>
@@ -38,11 +39,14 @@ static void make_network(Net *n, const char *id, const char *gateway, bool inter
 	AUTO_ERR err = ERR_INIT;
 	Addr a = test_addr(gateway);
 
-	ok(network_create(n, &(NetworkSpec) { .id = id, .subnet = addr_network(&a), .gateway = a, .internal = internal }, &err),
+	ok(network_create(n,
+		   &(NetworkSpec){ .id = id, .subnet = addr_network(&a), .gateway = a, .internal = internal },
+		   &err),
 		&err);
 }
 
-static int make_container(Net *n, const char *id, const char *network, const char *address, const char *gateway)
+static int make_container(
+	Net *n, const char *id, const char *network, const char *address, const char *gateway)
 {
 	char hostile[] = "net.ipv4.conf.all.route_localnet=1"; /* for host_loopback_is_closed */
 	char *const sysctls[] = { hostile, NULL };
@@ -51,8 +55,12 @@ static int make_container(Net *n, const char *id, const char *network, const cha
 
 	ok(netns_create(test_run_dir, id, sysctls, &ns, &err), &err);
 	ok(endpoint_attach(n,
-		   &(EndpointSpec) { .container_id = id, .network_id = network, .netns_fd = ns, .ifname = "eth0",
-			   .address = test_addr(address), .gateway = gateway ? test_addr(gateway) : (Addr) { 0 } },
+		   &(EndpointSpec){ .container_id = id,
+			   .network_id = network,
+			   .netns_fd = ns,
+			   .ifname = "eth0",
+			   .address = test_addr(address),
+			   .gateway = gateway ? test_addr(gateway) : (Addr){ 0 } },
 		   &err),
 		&err);
 	return ns;
@@ -98,7 +106,10 @@ static int set_scene(void **state)
 
 static NftPort port(uint8_t protocol, const char *ip, uint16_t number, const char *to, uint16_t to_port)
 {
-	return (NftPort) { .protocol = protocol, .ip = ip ? test_addr(ip) : (Addr) { 0 }, .port = number, .to = test_addr(to),
+	return (NftPort){ .protocol = protocol,
+		.ip = ip ? test_addr(ip) : (Addr){ 0 },
+		.port = number,
+		.to = test_addr(to),
 		.to_port = to_port };
 }
 
@@ -140,9 +151,10 @@ static void networks_are_closed(void **state)
 	AUTO_CLOSE int i = test_server(i1, SOCK_DGRAM, "10.3.0.2", 7000);
 	AUTO_CLOSE int out = test_server(outside, SOCK_DGRAM, "10.99.0.2", 7000);
 
-	assert_false(test_udp(a1, "10.2.0.2", 7000, b, NOTHING_MS, NULL));      /* to another network */
-	assert_false(test_udp(outside, "10.2.0.2", 7000, b, NOTHING_MS, NULL)); /* from outside, not published */
-	assert_false(test_udp(a1, "10.3.0.2", 7000, i, NOTHING_MS, NULL));      /* into an internal one */
+	assert_false(test_udp(a1, "10.2.0.2", 7000, b, NOTHING_MS, NULL)); /* to another network */
+	assert_false(
+		test_udp(outside, "10.2.0.2", 7000, b, NOTHING_MS, NULL)); /* from outside, not published */
+	assert_false(test_udp(a1, "10.3.0.2", 7000, i, NOTHING_MS, NULL)); /* into an internal one */
 	assert_false(test_udp(outside, "10.3.0.2", 7000, i, NOTHING_MS, NULL));
 	assert_false(test_udp(i1, "10.99.0.2", 7000, out, NOTHING_MS, NULL)); /* out of it */
 	assert_false(test_udp(i1, "10.2.0.2", 7000, b, NOTHING_MS, NULL));
@@ -199,7 +211,8 @@ static void published_on_one_address(void **state)
 	unpublish(port(IPPROTO_TCP, "10.99.0.1", 8080, "10.1.0.3", 80)); /* once more */
 }
 
-/* A client that goes on sending from one socket is led to the new container, and to a port that was published after its first packet. */
+/* A client that goes on sending from one socket is led to the new container, and to a port that was published
+ * after its first packet. */
 static void udp_flows_follow(void **state)
 {
 	AUTO_CLOSE int s1 = test_server(a1, SOCK_DGRAM, "10.1.0.2", 53);
@@ -228,7 +241,8 @@ static void host_loopback_is_closed(void **state)
 	struct sockaddr_in to = test_sockaddr("127.0.0.1", 7777);
 	AUTO_CLOSE int fd = -1;
 
-	/* In a namespace whose owner turned everything off that protects it, packets to 127.0.0.1 go out over eth0. */
+	/* In a namespace whose owner turned everything off that protects it, packets to 127.0.0.1 go out over
+	 * eth0. */
 	assert_int_equal(netns_socket(a1, AF_INET, SOCK_DGRAM, 0, &fd, NULL), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5), 0);
 	(void) sendto(fd, "?", 1, 0, (void *) &to, sizeof(to));
@@ -309,7 +323,8 @@ static void many_ports(void **state)
 	ok(nft_publish(nft, &one, 1, &err), &err);
 	printf("publish one port: %.3f ms\n", (double) (time_mono() - t) / 1e6);
 	for (size_t i = 0; i < N; i++)
-		ports[i] = port(IPPROTO_TCP, i % 2 ? "127.0.0.1" : NULL, (uint16_t) (20000 + i), "10.1.0.2", 80);
+		ports[i] =
+			port(IPPROTO_TCP, i % 2 ? "127.0.0.1" : NULL, (uint16_t) (20000 + i), "10.1.0.2", 80);
 	t = time_mono();
 	ok(nft_publish(nft, ports, N, &err), &err);
 	printf("publish %d ports: %.3f ms\n", N, (double) (time_mono() - t) / 1e6);
@@ -328,7 +343,8 @@ static void warns_of_a_dropping_host(void **state)
 	char prefix[IFNAMSIZ];
 
 	assert_null(none);
-	run_nft("table ip filter {\n chain FORWARD {\n type filter hook forward priority 0; policy drop;\n }\n }\n");
+	run_nft("table ip filter {\n chain FORWARD {\n type filter hook forward priority 0; policy drop;\n "
+		"}\n }\n");
 	text = net_forward_policy_drop("test");
 	assert_non_null(text);
 	assert_non_null(strstr(text, "table ip filter, chain FORWARD"));
@@ -358,7 +374,8 @@ static void holds_ports(void **state)
 		assert_non_null(strstr(err_text(&err), "127.0.0.1"));
 		ok(net_port_choose(protocol, &any, 9000, 9001, &chosen, &again, &err), &err);
 		assert_int_equal(chosen, 9001);
-		assert_int_equal(net_port_choose(protocol, &any, 9000, 9001, &other, &held, &err), -EADDRINUSE);
+		assert_int_equal(
+			net_port_choose(protocol, &any, 9000, 9001, &other, &held, &err), -EADDRINUSE);
 		close(again);
 		close(held);
 		ok(net_port_choose(protocol, &any, 0, 0, &chosen, &held, &err), &err);

@@ -14,8 +14,10 @@ static void reads_all_keys(void **state)
 	char text[ADDR_TEXT_MAX];
 	ResolvConf c;
 
-	resolv_parse("# comment\n;also\nnameserver 127.0.0.53\r\n  nameserver\tfd00::1  \nnameserver 1.1.1.1\nnameserver 8.8.8.8\n"
-		     "domain a.example\nsearch b.example c.example\noptions edns0 trust-ad\nsortlist 10.0.0.0\n",
+	resolv_parse(
+		"# comment\n;also\nnameserver 127.0.0.53\r\n  nameserver\tfd00::1  \nnameserver "
+		"1.1.1.1\nnameserver 8.8.8.8\n"
+		"domain a.example\nsearch b.example c.example\noptions edns0 trust-ad\nsortlist 10.0.0.0\n",
 		&c);
 	assert_int_equal(c.n_servers, 3);
 	assert_string_equal(addr_text(&c.servers[0], text), "127.0.0.53");
@@ -30,7 +32,10 @@ static void skips_what_it_cannot_use(void **state)
 {
 	ResolvConf c;
 
-	resolv_parse("nameserver\nnameserver fe80::1%eth0\nnameserver nonsense\nnameserverx 1.1.1.1\nsearch\n\n\nsearch \x01""bad", &c);
+	resolv_parse("nameserver\nnameserver fe80::1%eth0\nnameserver nonsense\nnameserverx "
+		     "1.1.1.1\nsearch\n\n\nsearch \x01"
+		     "bad",
+		&c);
 	assert_int_equal(c.n_servers, 0);
 	assert_null(c.search);
 	resolv_done(&c);
