@@ -450,6 +450,10 @@ int bootstrap_image(Store *s, const ImageSpec *spec, ImageList *ret, Err *err)
 	int r = prepare(&b, err);
 	if (r < 0 || (r = need_base(&b, &out, err)) < 0 || (r = make_image(&b, &out, err)) < 0)
 		return r;
+	/* What was asked for comes first. */
+	Image *base = out.items[0];
+	out.items[0] = out.items[1];
+	out.items[1] = base;
 	*ret = out;
 	out = (ImageList) { 0 };
 	return 0;

@@ -12,5 +12,5 @@
 #include "image/report.h"
 #include "image/spec.h"
 
-/** `ret`: the base image first ("stead/base:SUITE-ARCH"), then the one asked for. Committed. */
+/** `ret`: the image asked for, then the base ("stead/base:SUITE-ARCH"). Committed. */
 int bootstrap_image(Store *s, const ImageSpec *spec, ImageList *ret, Err *err);

@@ -105,8 +105,8 @@ typedef struct JobBootstrap {
 
 /**
  * An image from the distribution's packages, on top of a base layer shared by all of the same suite and architecture.
- * The result has two images: first the base ("docker.io/stead/base:SUITE-ARCH"; store it like any other, else the next
- * sweep takes it and the next bootstrap makes it again), last the one asked for.
+ * The result has two images: the one asked for, then the base ("docker.io/stead/base:SUITE-ARCH"; store it like any
+ * other, else the next sweep takes it and the next bootstrap makes it again).
  */
 int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **ret, Err *err);
 
