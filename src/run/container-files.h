@@ -8,8 +8,8 @@
 
 #include "run/container.h"
 
-/** The number in dir/name, 0 if there is none. */
-pid_t container_read_pid(const char *dir, const char *name);
+/** The number in bundle/conmon/NAME, 0 if there is none. */
+pid_t container_read_pid(const ContainerPaths *p, const char *name);
 /** pidfd of the living init, checked to be in the container's cgroup. -ESRCH. */
 int container_init_open(const ContainerPaths *p, pid_t *ret_pid);
 /** pidfd of the container's conmon. -ESRCH. */

@@ -31,6 +31,7 @@
 #include "base/time.h"
 #include "run/cgroup.h"
 #include "run/container-files.h"
+#include "run/trash.h"
 
 /* ── paths ────────────────────────────────────────────────────────── */
 
@@ -70,13 +71,12 @@ int container_dirs_make(const ContainerPaths *p, Err *err)
 {
 	AUTO_FREE char *upper = xasprintf("%s/upper", p->state);
 	AUTO_FREE char *work = xasprintf("%s/work", p->state);
-	AUTO_FREE char *ended = xasprintf("%s/ended", p->bundle);
 	/* The upper directory becomes the container's "/": readable by its users. */
 	const struct {
 		const char *path;
 		mode_t mode;
 	} dirs[] = { { p->state, 0700 }, { upper, 0755 }, { work, 0700 }, { p->log, 0700 }, { p->bundle, 0700 }, { p->rootfs, 0755 },
-		{ p->files, 0755 }, { ended, 0700 } };
+		{ p->files, 0755 } };
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(dirs); i++)
 		r = make_dir(dirs[i].path, dirs[i].mode, err);
@@ -96,9 +96,9 @@ static int pidfd_signal(int fd, int sig)
 	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
 }
 
-pid_t container_read_pid(const char *dir, const char *name)
+pid_t container_read_pid(const ContainerPaths *p, const char *name)
 {
-	AUTO_FREE char *path = xasprintf("%s/%s", dir, name);
+	AUTO_FREE char *path = xasprintf("%s/conmon/%s", p->bundle, name);
 	AUTO_BUF b = BUF_INIT;
 	int64_t pid = 0;
 	if (file_read(AT_FDCWD, path, 32, &b) < 0)
@@ -116,7 +116,7 @@ static int read_proc(pid_t pid, const char *file, Buf *b)
 
 int container_init_open(const ContainerPaths *p, pid_t *ret_pid)
 {
-	pid_t pid = container_read_pid(p->bundle, "pid");
+	pid_t pid = container_read_pid(p, "pid");
 	if (pid == 0)
 		return -ESRCH;
 	AUTO_CLOSE int fd = pidfd_open_call(pid);
@@ -135,7 +135,7 @@ int container_init_open(const ContainerPaths *p, pid_t *ret_pid)
 
 int container_conmon_open(const ContainerPaths *p, pid_t *ret_pid)
 {
-	pid_t pid = container_read_pid(p->bundle, "conmon.pid");
+	pid_t pid = container_read_pid(p, "conmon.pid");
 	if (pid == 0)
 		return -ESRCH;
 	AUTO_CLOSE int fd = pidfd_open_call(pid);
@@ -231,7 +231,7 @@ static bool is_waiting(const Runtime *rt, const ContainerPaths *p, pid_t pid)
 
 bool container_read_exit(const ContainerPaths *p, ContainerState *st)
 {
-	AUTO_FREE char *path = xasprintf("%s/ended/%s", p->bundle, p->id);
+	AUTO_FREE char *path = xasprintf("%s/conmon/%s", p->bundle, p->id);
 	AUTO_BUF b = BUF_INIT;
 	struct stat file;
 	int64_t code = 0;
@@ -277,7 +277,7 @@ int container_probe(const Runtime *rt, const ContainerPaths *p, ContainerState *
 		ret->paused = cgroup_frozen(rt, p->cgroup);
 		return 0;
 	}
-	bool was_created = container_read_pid(p->bundle, "pid") != 0;
+	bool was_created = container_read_pid(p, "pid") != 0;
 	if (ret->monitored) {
 		/* Its end is known to conmon, but not written yet: container_watch will tell it. */
 		ret->status = was_created ? CONTAINER_RUNNING : CONTAINER_CREATING;
@@ -327,7 +327,6 @@ static void kill_conmon(const ContainerPaths *p)
 
 int container_delete(const Runtime *rt, const ContainerPaths *p, Err *err)
 {
-	static const char *const files[] = { "pid", "conmon.pid", "ctl", "winsz", "attach", "oom", "ended" };
 	/* Gone for good, or about to be: conmon first, so that it does not report an end that is ours. */
 	kill_conmon(p);
 	(void) container_kill(rt, p, SIGKILL);
@@ -343,16 +342,23 @@ int container_delete(const Runtime *rt, const ContainerPaths *p, Err *err)
 		return err_errno(err, r, "remove the cgroup %s", p->cgroup);
 
 	AUTO_FREE char *state = xasprintf("%s/%s", rt->root, p->id);
-	r = tree_remove(AT_FDCWD, state);
-	if (r < 0)
-		return err_errno(err, r, "remove %s", state);
-	AUTO_CLOSE int dir = open(p->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(files); i++) {
-		r = tree_remove(dir, files[i]);
-		if (r < 0)
-			return err_errno(err, r, "remove %s/%s", p->bundle, files[i]);
-	}
-	return 0;
+	AUTO_FREE char *monitor = xasprintf("%s/conmon", p->bundle);
+	AUTO_FREE char *oom = xasprintf("%s/oom", p->bundle);
+	r = trash_put(state, rt->run_dir, err);
+	if (r == 0)
+		r = trash_put(monitor, rt->run_dir, err);
+	(void) unlink(oom);
+	return r;
+}
+
+/* "/run/stead" of "/run/stead/containers/ID". */
+static char *base_dir(const char *path)
+{
+	size_t n = strlen(path);
+	for (int up = 0; up < 2; up++)
+		while (n > 0 && path[--n] != '/')
+			;
+	return xstrndup(path, n);
 }
 
 int container_bundle_remove(const ContainerPaths *p, Err *err)
@@ -360,14 +366,19 @@ int container_bundle_remove(const ContainerPaths *p, Err *err)
 	int r = rootfs_unmount(p, err);
 	if (r < 0)
 		return r;
-	r = tree_remove(AT_FDCWD, p->bundle);
-	return r < 0 ? err_errno(err, r, "remove %s", p->bundle) : 0;
+	AUTO_FREE char *dir = base_dir(p->bundle);
+	return trash_put(p->bundle, dir, err);
 }
 
 int container_state_remove(const ContainerPaths *p, Err *err)
 {
-	int r = tree_remove(AT_FDCWD, p->state);
-	return r < 0 ? err_errno(err, r, "remove %s", p->state) : 0;
+	AUTO_FREE char *dir = base_dir(p->state);
+	return trash_put(p->state, dir, err);
+}
+
+void container_flush(void)
+{
+	trash_flush();
 }
 
 static void list_dir(char ***v, const char *path)

@@ -15,10 +15,11 @@
  *   process.json                what run/exec.c starts from
  *   rootfs/                     the merged overlay
  *   files/                      hosts, hostname, resolv.conf, secrets, configs
- *   pid conmon.pid              written by conmon
+ *   conmon/                     pid, conmon.pid, and ID: the exit code in decimal, its mtime is the time
  *   ctl winsz attach            conmon's control fifos and attach socket
- *   ended/ID                    written by conmon: the exit code in decimal; its mtime is the time
  * RUN_DIR/runtime/ID/           the OCI runtime's own state; exec.fifo in it = created, not started
+ *
+ * trash/ in both directories      what is being removed
  *
  * Start and delete are synchronous (well under 1 ms and about 1 ms): no process is needed for them.
  */
@@ -130,8 +131,10 @@ int container_pause(const Runtime *rt, const ContainerPaths *p, bool pause, Err 
 int container_delete(const Runtime *rt, const ContainerPaths *p, Err *err);
 /** Unmounts the root and removes the bundle directory. */
 int container_bundle_remove(const ContainerPaths *p, Err *err);
-/** Removes the state directory (upper, log). May take long with a large upper directory: run it in uv_queue_work. */
+/** Removes the state directory (upper, log). As the bundle's, it is moved away at once and removed by a thread. */
 int container_state_remove(const ContainerPaths *p, Err *err);
+/** Waits until what was removed so far is gone from the disk, too. */
+void container_flush(void);
 
 /** Directory names below `RUN_DIR/containers`, cgroup children and runtime states: every id that something is left of. strv. */
 char **container_list(const Runtime *rt);

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "io/child.h"
 #include "run/container.h"
+#include "run/trash.h"
 
 #define SYNC_MAX (64U << 10)
 #define SYNC_FD 3
@@ -140,9 +141,9 @@ static void conmon_argv(Argv *a, const Runtime *rt, const ContainerOptions *o)
 	option(a, "-n", o->name);
 	option(a, "-r", rt->path);
 	option(a, "-b", p->bundle);
-	option(a, "-p", own(a, xasprintf("%s/pid", p->bundle)));
-	option(a, "-P", own(a, xasprintf("%s/conmon.pid", p->bundle)));
-	option(a, "--exit-dir", own(a, xasprintf("%s/ended", p->bundle)));
+	option(a, "-p", own(a, xasprintf("%s/conmon/pid", p->bundle)));
+	option(a, "-P", own(a, xasprintf("%s/conmon/conmon.pid", p->bundle)));
+	option(a, "--exit-dir", own(a, xasprintf("%s/conmon", p->bundle)));
 	option(a, "--log-level", "error");
 	if (rt->conmon_full_attach)
 		arg(a, "--full-attach");
@@ -171,16 +172,18 @@ static void conmon_argv(Argv *a, const Runtime *rt, const ContainerOptions *o)
 int container_create(uv_loop_t *loop, const Runtime *rt, const ContainerOptions *o, ContainerCreatedFn done, void *user, Err *err)
 {
 	const ContainerPaths *p = o->paths;
-	static const char *const stale[] = { "pid", "conmon.pid", "oom" };
-	for (size_t i = 0; i < ARRAY_SIZE(stale); i++) {
-		AUTO_FREE char *path = xasprintf("%s/%s", p->bundle, stale[i]);
-		(void) unlink(path);
+	AUTO_FREE char *dir = xasprintf("%s/conmon", p->bundle);
+	AUTO_FREE char *oom = xasprintf("%s/oom", p->bundle);
+	int r = 0;
+	if (mkdir(dir, 0700) < 0) {
+		/* Of an earlier life. */
+		r = errno == EEXIST ? trash_put(dir, rt->run_dir, err) : err_errno(err, -errno, "make %s", dir);
+		if (r == 0 && mkdir(dir, 0700) < 0)
+			r = err_errno(err, -errno, "make %s", dir);
+		(void) unlink(oom);
 	}
-	AUTO_FREE char *ended = xasprintf("%s/ended/%s", p->bundle, p->id);
-	AUTO_FREE char *exit_dir = xasprintf("%s/ended", p->bundle);
-	(void) unlink(ended);
-	if (mkdir(exit_dir, 0700) < 0 && errno != EEXIST)
-		return err_errno(err, -errno, "make %s", exit_dir);
+	if (r < 0)
+		return r;
 
 	int sync[2];
 	if (pipe2(sync, O_CLOEXEC) < 0)
@@ -199,7 +202,7 @@ int container_create(uv_loop_t *loop, const Runtime *rt, const ContainerOptions 
 	ChildOptions co = {
 		.argv = a.v, .env = env, .cwd = p->bundle, .exited = conmon_forked, .fds = fds, .n_fds = 1, .new_session = true,
 	};
-	int r = child_spawn(loop, &co, NULL, err);
+	r = child_spawn(loop, &co, NULL, err);
 	for (size_t i = 0; i < a.n_owned; i++)
 		free(a.owned[i]);
 	(void) close(sync[1]);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The overlay of a container. mount(2) takes one page of options. Layer names are given relative to the
- * layers directory, so some hundred fit; when they do not, each layer is opened and named by its
- * descriptor, relative to /proc/thread-self/fd. The working directory belongs to a short-lived
- * thread that has unshared it (CLONE_FS), so that the daemon's own is never touched.
+ * The overlay of a container. mount(2) takes one page of options. As long as they fit, layers are given
+ * by their paths. Then relative to the layers directory (some hundred fit), and last by descriptors,
+ * relative to /proc/thread-self/fd. The working directory belongs to a short-lived thread that has
+ * unshared it (CLONE_FS), so that the daemon's own is never touched.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "run/container.h"
+#include "run/trash.h"
 
 #define OPTIONS_MAX 4000 /* of the page: some room for what the kernel adds */
 
@@ -54,13 +55,23 @@ static bool is_mount(const char *path)
 		(sx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
+static void options(Buf *b, const char *prefix, char *const *layers, const char *tail)
+{
+	buf_str(b, "lowerdir=");
+	for (size_t i = strv_len(layers); i-- > 0;)
+		buf_printf(b, "%s%s%s", layers[i][0] == '/' ? "" : prefix, layers[i], i ? ":" : "");
+	buf_str(b, tail);
+}
+
 static int mount_by_names(const char *dir, const ContainerPaths *p, char *const *layers, const char *tail)
 {
 	AUTO_BUF b = BUF_INIT;
-	buf_str(&b, "lowerdir=");
-	for (size_t i = strv_len(layers); i-- > 0;)
-		buf_printf(&b, "%s%s", layers[i], i ? ":" : "");
-	buf_str(&b, tail);
+	AUTO_FREE char *prefix = xasprintf("%s/", dir);
+	options(&b, prefix, layers, tail);
+	if (b.len <= OPTIONS_MAX)
+		return mount("overlay", p->rootfs, "overlay", 0, buf_cstr(&b)) < 0 ? -errno : 0;
+	buf_clear(&b);
+	options(&b, "", layers, tail);
 	return b.len > OPTIONS_MAX ? -E2BIG : mount_in(dir, p->rootfs, buf_cstr(&b));
 }
 
@@ -129,8 +140,16 @@ int rootfs_mount(const Runtime *rt, const ContainerPaths *p, char *const *layers
 
 int rootfs_unmount(const ContainerPaths *p, Err *err)
 {
-	for (int i = 0; i < 16 && is_mount(p->rootfs); i++)
-		if (umount2(p->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
-			return err_errno(err, -errno, "unmount %s", p->rootfs);
+	for (int i = 0; i < 16 && is_mount(p->rootfs); i++) {
+		int held = open(p->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (umount2(p->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT) {
+			int r = -errno;
+			if (held >= 0)
+				(void) close(held);
+			return err_errno(err, r, "unmount %s", p->rootfs);
+		}
+		if (held >= 0)
+			trash_close(held);
+	}
 	return 0;
 }

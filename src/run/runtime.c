@@ -26,6 +26,7 @@
 #include "run/blocking.h"
 #include "run/cgroup.h"
 #include "run/container.h"
+#include "run/trash.h"
 
 #define TRY_ID "stead-try"
 
@@ -423,6 +424,8 @@ int runtime_detect(const RuntimeOptions *o, Runtime **ret, Err *err)
 	r = dir_make(rt->root, 0700);
 	if (r < 0)
 		r = err_errno(err, r, "make %s", rt->root);
+	trash_empty(rt->run_dir);
+	trash_empty(rt->state_dir);
 	if (r == 0)
 		r = detect_cgroups(rt, err);
 	if (r == 0)

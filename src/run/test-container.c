@@ -63,7 +63,7 @@ static void test_monitor_dies(void **state)
 	box_init(&b, "33", "sleep 100");
 	assert_int_equal(box_create(&b), 0);
 	box_start(&b);
-	AUTO_FREE char *file = xasprintf("%s/conmon.pid", b.paths.bundle);
+	AUTO_FREE char *file = xasprintf("%s/conmon/conmon.pid", b.paths.bundle);
 	AUTO_BUF t = BUF_INIT;
 	assert_int_equal(file_read(AT_FDCWD, file, 32, &t), 0);
 	int64_t pid;
@@ -152,6 +152,5 @@ int main(void)
 		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_many_at_once),
 	};
 	r = cmocka_run_group_tests(tests, NULL, NULL);
-	world_remove();
-	return r;
+	return r | world_remove();
 }

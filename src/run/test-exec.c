@@ -246,6 +246,5 @@ int main(void)
 		cmocka_unit_test(test_speed), cmocka_unit_test(test_attach),
 	};
 	r = cmocka_run_group_tests(tests, setup, teardown);
-	world_remove();
-	return r;
+	return r | world_remove();
 }
