@@ -325,12 +325,14 @@ static void exec_child_exited(void *user, const ChildExit *x)
 	e->child = NULL;
 	e->code = x->code >= 0 ? x->code : 128 + x->signal;
 	/*
-	 * Background processes of the command may hold the pipes; the exec is over all the same. What was written
-	 * before is read first: the pipes' ends close by themselves unless they are held.
+	 * A terminal's other side was held by the runtime alone: its end comes, after all that is on its way. Pipes may be
+	 * held by processes that the command has left in the background; the exec is over all the same, after
+	 * what was written until now.
 	 */
-	if (e->out.open && e->out.reading) {
-		(void) uv_read_stop((uv_stream_t *) &e->out.pipe);
-		e->out.reading = false;
+	if (e->tty) {
+		exec_pause(e, false);
+		exec_maybe_end(e);
+		return;
 	}
 	uv_os_fd_t fd;
 	Stream *const streams[] = { &e->out, &e->err };
