@@ -5,9 +5,10 @@
  * happens. A second memfd is the runtime's log: text in it means that the runtime, and not the
  * command, has failed, which the exit code alone cannot tell.
  *
- * With a terminal the daemon holds the outer pseudo terminal; the runtime makes an inner one and copies between
- * them. The outer one's size changes reach the runtime as SIGWINCH, sent from here, since it is not the
- * controlling terminal of anything.
+ * With a terminal crun hands the container's pseudo terminal over through a socket (--console-socket), and
+ * stays out of the way: where it copies itself, it may lose the last piece at the end. runc does that only when it
+ * leaves; so the daemon holds an outer pseudo terminal for it, and runc copies between that and an inner one.
+ * The outer one's size changes are told to runc by SIGWINCH, since it is nobody's controlling terminal.
  */
 #include "run/exec.h"
 
@@ -20,6 +21,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <termios.h>
 
 #include "base/buf.h"
@@ -33,6 +36,7 @@
 
 #define PROCESS_FD 3
 #define LOG_FD 4
+#define CONSOLE_DIR_FD 5
 #define PROCESS_MAX (4U << 20)
 #define READ_SIZE (16U << 10)
 #define HELD_MAX (64U << 10)
@@ -47,7 +51,13 @@ struct Exec {
 	ExecCallbacks cb;
 	Child *child;
 	Stream in, out, err; /* a terminal is `out`, for both directions */
+	uv_poll_t console;   /* where crun will bring the terminal */
+	int console_fd;      /* -1 = none, or it has come */
+	char *console_name;
+	Buf early;           /* input from before the terminal came */
+	unsigned rows, cols;
 	bool tty, paused, ending, close_in;
+	bool inner; /* the terminal is the container's own */
 	bool child_done;
 	int open_handles;
 	int log; /* the runtime's log */
@@ -138,6 +148,8 @@ static int make_process(const ExecSpec *s, json_t **ret, Err *err)
 	merge_env(o, s->env, s->tty);
 	(void) json_object_set_new(o, "args", strv_json(s->cmd));
 	(void) json_object_set_new(o, "terminal", json_boolean(s->tty));
+	if (s->tty && s->rows && s->cols)
+		(void) json_object_set_new(o, "consoleSize", json_pack("{s:i, s:i}", "height", (int) s->rows, "width", (int) s->cols));
 	if (!str_empty(s->cwd))
 		(void) json_object_set_new(o, "cwd", json_string(s->cwd));
 	*ret = o;
@@ -189,19 +201,35 @@ static pid_t first_child(pid_t pid)
 	return child > 1 ? (pid_t) child : 0;
 }
 
-static int spawn(uv_loop_t *loop, const ExecSpec *s, const int fds[3], int process, int log, ChildExitFn exited, void *user, Child **ret, Err *err)
+/* What the runtime is started with. */
+typedef struct Ends {
+	int ours[3], theirs[3]; /* an outer terminal: ours[1] alone, theirs all the same */
+	int process, log;
+	int console;            /* listening socket; -1 = none */
+	int dir;                /* of the socket's name */
+	char name[40];          /* in dir */
+} Ends;
+
+static int spawn(uv_loop_t *loop, const ExecSpec *s, const Ends *x, ChildExitFn exited, void *user, Child **ret, Err *err)
 {
 	const Runtime *rt = s->runtime;
-	const char *argv[] = { rt->path, "--root", rt->root, "--log", "/proc/self/fd/4", "exec", "--process", "/proc/self/fd/3", s->paths->id, NULL };
+	AUTO_FREE char *console = xasprintf("--console-socket=/proc/self/fd/5/%s", x->name);
+	const char *argv[12] = { rt->path, "--root", rt->root, "--log", "/proc/self/fd/4", "exec", "--process", "/proc/self/fd/3" };
+	size_t n_args = 8;
+	if (x->console >= 0)
+		argv[n_args++] = console;
+	argv[n_args++] = s->paths->id;
 	AUTO_STRV char **env = NULL;
 	strv_add(&env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	if (rt->crun)
 		strv_take(&env, xasprintf("STEAD_CRUN=%s", rt->crun));
-	ChildFd map[5] = { { process, PROCESS_FD }, { log, LOG_FD } };
+	ChildFd map[6] = { { x->process, PROCESS_FD }, { x->log, LOG_FD } };
 	size_t n = 2;
+	if (x->console >= 0)
+		map[n++] = (ChildFd) { x->dir, CONSOLE_DIR_FD };
 	for (int i = 0; i < 3; i++)
-		if (fds[i] >= 0)
-			map[n++] = (ChildFd) { fds[i], i };
+		if (x->theirs[i] >= 0)
+			map[n++] = (ChildFd) { x->theirs[i], i };
 	ChildOptions o = {
 		.argv = argv, .env = env, .cwd = "/", .exited = exited, .user = user, .fds = map, .n_fds = n, .new_session = true,
 	};
@@ -252,7 +280,9 @@ static void exec_free(Exec *e)
 	if (e->log >= 0)
 		(void) close(e->log);
 	free(e->command);
+	free(e->console_name);
 	buf_done(&e->held);
+	buf_done(&e->early);
 	free(e);
 }
 
@@ -272,11 +302,28 @@ static void stream_close(Exec *e, Stream *s)
 	(void) e;
 }
 
+static void console_closed(uv_handle_t *h)
+{
+	Exec *e = h->data;
+	(void) close(e->console_fd);
+	e->console_fd = -1;
+	stream_closed(h);
+}
+
+static void console_close(Exec *e)
+{
+	if (e->console_fd < 0 || uv_is_closing((uv_handle_t *) &e->console))
+		return;
+	(void) unlink(e->console_name);
+	uv_close((uv_handle_t *) &e->console, console_closed);
+}
+
 static void exec_maybe_end(Exec *e)
 {
 	if (e->ending || !e->child_done || e->out.open || e->err.open)
 		return;
 	e->ending = true;
+	console_close(e);
 	stream_close(e, &e->in);
 	AUTO_FREE char *log = e->code != 0 ? read_log(e->log) : NULL;
 	int code = e->code;
@@ -318,6 +365,19 @@ static void pass_on(Exec *e, const Stream *s, const char *data, size_t n)
 		e->cb.output(e->cb.user, s->number, data, n);
 }
 
+/* What is there to read now. */
+static void drain(Exec *e, const Stream *s)
+{
+	uv_os_fd_t fd;
+	ssize_t n;
+	if (uv_fileno((const uv_handle_t *) &s->pipe, &fd) < 0)
+		return;
+	while ((n = read(fd, e->buffer, sizeof(e->buffer))) > 0)
+		pass_on(e, s, e->buffer, (size_t) n);
+}
+
+static void console_accept(Exec *e);
+
 static void exec_child_exited(void *user, const ChildExit *x)
 {
 	Exec *e = user;
@@ -325,26 +385,24 @@ static void exec_child_exited(void *user, const ChildExit *x)
 	e->child = NULL;
 	e->code = x->code >= 0 ? x->code : 128 + x->signal;
 	/*
-	 * A terminal's other side was held by the runtime alone: its end comes, after all that is on its way. Pipes may be
-	 * held by processes that the command has left in the background; the exec is over all the same, after
-	 * what was written until now.
+	 * An outer terminal was held by the runtime alone: its end comes, after all that is on its way. The container's
+	 * own, and pipes, may be held by processes that the command has left in the background; the exec is over all
+	 * the same, after what was written until now.
 	 */
-	if (e->tty) {
+	if (e->tty && !e->inner) {
 		exec_pause(e, false);
 		exec_maybe_end(e);
 		return;
 	}
-	uv_os_fd_t fd;
+	/* The runtime may have ended before the terminal that it has sent was looked at. */
+	if (e->console_fd >= 0)
+		console_accept(e);
 	Stream *const streams[] = { &e->out, &e->err };
-	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
-		Stream *s = streams[i];
-		if (!s->open || uv_fileno((uv_handle_t *) &s->pipe, &fd) < 0)
-			continue;
-		ssize_t n;
-		while ((n = read(fd, e->buffer, sizeof(e->buffer))) > 0)
-			pass_on(e, s, e->buffer, (size_t) n);
-		stream_close(e, s);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
+		if (streams[i]->open) {
+			drain(e, streams[i]);
+			stream_close(e, streams[i]);
+		}
 	exec_maybe_end(e);
 }
 
@@ -369,7 +427,11 @@ static void stream_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
 	if (n == 0)
 		return;
 	if (n < 0) {
-		/* A terminal whose other side is closed gives EIO. */
+		/*
+		 * A terminal whose other side is closed gives EIO. libuv takes a hang-up for the end after a short read
+		 * already, though a terminal may have more.
+		 */
+		drain(e, s);
 		stream_close(e, s);
 		exec_maybe_end(e);
 		return;
@@ -410,6 +472,45 @@ static int stream_open(Exec *e, uv_loop_t *loop, Stream *s, int fd, int number)
 	return r;
 }
 
+/* Takes the terminal that crun brings, if it is there already. */
+static void console_accept(Exec *e)
+{
+	if (e->out.open || e->console_fd < 0 || uv_is_closing((uv_handle_t *) &e->console))
+		return;
+	AUTO_CLOSE int conn = accept4(e->console_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (conn < 0)
+		return;
+	char byte[256], control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { byte, sizeof(byte) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	/* crun has connected in order to send at once: this does not wait. */
+	ssize_t n = recvmsg(conn, &m, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		return;
+	int fd;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	console_close(e);
+	(void) fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (stream_open(e, e->console.loop, &e->out, fd, 1) < 0)
+		return;
+	e->inner = true;
+	if (e->rows && e->cols)
+		(void) exec_resize(e, e->rows, e->cols);
+	if (!e->paused)
+		set_reading(e, &e->out, true);
+	if (e->early.len)
+		(void) exec_write(e, e->early.data, e->early.len);
+	buf_done(&e->early);
+}
+
+static void console_ready(uv_poll_t *h, int status, int events)
+{
+	(void) events;
+	if (status == 0)
+		console_accept(h->data);
+}
+
 typedef struct Write {
 	uv_write_t req;
 	Exec *e;
@@ -441,6 +542,10 @@ static void exec_written(uv_write_t *req, int status)
 ssize_t exec_write(Exec *e, const void *p, size_t n)
 {
 	Stream *s = input_of(e);
+	if (!s->open && e->console_fd >= 0 && !e->ending) {
+		buf_append(&e->early, p, n);
+		return (ssize_t) e->early.len;
+	}
 	if (!s->open || e->ending || e->close_in)
 		return -EPIPE;
 	Write *w = xmalloc(sizeof(*w) + n);
@@ -467,10 +572,6 @@ void exec_close_stdin(Exec *e)
 
 /* ── start ────────────────────────────────────────────────────────── */
 
-typedef struct Ends {
-	int ours[3], theirs[3]; /* a terminal: ours[1] alone, theirs all the same */
-} Ends;
-
 static void ends_done(Ends *x)
 {
 	for (int i = 0; i < 3; i++) {
@@ -479,6 +580,33 @@ static void ends_done(Ends *x)
 		if (x->theirs[i] >= 0)
 			(void) close(x->theirs[i]);
 	}
+	int *const fds[] = { &x->process, &x->log, &x->console, &x->dir };
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (*fds[i] >= 0)
+			(void) close(*fds[i]);
+}
+
+/* A listening socket in the bundle, named through the directory's descriptor: its path is too long for an address. */
+static int open_console(const ExecSpec *s, Ends *x)
+{
+	char rnd[13];
+	hex_random(6, rnd);
+	(void) snprintf(x->name, sizeof(x->name), "console-%s", rnd);
+	x->dir = open(s->paths->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (x->dir < 0)
+		return -errno;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	(void) snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/%s", x->dir, x->name);
+	if (bind(fd, (struct sockaddr *) &sa, sizeof(sa)) < 0 || listen(fd, 1) < 0) {
+		int r = -errno;
+		(void) close(fd);
+		return r;
+	}
+	x->console = fd;
+	return 0;
 }
 
 static int open_pipes(const ExecSpec *s, Ends *x)
@@ -516,34 +644,53 @@ static int open_terminal(const ExecSpec *s, Ends *x)
 	return x->theirs[1] < 0 || x->theirs[2] < 0 ? -errno : 0;
 }
 
+static int open_streams(const ExecSpec *s, Ends *x)
+{
+	x->log = memfd_create("log", MFD_CLOEXEC);
+	if (x->log < 0)
+		return -errno;
+	if (!s->tty)
+		return open_pipes(s, x);
+	return s->runtime->flavour == RUNTIME_CRUN ? open_console(s, x) : open_terminal(s, x);
+}
+
 int exec_start(uv_loop_t *loop, const ExecSpec *s, const ExecCallbacks *cb, Exec **ret, Err *err)
 {
-	__attribute__((cleanup(ends_done))) Ends x = { { -1, -1, -1 }, { -1, -1, -1 } };
-	AUTO_CLOSE int process = process_fd(s, err);
-	if (process < 0)
-		return process;
-	AUTO_CLOSE int log = memfd_create("log", MFD_CLOEXEC);
-	int r = log < 0 ? -errno : s->tty ? open_terminal(s, &x) : open_pipes(s, &x);
+	__attribute__((cleanup(ends_done))) Ends x = { { -1, -1, -1 }, { -1, -1, -1 }, .process = -1, .log = -1, .console = -1, .dir = -1 };
+	x.process = process_fd(s, err);
+	if (x.process < 0)
+		return x.process;
+	int r = open_streams(s, &x);
 	if (r < 0)
 		return err_errno(err, r, "exec: open the streams");
 	Exec *e = xcalloc(1, sizeof(*e));
-	e->log = -1;
+	e->log = e->console_fd = -1;
 	e->tty = s->tty;
-	r = spawn(loop, s, x.theirs, process, log, exec_child_exited, e, &e->child, err);
+	r = spawn(loop, s, &x, exec_child_exited, e, &e->child, err);
 	if (r < 0) {
+		if (x.console >= 0)
+			(void) unlinkat(x.dir, x.name, 0);
 		free(e);
 		return r;
 	}
 	e->cb = *cb;
-	e->log = steal_fd(&log);
+	e->log = steal_fd(&x.log);
 	e->command = xstrdup(s->cmd[0]);
 	e->runtime_pid = child_pid(e->child);
-	if (x.ours[0] >= 0)
-		(void) stream_open(e, loop, &e->in, steal_fd(&x.ours[0]), 0);
-	if (x.ours[1] >= 0)
-		(void) stream_open(e, loop, &e->out, steal_fd(&x.ours[1]), 1);
-	if (x.ours[2] >= 0)
-		(void) stream_open(e, loop, &e->err, steal_fd(&x.ours[2]), 2);
+	e->rows = s->rows;
+	e->cols = s->cols;
+	Stream *const streams[] = { &e->in, &e->out, &e->err };
+	for (int i = 0; i < 3; i++)
+		if (x.ours[i] >= 0)
+			(void) stream_open(e, loop, streams[i], steal_fd(&x.ours[i]), i);
+	if (x.console >= 0) {
+		e->console_fd = steal_fd(&x.console);
+		e->console_name = xasprintf("%s/%s", s->paths->bundle, x.name);
+		e->console.data = e;
+		e->open_handles++;
+		(void) uv_poll_init(loop, &e->console, e->console_fd);
+		(void) uv_poll_start(&e->console, UV_READABLE, console_ready);
+	}
 	exec_pause(e, false);
 	*ret = e;
 	return 0;
@@ -552,12 +699,16 @@ int exec_start(uv_loop_t *loop, const ExecSpec *s, const ExecCallbacks *cb, Exec
 int exec_resize(Exec *e, unsigned rows, unsigned cols)
 {
 	uv_os_fd_t fd;
+	e->rows = rows;
+	e->cols = cols;
+	if (e->console_fd >= 0 && !e->out.open)
+		return 0; /* set when the terminal comes */
 	if (!e->tty || !e->out.open || uv_fileno((uv_handle_t *) &e->out.pipe, &fd) < 0)
 		return -ENOTTY;
 	struct winsize size = { .ws_row = (unsigned short) rows, .ws_col = (unsigned short) cols };
 	if (ioctl(fd, TIOCSWINSZ, &size) < 0)
 		return -errno;
-	if (e->child)
+	if (e->child && !e->inner)
 		(void) kill(e->runtime_pid, SIGWINCH);
 	return 0;
 }

@@ -54,6 +54,18 @@ static void run(Run *r, Box *b, ExecSpec *s, const char *const *cmd)
 	world_until(&world, &r->ended);
 }
 
+/* Runs the loop until `text` has been printed. */
+static void run_until(Run *r, const char *text)
+{
+	int64_t begin = time_mono();
+	while (!strstr(buf_cstr(&r->out), text)) {
+		(void) uv_run(&world.loop, UV_RUN_NOWAIT);
+		(void) usleep(1000);
+		if (time_mono() - begin > 10 * NSEC_PER_SEC)
+			fail_msg("'%s' does not come; there is '%s'", text, buf_cstr(&r->out));
+	}
+}
+
 #define CMD(...) ((const char *const[]) { __VA_ARGS__, NULL })
 
 static Box box;
@@ -136,15 +148,28 @@ static void test_terminal(void **state)
 {
 	(void) state;
 	ExecSpec s = { .tty = true, .rows = 33, .cols = 77, .attach_stdin = true };
-	run(&result, &box, &s, CMD("sh", "-c", "test -t 0 && stty size; echo $TERM"));
+	run(&result, &box, &s, CMD("sh", "-c", "sleep 0.1; test -t 0 && stty size; echo $TERM"));
 	assert_int_equal(result.code, 0);
 	assert_string_equal(buf_cstr(&result.out), "33 77\r\nxterm\r\n");
+	/* Typing, echo, and a change of size. */
+	run_begin(&result, &box, &s, CMD("sh", "-c", "sleep 0.2; trap 'stty size; exit 4' WINCH; echo ready; read x; echo got $x; while :; do sleep 0.01; done"));
+	run_until(&result, "ready");
+	assert_true(exec_write(result.exec, "hi\n", 3) >= 0);
+	run_until(&result, "got hi");
+	assert_int_equal(exec_resize(result.exec, 44, 99), 0);
+	world_until(&world, &result.ended);
+	assert_int_equal(result.code, 4);
+	assert_string_equal(buf_cstr(&result.out), "ready\r\nhi\r\ngot hi\r\n44 99\r\n");
+	run(&result, &box, &s, CMD("no-such-program"));
+	assert_int_equal(result.code, 127);
 }
 
 static void test_background_keeps_pipes(void **state)
 {
 	(void) state;
 	ExecSpec s = { 0 };
+	if (world.rt->flavour == RUNTIME_RUNC)
+		skip(); /* runc itself waits for the pipes */
 	int64_t begin = time_mono();
 	run(&result, &box, &s, CMD("sh", "-c", "sleep 5 & echo done"));
 	assert_string_equal(buf_cstr(&result.out), "done\n");
