@@ -49,6 +49,18 @@ typedef struct Session {
 	FrameDecoder frames;
 } Session;
 
+static int check_env(char *const *env, Err *err)
+{
+	for (char *const *e = env; e && *e; e++) {
+		const char *here = strchr(*e, '=') ? NULL : getenv(*e);
+		if (**e == '=')
+			return err_set(err, -EINVAL, "--env %s: write KEY=VALUE, or KEY alone", *e);
+		if (here && !str_is_utf8(here, strlen(here)))
+			return err_set(err, -EINVAL, "--env %s: its value here is not UTF-8", *e);
+	}
+	return 0;
+}
+
 static json_t *create_body(const ExecOptions *o, const Session *s, char **command)
 {
 	json_t *cmd = json_array(), *env = json_array();
@@ -103,7 +115,9 @@ static const json_t *pick(const json_t *list, const char *project, const char *w
 		if (!mine)
 			continue;
 		(void) parse_u64(container_label(c, LABEL_NUMBER), &number);
-		if (index > 0 ? number == (uint64_t) index : str_eq(json_text(c, "State"), "running"))
+		/* A paused one will be refused, with the reason. */
+		bool up = str_eq(json_text(c, "State"), "running") || str_eq(json_text(c, "State"), "paused");
+		if (index > 0 ? number == (uint64_t) index : up)
 			return c;
 	}
 	json_array_foreach((json_t *) list, i, c)
@@ -300,6 +314,8 @@ static int run(Cli *cli, void *values, char **args)
 		return cli_usage(cli, "--index counts from 1");
 	if (s.tty && isatty(STDIN_FILENO) != 1)
 		return cli_usage(cli, "-t: standard input is not a terminal; use -T, or leave -t out");
+	if (check_env(o->env, &err) < 0)
+		return cli_usage(cli, "%s", err_text(&err));
 	if (project_name_try(cli, &project, &err) < 0 && project_given(cli))
 		return project_name(cli, &project);
 	err_done(&err);

@@ -102,7 +102,7 @@ void follower_free(Follower *f)
 int follower_add(Follower *f, const json_t *container, Err *err)
 {
 	AUTO_BUF label = BUF_INIT;
-	if (f->n_sources >= FOLLOW_MAX)
+	if (f->o.follow && f->n_sources >= FOLLOW_MAX)
 		return err_set(err, -E2BIG, "no more than %d containers can be followed at once; name the services that matter", FOLLOW_MAX);
 	Source *s = xcalloc(1, sizeof(*s));
 	s->f = f;

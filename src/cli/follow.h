@@ -15,6 +15,7 @@
 #define FOLLOW_MAX 48
 
 typedef struct LogOptions {
+	bool follow; /* follower_run will be called: at most FOLLOW_MAX containers */
 	bool timestamps, no_prefix, no_colour;
 	const char *tail;         /* number or "all"; NULL = all */
 	const char *since, *until; /* as the API has them (log_moment); NULL = no bound */
@@ -35,7 +36,7 @@ typedef bool (*FollowExitFn)(void *user, const char *service, int exit_code);
 /** `project` shortens the prefixes; may be NULL. */
 Follower *follower_new(const Cli *cli, const char *project, const LogOptions *o);
 void follower_free(Follower *f);
-/** One container of GET /containers/json (borrowed for the call). Beyond FOLLOW_MAX: -E2BIG. */
+/** One container of GET /containers/json (borrowed for the call). -E2BIG: more than can be followed. */
 int follower_add(Follower *f, const json_t *container, Err *err);
 /** Prints what there is; 0 or an exit code, errors printed. */
 int follower_print(Follower *f);

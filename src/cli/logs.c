@@ -79,7 +79,7 @@ static int run(Cli *cli, void *values, char **args)
 	json_decref(all);
 	if (r < 0)
 		return cli_fail(&err);
-	LogOptions log = { .timestamps = o->timestamps, .no_colour = o->no_colour, .tail = o->tail, .since = since, .until = until };
+	LogOptions log = { .follow = o->follow, .timestamps = o->timestamps, .no_colour = o->no_colour, .tail = o->tail, .since = since, .until = until };
 	code = show(cli, o, &log, project, list, args);
 	json_decref(list);
 	return code;

@@ -174,6 +174,8 @@ static void usage(void **state)
 		{ { "up", "--build" }, "not supported yet" },
 		{ { "load", "-i", "not-there" }, "No such file" },
 		{ { "rm" }, "add -f" },
+		{ { "exec", "-e", "=x", "web", "true" }, "write KEY=VALUE" },
+		{ { "exec", "--index=0", "web", "true" }, "counts from 1" },
 	};
 	const FakeRule rules[] = { { .request = "GET /containers/json", .status = 200, .body = LIST }, { NULL } };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

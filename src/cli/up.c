@@ -210,7 +210,8 @@ static int foreground(const Cli *cli, const UpOptions *o, const Stack *stack, ch
 	const OperationOptions op = { .refused_is_usage = true, .foreground = true };
 	int64_t now = time_real();
 	since = xasprintf("%lld.%09lld", (long long) (now / NSEC_PER_SEC), (long long) (now % NSEC_PER_SEC));
-	const LogOptions log = { .timestamps = o->timestamps, .no_prefix = o->no_prefix, .no_colour = o->no_colour, .since = since };
+	const LogOptions log = { .follow = true, .timestamps = o->timestamps, .no_prefix = o->no_prefix, .no_colour = o->no_colour,
+		.since = since };
 	Foreground fg = { .o = o };
 	for (char *const *s = services; s && *s; s++)
 		add_with_deps(stack, *s, !o->no_deps, &closure);
