@@ -37,7 +37,7 @@ services:
   db:
     image: tiny
     command: sh -c 'sleep 1; touch /tmp/ready; exec sleep 1000'
-    healthcheck: { test: [CMD, test, -e, /tmp/ready], interval: 200ms }
+    healthcheck: { test: [CMD, test, -e, /tmp/ready], interval: 200ms, retries: 50 }
   app:
     image: tiny
     depends_on: { db: { condition: service_healthy } }
@@ -171,7 +171,7 @@ services:
   web:
     image: tiny
     command: sh -c 'sleep 0.7; touch /tmp/ok; exec sleep 1000'
-    healthcheck: { test: "test -e /tmp/ok", interval: 200ms }
+    healthcheck: { test: "test -e /tmp/ok", interval: 200ms, retries: 50 }
   once: { image: tiny, command: "true" }
 END
   ok stead up -d --wait
@@ -194,7 +194,7 @@ END
       echo "  s$i:"
       echo "    image: tiny"
       echo "    command: sh -c 'sleep 1; touch /tmp/up; exec sleep 1000'"
-      echo "    healthcheck: { test: 'test -e /tmp/up', interval: 200ms }"
+      echo "    healthcheck: { test: 'test -e /tmp/up', interval: 200ms, retries: 50 }"
     done
   } | compose
   local begin=$SECONDS

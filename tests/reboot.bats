@@ -14,7 +14,7 @@ services:
     restart: always
     command: sh -c 'rm -f /data/ready; sleep 1; touch /data/ready; exec sleep 1000'
     volumes: [data:/data]
-    healthcheck: { test: "test -e /data/ready", interval: 200ms }
+    healthcheck: { test: "test -e /data/ready", interval: 200ms, retries: 50 }
   api:
     image: tiny
     restart: unless-stopped
