@@ -39,7 +39,7 @@ END
   compose <<'END'
 services:
   web: { image: tiny, command: "httpd -f -p 80 -h /var/www" }
-  client: { image: tiny, command: "sh -c 'while :; do if wget -q -T 2 -O /dev/null http://web/; then echo good; else echo bad; fi; sleep 0.1; done'" }
+  client: { image: tiny, command: "sh -c 'while :; do if timeout 2 wget -q -O /dev/null http://web/; then echo good; else echo bad; fi; sleep 0.1; done'" }
 END
   ok stead up -d
   within 10 bash -c "'$STEAD_EXE' -H unix://$SOCK logs client | grep -q good"

@@ -59,16 +59,16 @@ services:
 networks: { a: {}, b: {} }
 END
   ok stead up -d
-  within 5 inside both wget -q -T 2 -O - http://front/
-  within 5 inside both wget -q -T 2 -O - http://back/
+  within 5 inside both timeout 2 wget -q -O - http://front/
+  within 5 inside both timeout 2 wget -q -O - http://back/
   # Neither by name …
-  run inside front wget -q -T 2 -O - http://back/
+  run inside front timeout 2 wget -q -O - http://back/
   [ "$status" -ne 0 ]
   # … nor by address.
   local address
   address=$(inspect "$(container back)" ".NetworkSettings.Networks[\"${PROJECT}_b\"].IPAddress")
   [ -n "$address" ]
-  run inside front wget -q -T 2 -O - "http://$address/"
+  run inside front timeout 2 wget -q -O - "http://$address/"
   [ "$status" -ne 0 ]
 }
 
@@ -84,7 +84,7 @@ END
   )
   local address
   address=$(inspect "$PROJECT-web-1" '.NetworkSettings.Networks[].IPAddress')
-  run stead exec -T -p other client wget -q -T 2 -O - "http://$address/"
+  run stead exec -T -p other client timeout 2 wget -q -O - "http://$address/"
   local result=$status
   ok stead -p other down
   [ "$result" -ne 0 ]
@@ -101,7 +101,7 @@ services:
 networks: { closed: { internal: true } }
 END
   ok stead up -d
-  within 5 inside client wget -q -T 2 -O - http://web/
+  within 5 inside client timeout 2 wget -q -O - http://web/
   ok inside client ip route
   says_not "default"
 }
@@ -150,7 +150,7 @@ END
   outside_up
   is "$(fetch "http://$OUTSIDE_HOST:$p/")" "it works"
   # From a container on another network, by the host's address.
-  ok inside other wget -q -T 5 -O - "http://$OUTSIDE_HOST:$p/"
+  ok inside other timeout 5 wget -q -O - "http://$OUTSIDE_HOST:$p/"
   is "$output" "it works"
   # From another machine.
   ok ip netns exec "$OUTSIDE_NS" curl -sS --max-time 5 "http://$OUTSIDE_HOST:$p/"
@@ -164,6 +164,7 @@ END
 
 # A network namespace that plays another machine on the host's network.
 outside_up() {
+  outside_down
   OUTSIDE_NS=o-$NAME
   OUTSIDE_HOST=10.214.$((RANDOM % 250)).1
   ip netns add "$OUTSIDE_NS"
@@ -310,7 +311,7 @@ END
   ok stead up -d
   outside_up
   within 5 fetch "http://127.0.0.1:$p/"
-  run inside web wget -q -T 5 -O - "http://$OUTSIDE_HOST:$p/"
+  run inside web timeout 5 wget -q -O - "http://$OUTSIDE_HOST:$p/"
   outside_down
   is "$output" "it works"
 }
@@ -374,8 +375,9 @@ END
 services: { client: { image: tiny } }
 networks: { default: { name: shared-net, external: true } }
 END
-  fails 1 stead up -d
+  fails 2 stead up -d
   says "shared-net"
+  says "compose.yaml:2"
   ok stead -p provider -f first.yaml up -d
   ok stead up -d
   within 5 inside client wget -q -O - http://web/

@@ -191,8 +191,9 @@ END
 services: { a: { image: tiny, volumes: [data:/data] } }
 volumes: { data: { name: shared-data, external: true } }
 END
-  fails 1 stead up -d
+  fails 2 stead up -d
   says "shared-data"
+  says "compose.yaml:2"
   ok stead -p provider -f first.yaml up -d
   ok stead -p provider -f first.yaml down
   ok stead up -d
