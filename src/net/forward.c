@@ -77,15 +77,21 @@ int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err)
 
 	if (r < 0)
 		return r;
-	/* The file comes before the switch, so that a crash between cannot leave the host open. */
 	r = r ? read_guard(path, &guard, err) : write_guard(path, &guard, err);
 	if (r < 0)
 		return r;
-	r = file_write(AT_FDCWD, IP_FORWARD, "1", 1, 0644);
-	if (r < 0)
-		return err_errno(err, r, "turn on IPv4 forwarding (" IP_FORWARD ")");
 	*ret_guard = steal_ptr(&guard);
 	return 0;
+}
+
+int net_switch_forwarding_on(Err *err)
+{
+	int r = forwarding_is_on(err);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = file_write(AT_FDCWD, IP_FORWARD, "1", 1, 0644);
+	return r < 0 ? err_errno(err, r, "turn on IPv4 forwarding (" IP_FORWARD ")") : 0;
 }
 
 /* ── who drops ────────────────────────────────────────────────────── */

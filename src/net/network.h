@@ -88,11 +88,14 @@ int net_sweep(Net *n, char *const *known, Err *err);
 int net_host_routes(Net *n, Addr **ret, size_t *ret_n, Err *err);
 
 /**
- * Turns IPv4 forwarding on, if it is off. `ret_guard` (strv of the caller) gets the interfaces between which
- * forwarding stays blocked by stead's rules since it was stead that turned it on (kept in RUN_DIR until the
- * next boot); give it to nft_new.
+ * Prepares for IPv4 forwarding, without which nothing gets into or out of a network. If it is off, stead turns it
+ * on, but not before its rules are in place (nft_new does): `ret_guard` (strv of the caller, kept in RUN_DIR until
+ * the next boot) gets the interfaces there are, between which those rules keep forwarding blocked, so that a
+ * host with two interfaces does not become a router unasked. Give it to nft_new.
  */
 int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err);
+/** Turns it on; for nft.c. */
+int net_switch_forwarding_on(Err *err);
 
 /**
  * Something on this host drops forwarded packets by policy (nftables, or the older iptables tables), which

@@ -29,6 +29,7 @@
 #include "base/time.h"
 #include "io/child.h"
 #include "net/conntrack.h"
+#include "net/network.h"
 #include "net/nfnl.h"
 #include "net/nft-text.h"
 
@@ -131,7 +132,9 @@ static void loaded(void *user, const ChildExit *e)
 		return;
 	}
 	n->failures = 0;
-	if (n->again)
+	if (net_switch_forwarding_on(&err) < 0) /* the next start tries again */
+		tell_ready(n, &err);
+	else if (n->again)
 		load(n);
 	else
 		tell_ready(n, NULL);

@@ -5,6 +5,8 @@
  * The host's resolver configuration (resolv.conf(5)): where names that are not containers' are asked.
  */
 
+#include <uv.h>
+
 #include "net/addr.h"
 
 #define RESOLV_SERVERS_MAX 3 /* as MAXNS in resolv.h; further ones are ignored */
@@ -23,3 +25,12 @@ void resolv_parse(const char *text, ResolvConf *ret);
  * kept: stead-names asks from the host's namespace. */
 int resolv_read(const char *path, ResolvConf *ret, Err *err);
 void resolv_done(ResolvConf *r);
+
+/**
+ * Reads the host's configuration now and whenever it changes (a laptop comes into another network), and gives it to
+ * `read` each time; the first time before this returns.
+ */
+typedef struct ResolvWatch ResolvWatch;
+int resolv_watch_new(uv_loop_t *loop, const char *path, void (*read)(void *user, const ResolvConf *conf), void *user,
+	ResolvWatch **ret, Err *err);
+void resolv_watch_free(ResolvWatch *w);

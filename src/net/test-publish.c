@@ -75,6 +75,14 @@ static void ready(void *user, const Err *err)
 	is_ready = true;
 }
 
+static char forwarding(void)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	assert_int_equal(file_read(AT_FDCWD, "/proc/sys/net/ipv4/ip_forward", 16, &text), 0);
+	return buf_cstr(&text)[0];
+}
+
 static int set_scene(void **state)
 {
 	AUTO_STRV char **guard = NULL;
@@ -89,6 +97,7 @@ static int set_scene(void **state)
 	make_network(lan, "lan2", "10.98.0.1/24", false);
 	ok(net_enable_forwarding(test_run_dir, &guard, &err), &err);
 	assert_int_equal(strv_len(guard), 2);
+	assert_int_equal(forwarding(), '0'); /* not before the rules are there */
 	outside = make_container(lan, "outside", "lan", "10.99.0.2/24", "10.99.0.1");
 	make_network(net, "A", "10.1.0.1/24", false);
 	make_network(net, "B", "10.2.0.1/24", false);
@@ -101,6 +110,7 @@ static int set_scene(void **state)
 	while (!is_ready)
 		uv_run(&loop, UV_RUN_ONCE);
 	assert_int_equal(nft_present(nft), 1);
+	assert_int_equal(forwarding(), '1');
 	return 0;
 }
 

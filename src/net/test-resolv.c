@@ -5,8 +5,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/fs.h"
+#include "base/mem.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "net/resolv.h"
 
 static void reads_all_keys(void **state)
@@ -51,12 +59,76 @@ static void missing_file_is_empty(void **state)
 	assert_true(resolv_read("/dev", &c, NULL) < 0);
 }
 
+static unsigned reads;
+static Addr seen;
+
+static void on_read(void *user, const ResolvConf *c)
+{
+	reads++;
+	seen = c->n_servers ? c->servers[0] : (Addr) { 0 };
+}
+
+static void write_conf(const char *path, const char *text)
+{
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, text, strlen(text), 0644, false), 0);
+}
+
+static void turn_until(uv_loop_t *loop, const char *address)
+{
+	int64_t until = time_mono() + 5 * NSEC_PER_SEC;
+	char text[ADDR_TEXT_MAX];
+
+	while (!str_eq(addr_text(&seen, text), address) && time_mono() < until) {
+		uv_run(loop, UV_RUN_NOWAIT);
+		usleep(1000);
+	}
+	assert_string_equal(addr_text(&seen, text), address);
+}
+
+static void nothing(uv_timer_t *t)
+{
+}
+
+/* Replaced files are seen, at the end of a link as well, and a link that leads elsewhere. */
+static void watches_changes(void **state)
+{
+	char dir[] = "/tmp/stead-test-resolv-XXXXXX";
+	ResolvWatch *w = NULL;
+	uv_loop_t loop;
+	uv_timer_t alive; /* the watch alone does not keep a loop going */
+
+	assert_non_null(mkdtemp(dir));
+	AUTO_FREE char *link = xasprintf("%s/resolv.conf", dir);
+	AUTO_FREE char *one = xasprintf("%s/one", dir);
+	AUTO_FREE char *real = xasprintf("%s/one/stub", dir);
+	assert_int_equal(mkdir(one, 0755), 0);
+	write_conf(real, "nameserver 10.0.0.1\n");
+	assert_int_equal(symlink("one/stub", link), 0);
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(uv_timer_init(&loop, &alive), 0);
+	assert_int_equal(uv_timer_start(&alive, nothing, 60000, 0), 0);
+	assert_int_equal(resolv_watch_new(&loop, link, on_read, NULL, &w, NULL), 0);
+	assert_int_equal(reads, 1);
+	turn_until(&loop, "10.0.0.1");
+	write_conf(real, "nameserver 10.0.0.2\n");
+	turn_until(&loop, "10.0.0.2");
+	assert_int_equal(unlink(link), 0);
+	write_conf(link, "nameserver 10.0.0.3\n");
+	turn_until(&loop, "10.0.0.3");
+	resolv_watch_free(w);
+	uv_close((uv_handle_t *) &alive, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	assert_int_equal(tree_remove(AT_FDCWD, dir), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_all_keys),
 		cmocka_unit_test(skips_what_it_cannot_use),
 		cmocka_unit_test(missing_file_is_empty),
+		cmocka_unit_test(watches_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
