@@ -192,6 +192,7 @@ struct Daemon {
 	struct HttpServer *http;
 	struct Runtime *runtime;
 	struct Names *names;
+	struct ResolvWatch *resolv;
 	struct Net *net;
 	struct Nft *nft;
 	struct Jobs *jobs;

@@ -517,6 +517,12 @@ static void names_lost(void *user)
 	tell_all_names(user);
 }
 
+static void upstreams_read(void *user, const ResolvConf *conf)
+{
+	Daemon *d = user;
+	names_upstreams(d->names, conf->servers, conf->n_servers);
+}
+
 static void rules_ready(void *user, const Err *err)
 {
 	if (err)
@@ -565,11 +571,8 @@ int network_start(Daemon *d, Err *err)
 	int r = names_new(d->loop, d->o.run_dir, names_lost, d, &d->names, err);
 	if (r < 0)
 		return r;
-	ResolvConf conf = { 0 };
-	if (resolv_read(NULL, &conf, err) < 0)
+	if (resolv_watch_new(d->loop, NULL, upstreams_read, d, &d->resolv, err) < 0)
 		log_warning("%s", err_text(err));
-	names_upstreams(d->names, conf.servers, conf.n_servers);
-	resolv_done(&conf);
 	sweep(d);
 	for (size_t i = 0; i < d->n_nets; i++) {
 		AUTO_ERR one = ERR_INIT;

@@ -14,6 +14,7 @@
 #include "net/netns.h"
 #include "net/network.h"
 #include "net/nft.h"
+#include "net/resolv.h"
 #include "run/bundle.h"
 #include "run/container.h"
 #include "run/exec.h"
@@ -649,6 +650,16 @@ int names_new(uv_loop_t *loop, const char *run_dir, void (*lost)(void *user), vo
 	strv_free(named);
 	named = NULL;
 	return 0;
+}
+
+int resolv_watch_new(uv_loop_t *loop, const char *path, void (*read)(void *user, const ResolvConf *conf), void *user,
+	ResolvWatch **ret, Err *err)
+{
+	return 0;
+}
+
+void resolv_watch_free(ResolvWatch *w)
+{
 }
 
 void names_free(Names *n)

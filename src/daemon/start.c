@@ -26,6 +26,7 @@
 #include "net/netns.h"
 #include "net/network.h"
 #include "net/nft.h"
+#include "net/resolv.h"
 #include "run/container.h"
 #include "run/runtime.h"
 #include "store/store.h"
@@ -215,6 +216,7 @@ void daemon_close(Daemon *d)
 		jobs_free(d->jobs);
 	if (d->nft)
 		nft_free(d->nft);
+	resolv_watch_free(d->resolv);
 	if (d->names)
 		names_free(d->names);
 	if (d->net)
