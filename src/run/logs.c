@@ -32,6 +32,8 @@
 #define BLOCK (16U << 10)
 #define LINE_MAX_RAW (LIMIT_LOG_LINE + 256) /* conmon splits at 8 KiB; a longer line is not its own */
 #define FILES_MAX 1000
+#define ASKED_MODE 0640
+#define ASK_AGAIN (10 * NSEC_PER_SEC)
 
 /* ── lines ────────────────────────────────────────────────────────── */
 
@@ -190,8 +192,20 @@ int logs_prepare(const ContainerPaths *p, Err *err)
 	return r < 0 ? err_errno(err, r, "prepare the log in %s", p->log) : 0;
 }
 
-static void ask_reopen(const ContainerPaths *p)
+/*
+ * Asks once for each log.tmp: a second request before the first is served would have conmon open a file without a
+ * number. The mode of log.tmp remembers it; after some seconds the request is taken for lost (conmon died with it).
+ */
+static void ask_reopen(const ContainerPaths *p, int dir)
 {
+	struct stat st;
+	if (fstatat(dir, "log.tmp", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	bool asked = (st.st_mode & 0777) == ASKED_MODE;
+	if (asked && time_real() - st.st_ctim.tv_sec * NSEC_PER_SEC < ASK_AGAIN)
+		return;
+	if (fchmodat(dir, "log.tmp", asked ? 0600 : ASKED_MODE, 0) < 0 || (asked && fchmodat(dir, "log.tmp", ASKED_MODE, 0) < 0))
+		return;
 	AUTO_FREE char *path = xasprintf("%s/ctl", p->bundle);
 	AUTO_CLOSE int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd >= 0)
@@ -219,7 +233,7 @@ int logs_rotate(const ContainerPaths *p, int64_t max_size, int max_file)
 	if (r < 0)
 		return r;
 	if (full)
-		ask_reopen(p);
+		ask_reopen(p, dir);
 	/* The newest is log.tmp, or soon log; it is empty and does not count. */
 	size_t keep = (size_t) max_file + 1;
 	for (size_t i = 0; i + keep < n; i++) {

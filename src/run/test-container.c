@@ -142,6 +142,43 @@ static void test_many_at_once(void **state)
 		(double) (ended - started) / 1e6, (double) (removed - ended) / 1e6);
 }
 
+/* Through a real conmon: rotation at full speed loses and doubles nothing. */
+static void test_log_rotation(void **state)
+{
+	(void) state;
+	enum { LINES = 20000 };
+	Box b;
+	box_init(&b, "88", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done");
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	LogReader *r;
+	LogOptions o = { .out = true, .err = true, .tail = -1, .follow = true };
+	assert_int_equal(log_reader_open(&b.paths, &o, &r, NULL), 0);
+	int next = 0;
+	AUTO_BUF line = BUF_INIT;
+	int64_t begin = time_mono();
+	while (next < LINES) {
+		LogEntry e;
+		while (log_reader_next(r, &e) == 1) {
+			buf_append(&line, e.data, e.len);
+			if (e.partial)
+				continue;
+			char expected[32];
+			(void) snprintf(expected, sizeof(expected), "line %d\n", next++);
+			assert_string_equal(buf_cstr(&line), expected);
+			buf_clear(&line);
+		}
+		assert_int_equal(logs_rotate(&b.paths, 20000, 5), 0);
+		(void) uv_run(&world.loop, UV_RUN_NOWAIT);
+		assert_true(time_mono() - begin < 60 * NSEC_PER_SEC);
+	}
+	log_reader_free(r);
+	world_until(&world, &b.ended);
+	AUTO_STRV char **lines = logs_tail_lines(&b.paths, 1);
+	assert_string_equal(lines[0], "line 19999");
+	box_remove(&b);
+}
+
 int main(void)
 {
 	int r = world_make();
@@ -149,7 +186,7 @@ int main(void)
 		return r;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life), cmocka_unit_test(test_killed), cmocka_unit_test(test_monitor_dies), cmocka_unit_test(test_cannot_run),
-		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_many_at_once),
+		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_log_rotation),
 	};
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	return r | world_remove();
