@@ -222,7 +222,7 @@ END
   compose <<'END'
 services: { a: { image: tiny } }
 END
-  fails 1 "$STEAD_EXE" -H unix:///nowhere/stead.sock ps
+  fails 2 "$STEAD_EXE" -H unix:///nowhere/stead.sock ps
   says "/nowhere/stead.sock"
   says "daemon"
 }

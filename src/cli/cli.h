@@ -62,6 +62,8 @@ void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /** Prints err; gives the exit code for it: EXIT_FAILED. */
 int cli_fail(const Err *err);
+/** The same for what was refused before anything was done (a bad file, a daemon that cannot be reached): EXIT_USAGE. */
+int cli_refuse(const Err *err);
 /** Prints the text and how to get help; gives EXIT_USAGE. */
 int cli_usage(const Cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /** What --progress and --json ask for. */

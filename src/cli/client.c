@@ -45,7 +45,7 @@ int client_open_or_fail(const Cli *cli, HttpClient **ret)
 	const char *path;
 	if (client_host_path(client_host(cli), &path, &err) < 0)
 		return cli_usage(cli, "%s", err_text(&err));
-	return http_client_connect(path, ret, &err) < 0 ? cli_fail(&err) : 0;
+	return http_client_connect(path, ret, &err) < 0 ? cli_refuse(&err) : 0;
 }
 
 static int check_type(const char *target, json_type type, json_t **value, Err *err)

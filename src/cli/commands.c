@@ -200,6 +200,12 @@ int cli_fail(const Err *err)
 	return EXIT_FAILED;
 }
 
+int cli_refuse(const Err *err)
+{
+	(void) cli_fail(err);
+	return EXIT_USAGE;
+}
+
 int cli_usage(const Cli *cli, const char *fmt, ...)
 {
 	va_list ap;

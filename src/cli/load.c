@@ -55,7 +55,7 @@ static int run(Cli *cli, void *values, char **args)
 	code = client_open_or_fail(cli, &client);
 	if (!code && (upload_send(&u, client, o->quiet ? "/images/load?quiet=1" : "/images/load", &err) < 0 ||
 			     show(client, o, cli->global.json, &err) < 0))
-		code = cli_fail(&err);
+		code = cli_refuse(&err);
 	upload_close(&u);
 	return code;
 }

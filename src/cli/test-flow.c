@@ -136,7 +136,7 @@ static void expect(const Outcome *o, int code, const char *out, const char *err)
 static void no_daemon(void **state)
 {
 	Outcome o = run(NULL, "-p", "blog", "ps");
-	expect(&o, EXIT_FAILED, "", socket_path);
+	expect(&o, EXIT_USAGE, "", socket_path);
 	done(&o);
 	o = run(NULL, "-p", "blog", "up", "-d");
 	done(&o);

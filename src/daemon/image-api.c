@@ -23,6 +23,7 @@ typedef struct ImageRequest {
 	HttpRequest *r; /* NULL once the client has gone */
 	Job *job;
 	bool docker;    /* the answer's lines are Docker's */
+	bool upload_refused; /* an error is the archive's: code 2 */
 	Upload *upload; /* or NULL */
 } ImageRequest;
 
@@ -173,7 +174,7 @@ static void answer_error(ImageRequest *ir, const char *text)
 	if (ir->docker)
 		(void) http_stream_json(ir->r, json_pack("{s:{s:o}, s:o}", "errorDetail", "message", json_safe(text), "error", json_safe(text)));
 	else
-		(void) http_stream_json(ir->r, json_pack("{s:o}", "error", json_safe(text)));
+		(void) http_stream_json(ir->r, json_pack("{s:o, s:i}", "error", json_safe(text), "code", ir->upload_refused ? 2 : 1));
 }
 
 static void answer_image(ImageRequest *ir, const char *id, char *const *tags)
@@ -321,6 +322,7 @@ static void take_archive(Daemon *d, HttpRequest *r, const JobImageOptions *impor
 {
 	AUTO_ERR err = ERR_INIT;
 	ImageRequest *ir = image_request_new(d, r, !import);
+	ir->upload_refused = true;
 	JobCallbacks cb = { .progress = progress, .done = made, .user = ir };
 	int fd = -1;
 	int e = upload_begin(ir, &fd, &err);

@@ -162,5 +162,6 @@ int daemon_main(int argc, char **argv)
 		http_server_free(d.http);
 	daemon_close(&d);
 	(void) uv_loop_close(&loop);
-	return r < 0 ? 1 : 0;
+	/* A state that somebody else holds is as wrong an option as any other. */
+	return r == -EBUSY ? 2 : r < 0 ? 1 : 0;
 }
