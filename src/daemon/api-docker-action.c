@@ -217,10 +217,10 @@ static void kill_container(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
 	Container *c = docker_container(d, r, args[0]);
-	const char *name = http_query(r, "signal");
-	int sig = str_empty(name) ? SIGKILL : signal_parse(name);
 	if (!c)
 		return;
+	const char *name = http_query(r, "signal");
+	int sig = str_empty(name) ? SIGKILL : signal_parse(name);
 	if (sig <= 0)
 		http_error(r, 400, "Invalid signal: %s", name);
 	else if (!ctr_is_running(c))
@@ -306,10 +306,10 @@ static void wait_for(Daemon *d, HttpRequest *r, char *const *args)
 		WaitFor what;
 	} conditions[] = { { "", WAIT_NOT_RUNNING }, { "not-running", WAIT_NOT_RUNNING }, { "next-exit", WAIT_NEXT_EXIT },
 		{ "removed", WAIT_REMOVED } };
-	const char *name = http_query(r, "condition");
 	Container *c = docker_container(d, r, args[0]);
 	if (!c)
 		return;
+	const char *name = http_query(r, "condition");
 	for (size_t i = 0; i < ARRAY_SIZE(conditions); i++)
 		if (str_eq(conditions[i].name, name ? name : "")) {
 			Action *a = action_new(r, answer_waited);
@@ -326,9 +326,9 @@ static void wait_for(Daemon *d, HttpRequest *r, char *const *args)
 static void remove_container(Daemon *d, HttpRequest *r, char *const *args)
 {
 	Container *c = docker_container(d, r, args[0]);
-	bool force = http_query_bool(r, "force", false);
 	if (!c)
 		return;
+	bool force = http_query_bool(r, "force", false);
 	if (c->phase == PHASE_REMOVING) {
 		http_error(r, 409, "removal of container %s is already in progress", c->name);
 		return;

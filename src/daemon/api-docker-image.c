@@ -165,9 +165,9 @@ static void tag(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
 	Image *img = find_image(d, r, args[0]);
-	const char *repo = http_query(r, "repo"), *name = http_query(r, "tag");
 	if (!img)
 		return;
+	const char *repo = http_query(r, "repo"), *name = http_query(r, "tag");
 	if (str_empty(repo)) {
 		http_error(r, 400, "repo: a name for the tag is needed");
 		return;

@@ -289,9 +289,9 @@ static void top(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
 	const Container *c = docker_container(d, r, args[0]);
-	const char *ps_args = http_query(r, "ps_args");
 	if (!c)
 		return;
+	const char *ps_args = http_query(r, "ps_args");
 	if (!ctr_is_running(c)) {
 		http_error(r, 409, "Container %s is not running", c->id);
 		return;

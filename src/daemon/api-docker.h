@@ -8,6 +8,8 @@
 #include "daemon/api.h"
 #include "daemon/filter.h"
 
+/* Once they have answered, `r` is dead: nothing may be asked of it any more. */
+
 /** The container that the path names, or an answer and NULL. */
 Container *docker_container(Daemon *d, HttpRequest *r, const char *ref);
 /** The filters of the request, or an answer and false. */

@@ -509,6 +509,28 @@ static void routes(void **state)
 	expect("POST", "/images/create?fromImage=redis", "", 501, "stead image bootstrap");
 }
 
+/** A request that was answered is dead: a handler that asks something of it then is found by the sanitizer. */
+static void unknown_objects(void **state)
+{
+	static const struct {
+		const char *method, *target;
+	} cases[] = {
+		{ "GET", "/containers/none/json" },    { "GET", "/containers/none/logs?stdout=1" }, { "GET", "/containers/none/stats" },
+		{ "GET", "/containers/none/top" },     { "POST", "/containers/none/start" },        { "POST", "/containers/none/stop" },
+		{ "POST", "/containers/none/restart" }, { "POST", "/containers/none/kill" },        { "POST", "/containers/none/pause" },
+		{ "POST", "/containers/none/unpause" }, { "POST", "/containers/none/wait" },        { "POST", "/containers/none/resize?h=1&w=1" },
+		{ "POST", "/containers/none/rename" }, { "POST", "/containers/none/update" },       { "POST", "/containers/none/attach" },
+		{ "POST", "/containers/none/exec" },   { "DELETE", "/containers/none?force=1" },    { "GET", "/exec/none/json" },
+		{ "POST", "/exec/none/start" },        { "POST", "/exec/none/resize?h=1&w=1" },     { "GET", "/images/none/json" },
+		{ "GET", "/images/none/history" },     { "POST", "/images/none/tag?repo=x" },       { "GET", "/networks/none" },
+		{ "DELETE", "/networks/none" },        { "GET", "/volumes/none" },                  { "DELETE", "/volumes/none" },
+		{ "GET", "/containers/json?filters=%7B%22before%22%3A%5B%22none%22%5D%7D" },
+		{ "GET", "/images/json?filters=%7B%22since%22%3A%5B%22none%22%5D%7D" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		expect(cases[i].method, cases[i].target, "", 404, "{\"message\":");
+}
+
 static void system_answers(void **state)
 {
 	expect("GET", "/version", "", 200, "\"ApiVersion\":\"1.41\"");
@@ -767,6 +789,7 @@ int main(void)
 #define API_TEST(f) cmocka_unit_test_setup(f, setup_each)
 	const struct CMUnitTest tests[] = {
 		API_TEST(routes),
+		API_TEST(unknown_objects),
 		API_TEST(system_answers),
 		API_TEST(lists),
 		API_TEST(starts_and_stops),
