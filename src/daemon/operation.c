@@ -56,6 +56,27 @@ void operation_warn(StackState *s, const char *fmt, ...)
 	free(text);
 }
 
+/*
+ * What a failed operation had not begun, it does not begin: a container that still runs is not replaced. One that was stopped
+ * for its successor had been running, so the successor is started all the same.
+ */
+static void call_off(StackState *s, Container *c)
+{
+	if (ctr_is_busy(c))
+		return;
+	bool successor = c->phase == PHASE_CREATED && !c->fresh;
+	if (c->ask_start && !successor)
+		c->ask_start = false;
+	if (!c->ask_replace)
+		return;
+	if (c->phase == PHASE_RUNNING) {
+		c->ask_remove = c->ask_replace = false;
+		stack_drop_missing(s, c->svc.name, c->number);
+	} else {
+		stack_leave_stopped(s, c->svc.name, c->number);
+	}
+}
+
 void operation_fail(StackState *s, Container *c, const char *fmt, ...)
 {
 	Operation *op = s->op;
@@ -82,13 +103,9 @@ void operation_fail(StackState *s, Container *c, const char *fmt, ...)
 	}
 	log_error("stack %s: %s", s->name, text);
 	free(text);
-	for (size_t i = 0; i < s->d->n_containers; i++) {
-		Container *other = s->d->containers[i];
-		if (str_eq(other->stack, s->name) && other->ask_start && !ctr_is_busy(other))
-			other->ask_start = false;
-	}
-	for (size_t i = 0; i < s->n_missing; i++)
-		s->missing[i].start = false;
+	for (size_t i = 0; i < s->d->n_containers; i++)
+		if (str_eq(s->d->containers[i]->stack, s->name))
+			call_off(s, s->d->containers[i]);
 	stack_wake(s);
 }
 

@@ -76,6 +76,30 @@ void stack_add_missing(StackState *s, const char *service, int number, bool star
 	slot->start = start;
 }
 
+static struct Slot *find_missing(StackState *s, const char *service, int number)
+{
+	for (size_t i = 0; i < s->n_missing; i++)
+		if (str_eq(s->missing[i].service, service) && s->missing[i].number == number)
+			return &s->missing[i];
+	return NULL;
+}
+
+void stack_drop_missing(StackState *s, const char *service, int number)
+{
+	struct Slot *slot = find_missing(s, service, number);
+	if (!slot)
+		return;
+	free(slot->service);
+	*slot = s->missing[--s->n_missing];
+}
+
+void stack_leave_stopped(StackState *s, const char *service, int number)
+{
+	struct Slot *slot = find_missing(s, service, number);
+	if (slot)
+		slot->start = false;
+}
+
 void stack_wake(StackState *s)
 {
 	s->awake = true;
@@ -196,7 +220,7 @@ static void carry_out(StackState *s, const PlanStep *step, Container **cs, const
 		break;
 	case PLAN_FAIL: {
 		AUTO_FREE char *text = why(step, cs[step->culprit]);
-		if (c && !s->op && c->ask_start) {
+		if (c && (!s->op || s->op->failed) && c->ask_start) {
 			c->ask_start = false;
 			str_set(&c->error, text);
 			log_error("%s is not started: %s", c->name, text);

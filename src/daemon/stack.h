@@ -21,5 +21,9 @@ void stack_state_free(StackState *s);
 void stack_set_model(StackState *s, Stack *model);
 /** A slot whose predecessor is still there. */
 void stack_add_missing(StackState *s, const char *service, int number, bool start);
+/** The predecessor stays: nothing takes its place. */
+void stack_drop_missing(StackState *s, const char *service, int number);
+/** What takes the predecessor's place is not started. */
+void stack_leave_stopped(StackState *s, const char *service, int number);
 /** Makes the container of slot i of s->missing (its row too); d->replaced is the one whose place it takes. */
 void stack_fill_slot(StackState *s, size_t i);

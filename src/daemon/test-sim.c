@@ -351,6 +351,42 @@ static void restarts_by_policy(void **state)
 	expect_agreement();
 }
 
+/* a ← b, both different in each generation. */
+static json_t *pair_body(unsigned generation)
+{
+	AUTO_BUF b = BUF_INIT;
+	buf_printf(&b, "{\"model\":{\"name\":\"t\",\"services\":{"
+		       "\"a\":{\"image\":\"a\",\"environment\":{\"V\":\"%u\"},\"healthcheck\":{\"test\":[\"CMD\",\"true\"],"
+		       "\"interval\":\"1ms\",\"retries\":1}},"
+		       "\"b\":{\"image\":\"a\",\"environment\":{\"V\":\"%u\"},"
+		       "\"depends_on\":{\"a\":{\"condition\":\"service_healthy\",\"required\":true}}}}}}", generation, generation);
+	return json_loads(b.data, 0, NULL);
+}
+
+static void what_cannot_follow_is_not_replaced(void **state)
+{
+	SimClient *c = submit(OP_UP, pair_body(1));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	char id[65];
+	(void) snprintf(id, sizeof(id), "%s", daemon_container_by_name(&d, "t-b-1")->id);
+	sim.probe_fails = 1;
+	c = submit(OP_UP, pair_body(2));
+	assert_non_null(strstr(finish(c), "unhealthy"));
+	sim_client_gone(c);
+	settle();
+	Container *b = daemon_container_by_name(&d, "t-b-1");
+	assert_string_equal(b->id, id);
+	assert_true(ctr_is_running(b));
+	expect_agreement();
+	sim.probe_fails = 0;
+	c = submit(OP_UP, pair_body(2));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_int_equal(sim_running(), 2);
+	expect_agreement();
+}
+
 /* ── random histories ─────────────────────────────────────────────── */
 
 static SimClient *clients[STEPS];
@@ -449,6 +485,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(comes_back_after_a_reboot, setup, teardown),
 		cmocka_unit_test_setup_teardown(adopts_after_a_crash, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_histories, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
