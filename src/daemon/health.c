@@ -9,6 +9,7 @@
 #include "daemon/container.h"
 #include "daemon/events.h"
 #include "daemon/json.h"
+#include "daemon/operation.h"
 #include "run/bundle.h"
 #include "run/exec.h"
 
@@ -49,6 +50,8 @@ static void set_state(Container *c, HealthState state)
 	c->health_state = state;
 	AUTO_FREE char *action = xasprintf("health_status: %s", health_state_name(state));
 	events_container(c, action);
+	if (state == HEALTH_HEALTHY)
+		operation_report(daemon_stack(c->d, c->stack), "container", c->name, c->svc.name, "healthy");
 	ctr_changed(c);
 }
 

@@ -204,14 +204,16 @@ static void made(void *user, JobResult *result, const Err *err)
 		image_request_end(ir);
 		return;
 	}
+	bool answered = false;
 	for (size_t i = 0; i < result->n_images; i++) {
 		AUTO_ERR e = ERR_INIT;
 		AUTO_STRV char **tags = strv_dup(result->images[i]->tags);
 		AUTO_FREE char *id = xstrdup(result->images[i]->id);
 		if (image_add(ir->d, steal_ptr(&result->images[i]), &e) < 0)
 			answer_error(ir, err_text(&e));
-		else
+		else if (ir->docker || !answered) /* the image that was asked for comes first, what it stands on behind it */
 			answer_image(ir, id, tags);
+		answered = true;
 	}
 	image_request_end(ir);
 }

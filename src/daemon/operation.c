@@ -469,6 +469,23 @@ static int parse_model(Operation *op, json_t *body, const char *stack, Err *err)
 	return 0;
 }
 
+static bool is_starting(const Operation *op)
+{
+	return op->kind == OP_UP || op->kind == OP_START || op->kind == OP_RESTART;
+}
+
+static bool is_ending(const Operation *op)
+{
+	return op->kind == OP_DOWN || op->kind == OP_STOP || op->kind == OP_KILL || (op->kind == OP_RM && op->stop);
+}
+
+/* Nobody should have to wait for a health that never comes before he may stop it. */
+static void call_off_starting(StackState *s)
+{
+	operation_fail(s, NULL, "called off: the stack is being stopped");
+	s->op->undone = true;
+}
+
 int operation_submit(Daemon *d, OperationKind kind, const char *stack, json_t *body, HttpRequest *r, Err *err)
 {
 	if (!stack_name_valid(stack))
@@ -491,6 +508,8 @@ int operation_submit(Daemon *d, OperationKind kind, const char *stack, json_t *b
 	http_set_user(r, op, client_gone);
 	http_stream_begin(r, 200, "application/x-ndjson");
 	if (s->op) {
+		if (is_ending(op) && is_starting(s->op))
+			call_off_starting(s);
 		Operation **last = &s->queue;
 		while (*last)
 			last = &(*last)->next;

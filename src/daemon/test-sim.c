@@ -324,6 +324,25 @@ static void adopts_after_a_crash(void **state)
 	expect_agreement();
 }
 
+static void down_calls_off_an_up_that_waits(void **state)
+{
+	sim.probe_fails = 1;
+	json_t *m = model(0);
+	json_t *check = json_object_get(json_object_get(json_object_get(m, "services"), "db"), "healthcheck");
+	json_object_set_new(check, "start_period", json_string("1h"));
+	SimClient *up = submit(OP_UP, json_pack("{s:o, s:b}", "model", m, "wait", 1));
+	for (int i = 0; i < 100; i++)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	assert_null(sim_client_answer(up));
+	SimClient *down = submit(OP_DOWN, json_object());
+	assert_null(finish(down));
+	assert_non_null(strstr(finish(up), "called off"));
+	sim_client_gone(up);
+	sim_client_gone(down);
+	assert_int_equal(d.n_containers + d.n_nets + d.n_stacks, 0);
+	expect_agreement();
+}
+
 static void restarts_by_policy(void **state)
 {
 	SimClient *c = submit(OP_UP, up_body(0, true));
@@ -484,6 +503,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(missing_image_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(comes_back_after_a_reboot, setup, teardown),
 		cmocka_unit_test_setup_teardown(adopts_after_a_crash, setup, teardown),
+		cmocka_unit_test_setup_teardown(down_calls_off_an_up_that_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_histories, setup, teardown),
