@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * conmon forks itself into the background at once; the process started here ends then. Its word on the
- * creation comes over the sync pipe (_OCI_SYNCPIPE): one line of JSON, {"data": PID, "message": …},
+ * conmon forks itself into the background at once; the process started here writes the other's pid file and
+ * ends. It may come to that late: the creation is over when both it has ended and the word on it has come. That
+ * word comes over the sync pipe (_OCI_SYNCPIPE): one line of JSON, {"data": PID, "message": …},
  * PID < 0 if the runtime failed. The write end closing without a word means that conmon died.
  */
 #include <errno.h>
@@ -25,6 +26,7 @@
 typedef struct Creation {
 	uv_poll_t poll; /* first: freed in its close callback */
 	int fd;
+	bool told, forked; /* both must be */
 	Buf text;
 	ContainerCreatedFn done;
 	void *user;
@@ -51,6 +53,8 @@ static char *runtime_error(const char *message)
 
 static void creation_end(Creation *c)
 {
+	if (!c->told || !c->forked)
+		return;
 	AUTO_ERR err = ERR_INIT;
 	int r = 0;
 	json_int_t pid = -1;
@@ -68,7 +72,6 @@ static void creation_end(Creation *c)
 		else
 			r = err_set(&err, -EIO, "create the container: conmon ended without saying why");
 	}
-	(void) uv_poll_stop(&c->poll);
 	(void) close(c->fd);
 	if (c->done)
 		c->done(c->user, r, (pid_t) pid, &err);
@@ -90,6 +93,8 @@ static void creation_readable(uv_poll_t *h, int status, int events)
 		if (n > 0)
 			buf_added(&c->text, (size_t) n);
 		if (n <= 0 || memchr(c->text.data + c->text.len - n, '\n', (size_t) n) || c->text.len > SYNC_MAX) {
+			(void) uv_poll_stop(&c->poll);
+			c->told = true;
 			creation_end(c);
 			return;
 		}
@@ -98,8 +103,10 @@ static void creation_readable(uv_poll_t *h, int status, int events)
 
 static void conmon_forked(void *user, const ChildExit *e)
 {
-	(void) user;
-	(void) e; /* the sync pipe tells */
+	Creation *c = user;
+	(void) e; /* the sync pipe tells how it went */
+	c->forked = true;
+	creation_end(c);
 }
 
 typedef struct Argv {
@@ -196,11 +203,12 @@ int container_create(uv_loop_t *loop, const Runtime *rt, const ContainerOptions 
 	strv_add(&env, "TZ=UTC0");
 	if (rt->crun)
 		strv_take(&env, xasprintf("STEAD_CRUN=%s", rt->crun));
+	Creation *c = xcalloc(1, sizeof(*c));
 	Argv a = { .n = 0 };
 	conmon_argv(&a, rt, o);
 	ChildFd fds[] = { { sync[1], SYNC_FD } };
 	ChildOptions co = {
-		.argv = a.v, .env = env, .cwd = p->bundle, .exited = conmon_forked, .fds = fds, .n_fds = 1, .new_session = true,
+		.argv = a.v, .env = env, .cwd = p->bundle, .exited = conmon_forked, .user = c, .fds = fds, .n_fds = 1, .new_session = true,
 	};
 	r = child_spawn(loop, &co, NULL, err);
 	for (size_t i = 0; i < a.n_owned; i++)
@@ -208,9 +216,9 @@ int container_create(uv_loop_t *loop, const Runtime *rt, const ContainerOptions 
 	(void) close(sync[1]);
 	if (r < 0) {
 		(void) close(sync[0]);
+		free(c);
 		return err_wrap(err, "start %s", rt->conmon);
 	}
-	Creation *c = xcalloc(1, sizeof(*c));
 	c->fd = sync[0];
 	c->done = done;
 	c->user = user;

@@ -7,10 +7,13 @@
 #include "base/time.h"
 #include "run/container-files.h"
 
+#define WATCH_TRIES 50
+#define WATCH_PAUSE_MS 20
+
 struct ContainerWatch {
 	uv_poll_t poll;
 	uv_timer_t timer; /* for an end that is known already: `fn` must not come from within container_watch */
-	int fd, open_handles;
+	int fd, open_handles, tries;
 	const Runtime *rt;
 	ContainerPaths paths;
 	ContainerExitFn fn;
@@ -63,9 +66,37 @@ static void watch_readable(uv_poll_t *h, int status, int events)
 	watch_end(h->data);
 }
 
+/* 0: polled; -ESRCH: there is no conmon. */
+static int watch_open(ContainerWatch *w)
+{
+	w->fd = container_conmon_open(&w->paths, NULL);
+	if (w->fd < 0)
+		return -ESRCH;
+	int r = uv_poll_init(w->timer.loop, &w->poll, w->fd);
+	if (r < 0) {
+		(void) close(w->fd);
+		w->fd = -1;
+		return r;
+	}
+	w->open_handles++;
+	return uv_poll_start(&w->poll, UV_READABLE, watch_readable);
+}
+
+/*
+ * A container that runs without a conmon: the pid file may be a moment late on a busy machine, after the daemon was
+ * killed during a creation.
+ */
 static void watch_timer(uv_timer_t *h)
 {
-	watch_end(h->data);
+	ContainerWatch *w = h->data;
+	ContainerState st = { 0 };
+	AUTO_CLOSE int init = container_read_exit(&w->paths, &st) ? -1 : container_init_open(&w->paths, NULL);
+	if (init >= 0 && watch_open(w) == 0)
+		return;
+	if (init >= 0 && w->fd < 0 && ++w->tries < WATCH_TRIES)
+		(void) uv_timer_start(&w->timer, watch_timer, WATCH_PAUSE_MS, 0);
+	else
+		watch_end(w);
 }
 
 int container_watch(uv_loop_t *loop, const Runtime *rt, const char *id, ContainerExitFn fn, void *user, ContainerWatch **ret, Err *err)
@@ -74,25 +105,14 @@ int container_watch(uv_loop_t *loop, const Runtime *rt, const char *id, Containe
 	w->rt = rt;
 	w->fn = fn;
 	w->user = user;
-	container_paths_init(rt, id, &w->paths);
-	w->fd = container_conmon_open(&w->paths, NULL);
 	w->poll.data = w;
 	w->timer.data = w;
 	w->open_handles = 1;
+	container_paths_init(rt, id, &w->paths);
 	(void) uv_timer_init(loop, &w->timer);
-	int r = 0;
-	if (w->fd >= 0) {
-		r = uv_poll_init(loop, &w->poll, w->fd);
-		if (r == 0) {
-			w->open_handles++;
-			r = uv_poll_start(&w->poll, UV_READABLE, watch_readable);
-		} else {
-			(void) close(w->fd);
-			w->fd = -1;
-		}
-	} else {
+	int r = watch_open(w);
+	if (r == -ESRCH)
 		r = uv_timer_start(&w->timer, watch_timer, 0, 0);
-	}
 	if (r < 0) {
 		container_watch_cancel(w);
 		return err_set(err, r, "watch container %.12s: %s", id, uv_strerror(r));
