@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/test-root.h"
 
+#include "run/attach.h"
+
 static void test_life(void **state)
 {
 	(void) state;
@@ -98,6 +100,98 @@ static void test_delete_early(void **state)
 	box_remove(&b);
 }
 
+static void test_oom(void **state)
+{
+	(void) state;
+	if (runtime_require(world.rt, CONTROLLER_MEMORY, "", NULL) < 0)
+		skip();
+	Box b;
+	box_init(&b, "aa", "exec tail /dev/zero");
+	b.svc.mem_limit = b.svc.memswap_limit = 16 << 20;
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.exit_code, 137);
+	assert_true(b.end.oom_killed);
+	box_remove(&b);
+}
+
+/* stead-init: process 1 that hands signals on and reaps what others leave. */
+static void test_init(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "bb", "trap 'exit 9' USR1; (sleep 0.05 & exec true) & echo $$; while :; do sleep 0.02; done");
+	b.svc.init = 1;
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	AUTO_STRV char **lines = NULL;
+	for (int i = 0; i < 500 && !lines; i++) {
+		(void) usleep(10000);
+		lines = logs_tail_lines(&b.paths, 1);
+	}
+	assert_string_equal(lines[0], "2");
+	(void) usleep(200000);
+	pid_t *pids = NULL;
+	size_t n = 0, zombies = 0;
+	assert_int_equal(cgroup_pids(world.rt, b.paths.cgroup, &pids, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int) pids[i]);
+		AUTO_BUF stat_text = BUF_INIT;
+		if (file_read(AT_FDCWD, path, 4096, &stat_text) == 0 && strstr(buf_cstr(&stat_text), ") Z "))
+			zombies++;
+	}
+	free(pids);
+	assert_int_equal(zombies, 0);
+	assert_int_equal(container_kill(world.rt, &b.paths, SIGUSR1), 0);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.exit_code, 9);
+	box_remove(&b);
+}
+
+static void test_terminal(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "cc", "trap 'stty size; exit 0' WINCH; test -t 1 && echo tty; while :; do sleep 0.02; done");
+	b.svc.tty = true;
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	AUTO_STRV char **lines = NULL;
+	for (int i = 0; i < 500 && !lines; i++) {
+		(void) usleep(10000);
+		lines = logs_tail_lines(&b.paths, 1);
+	}
+	assert_string_equal(lines[0], "tty\r");
+	assert_int_equal(container_resize(&b.paths, 55, 111, NULL), 0);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.exit_code, 0);
+	AUTO_STRV char **last = logs_tail_lines(&b.paths, 1);
+	assert_string_equal(last[0], "55 111\r");
+	box_remove(&b);
+}
+
+/* What protects by default is really in force. */
+static void test_confinement(void **state)
+{
+	(void) state;
+	Box b;
+	box_init(&b, "dd", "grep -E 'CapBnd|Seccomp:|NoNewPrivs' /proc/self/status; unshare -U true 2>&1 | tail -1; cat /proc/kcore | wc -c; touch /proc/sys/x; "
+			   "mount -t tmpfs x /tmp; ls /proc/self/fd; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max");
+	b.svc.user = (char *) "web";
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	world_until(&world, &b.ended);
+	AUTO_STRV char **lines = logs_tail_lines(&b.paths, 100);
+	assert_true(strv_has(lines, "CapBnd:\t00000000800405fb"));
+	assert_true(strv_has(lines, "Seccomp:\t2"));
+	assert_true(strv_has(lines, "NoNewPrivs:\t1"));
+	assert_true(strv_has(lines, "unshare: unshare failed: Operation not permitted"));
+	assert_true(strv_has(lines, "1024"));
+	assert_false(strv_has(lines, "4")); /* descriptors 0, 1, 2 and the directory itself, 3 */
+	box_remove(&b);
+}
+
 static void test_many_at_once(void **state)
 {
 	(void) state;
@@ -186,7 +280,8 @@ int main(void)
 		return r;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life), cmocka_unit_test(test_killed), cmocka_unit_test(test_monitor_dies), cmocka_unit_test(test_cannot_run),
-		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_log_rotation),
+		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_oom), cmocka_unit_test(test_init), cmocka_unit_test(test_terminal), cmocka_unit_test(test_confinement),
+		cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_log_rotation),
 	};
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	return r | world_remove();
