@@ -87,9 +87,17 @@ int network_prepare(StackState *s, const Stack *model, const Network *n, NetStat
 	PoolSpec spec;
 	const Subnet *sub = n->n_subnets ? &n->subnets[0] : NULL;
 	int r = taken_subnets(d, &taken, &n_taken, err);
-	if (r == 0)
+	if (r < 0)
+		return r;
+	do {
 		r = pool_spec(sub ? sub->subnet : NULL, sub ? sub->ip_range : NULL, sub ? sub->gateway : NULL, taken, n_taken,
 			&spec, err);
+		if (r == 0)
+			/* Another daemon has chosen it just now, and its bridge is not up yet. */
+			r = net_subnet_claim(d->net, &spec.subnet);
+		if (r > 0)
+			*array_append(taken, n_taken) = spec.subnet;
+	} while (r > 0);
 	free(taken);
 	if (r < 0)
 		return r;
@@ -99,6 +107,7 @@ int network_prepare(StackState *s, const Stack *model, const Network *n, NetStat
 	net->bridge = xstrdup(net_bridge_name(d->net, net->id, bridge));
 	r = state_insert_network(d, net, err);
 	if (r < 0) {
+		net_subnet_release(d->net, &spec.subnet);
 		state_network_free(net);
 		return r;
 	}
@@ -119,6 +128,8 @@ int network_ensure(Daemon *d, NetState *n, Err *err)
 		err_wrap(err, "network '%s'", n->name);
 		return r;
 	}
+	/* After a restart; whoever else took it meanwhile does not change where our containers are. */
+	(void) net_subnet_claim(d->net, &spec.subnet);
 	n->up = true;
 	return 0;
 }
@@ -140,6 +151,9 @@ int network_remove(Daemon *d, NetState *n, Err *err)
 	if (r < 0)
 		return r;
 	network_delete(d->net, n->id, NULL, NULL);
+	Addr subnet;
+	if (addr_parse_cidr(n->subnet, &subnet) == 0)
+		net_subnet_release(d->net, &subnet);
 	events_network(d, n, "destroy");
 	for (size_t i = 0; i < d->n_nets; i++)
 		if (d->nets[i] == n)

@@ -541,6 +541,15 @@ int net_host_routes(Net *n, Addr **ret, size_t *ret_n, Err *err)
 	return 0;
 }
 
+int net_subnet_claim(Net *n, const Addr *subnet)
+{
+	return 0;
+}
+
+void net_subnet_release(Net *n, const Addr *subnet)
+{
+}
+
 int net_enable_forwarding(const char *run_dir, char ***ret_guard, Err *err)
 {
 	return 0;

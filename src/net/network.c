@@ -28,6 +28,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/claim.h"
 #include "net/netlink.h"
 #include "net/reaper.h"
 
@@ -41,6 +42,7 @@ struct Net {
 	uint32_t group, group_internal;
 	Netlink nl;
 	Reaper *reaper;
+	Claims *claims;
 };
 
 static void tag_of(const char *daemon_name, char tag[TAG_DIGITS + 1])
@@ -77,6 +79,7 @@ uint32_t net_group(const char *daemon_name, bool internal)
 int net_new(uv_loop_t *loop, const char *daemon_name, Net **ret, Err *err)
 {
 	Net *n = xcalloc(1, sizeof(*n));
+	n->claims = claims_new(CLAIM_FILE);
 	int r = netlink_open(&n->nl, NETLINK_ROUTE, -1, err);
 
 	if (r == 0)
@@ -98,7 +101,18 @@ void net_free(Net *n)
 		return;
 	reaper_free(n->reaper);
 	netlink_close(&n->nl);
+	claims_free(n->claims);
 	free(n);
+}
+
+int net_subnet_claim(Net *n, const Addr *subnet)
+{
+	return claims_take(n->claims, subnet);
+}
+
+void net_subnet_release(Net *n, const Addr *subnet)
+{
+	claims_release(n->claims, subnet);
 }
 
 static const char *interface_name(const Net *n, const char *kind, const char *of, char dst[IFNAMSIZ])

@@ -88,6 +88,14 @@ int net_sweep(Net *n, char *const *known, Err *err);
 int net_host_routes(Net *n, Addr **ret, size_t *ret_n, Err *err);
 
 /**
+ * Makes a subnet this daemon's own among the daemons of this machine, from its choice on (net/claim.h). 1: another
+ * daemon has it: choose another one.
+ */
+int net_subnet_claim(Net *n, const Addr *subnet);
+/** For when the network is gone. A subnet that was not claimed is fine. */
+void net_subnet_release(Net *n, const Addr *subnet);
+
+/**
  * Prepares for IPv4 forwarding, without which nothing gets into or out of a network. If it is off, stead turns it
  * on, but not before its rules are in place (nft_new does): `ret_guard` (strv of the caller, kept in RUN_DIR until
  * the next boot) gets the interfaces there are, between which those rules keep forwarding blocked, so that a
