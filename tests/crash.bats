@@ -143,7 +143,7 @@ END
   [ "$status" -eq 2 ]
   says "$SANDBOX/state"
   daemon_alive
-  ok stead ps
+  ok stead ls
 }
 
 @test "a conmon that is killed takes its container along, and the policy brings it back" {

@@ -51,6 +51,7 @@ daemon_start() { # [OPTION…]
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:log_path=$SANDBOX/asan \
     setsid "${argv[@]}" "$@" >>"$SANDBOX/log" 2>&1 </dev/null 3>&- 4>&- &
   echo $! >"$SANDBOX/pid"
+  disown $! # its end, which may be by kill -9, is not to be commented
   for ((i = 0; i < 300; i++)); do
     api GET /_ping >/dev/null 2>&1 && return 0
     daemon_alive || break

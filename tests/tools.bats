@@ -64,7 +64,7 @@ END
   id=$(printf x | sha256sum | cut -d' ' -f1)
   tag=$(printf %s "$NAME" | sha256sum | cut -c1-4)
   mkdir -p "$SANDBOX/state/containers/$id" "$SANDBOX/state/volumes/stray"
-  ip link add "st$tag-00000001" type dummy
+  ip link add "st$tag-00000001" type bridge
   mkdir -p "$SANDBOX/run/containers/$id/rootfs"
   mount -t tmpfs tmpfs "$SANDBOX/run/containers/$id/rootfs"
   fails 1 leftovers --wait 0
