@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -375,6 +376,61 @@ char **cgroup_children(const Runtime *rt)
 	}
 	return names;
 }
+
+/* ── the first move after a pause ─────────────────────────────────── */
+
+#define PREWARM_PAUSE (15 * NSEC_PER_MSEC) /* how long a move keeps the next one fast, at least */
+
+/* cgroup.procs of the cgroup that we are in, or -errno. */
+static int open_own(const Runtime *rt)
+{
+	AUTO_BUF b = BUF_INIT;
+	if (file_read(AT_FDCWD, "/proc/self/cgroup", 64U << 10, &b) < 0)
+		return -ENOENT;
+	const char *key = rt->cgroup_mode == CGROUP_V2 ? "0::" : ":pids:";
+	const char *at = strstr(buf_cstr(&b), key);
+	if (!at)
+		return -ENOENT;
+	at += strlen(key);
+	AUTO_FREE char *path = xasprintf("%s%.*s/cgroup.procs", rt->cgroup_mode == CGROUP_V2 ? "." : "pids", (int) strcspn(at, "\n"), at);
+	int fd = openat(rt->fd_cgroup, path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void *prewarm_thread(void *arg)
+{
+	int fd = (int) (intptr_t) arg;
+	char pid[16];
+	int n = snprintf(pid, sizeof(pid), "%d", (int) getpid());
+	(void) !write(fd, pid, (size_t) n);
+	(void) close(fd);
+	return NULL;
+}
+
+void cgroup_prewarm(const Runtime *rt)
+{
+	static int64_t last;
+	int64_t now = time_mono();
+	if (last && now - last < PREWARM_PAUSE)
+		return;
+	last = now;
+	int fd = open_own(rt);
+	if (fd < 0)
+		return;
+	pthread_t t;
+	pthread_attr_t attr;
+	sigset_t all, old;
+	(void) sigfillset(&all);
+	(void) pthread_sigmask(SIG_SETMASK, &all, &old);
+	(void) pthread_attr_init(&attr);
+	(void) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&t, &attr, prewarm_thread, (void *) (intptr_t) fd) != 0)
+		(void) close(fd);
+	(void) pthread_attr_destroy(&attr);
+	(void) pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* ── the parent ───────────────────────────────────────────────────── */
 
 /* A new cpuset takes no process before it has processors and memory nodes: the parent's. */
 static void inherit_cpuset(int root, int dir)

@@ -41,6 +41,11 @@ int cgroup_kill(const Runtime *rt, const char *cgroup);
 int cgroup_remove(const Runtime *rt, const char *cgroup);
 /** Names of the children of the daemon's parent cgroup: the containers that something is left of. strv. */
 char **cgroup_children(const Runtime *rt);
+/**
+ * Says that processes will soon be moved between cgroups. The kernel lets the first move after a pause wait for an RCU grace
+ * period (5 to 12 ms); this starts it now, in a thread, by "moving" the daemon to where it is.
+ */
+void cgroup_prewarm(const Runtime *rt);
 /** Makes the parent in every hierarchy with the controllers handed down. */
 int cgroup_parent_make(const Runtime *rt, Err *err);
 /** Removes the parent, when the daemon leaves for good and no container is left. Best effort. */

@@ -32,6 +32,7 @@
 #include "base/str.h"
 #include "io/child.h"
 #include "run/caps.h"
+#include "run/cgroup.h"
 #include "run/user.h"
 
 #define PROCESS_FD 3
@@ -657,6 +658,7 @@ static int open_streams(const ExecSpec *s, Ends *x)
 int exec_start(uv_loop_t *loop, const ExecSpec *s, const ExecCallbacks *cb, Exec **ret, Err *err)
 {
 	__attribute__((cleanup(ends_done))) Ends x = { { -1, -1, -1 }, { -1, -1, -1 }, .process = -1, .log = -1, .console = -1, .dir = -1 };
+	cgroup_prewarm(s->runtime);
 	x.process = process_fd(s, err);
 	if (x.process < 0)
 		return x.process;
@@ -727,94 +729,16 @@ void exec_kill(Exec *e, int sig)
 		child_signal(e->child, sig);
 }
 
+void exec_abort(Exec *e)
+{
+	if (e->child)
+		child_signal(e->child, SIGKILL);
+}
+
 void exec_forget(Exec *e)
 {
 	memset(&e->cb, 0, sizeof(e->cb));
 	/* Its output is still read, and dropped, so that it does not block. */
 	exec_pause(e, false);
 	exec_close_stdin(e);
-}
-
-/* ── probes ───────────────────────────────────────────────────────── */
-
-struct ExecProbe {
-	uv_timer_t timer; /* first: freed in its close callback */
-	Exec *exec;
-	ExecProbeFn done;
-	void *user;
-	bool timed_out;
-	size_t n;
-	char output[LIMIT_PROBE_OUTPUT];
-};
-
-static void probe_closed(uv_handle_t *h)
-{
-	free(h->data);
-}
-
-static void probe_output(void *user, int stream, const char *data, size_t n)
-{
-	ExecProbe *p = user;
-	(void) stream;
-	size_t room = sizeof(p->output) - p->n;
-	if (n > room)
-		n = room;
-	memcpy(p->output + p->n, data, n);
-	p->n += n;
-}
-
-static void probe_exited(void *user, int code, const char *error)
-{
-	ExecProbe *p = user;
-	p->exec = NULL;
-	if (error)
-		probe_output(p, 2, error, strlen(error));
-	(void) uv_timer_stop(&p->timer);
-	if (p->done)
-		p->done(p->user, p->timed_out ? -1 : code, p->timed_out, p->output, p->n);
-	uv_close((uv_handle_t *) &p->timer, probe_closed);
-}
-
-static void probe_timeout(uv_timer_t *t)
-{
-	ExecProbe *p = t->data;
-	p->timed_out = true;
-	exec_kill(p->exec, SIGKILL);
-	/* If the runtime hangs before there is a command, or its child is not to be found: the runtime itself goes next. */
-	if (p->exec->child && uv_timer_get_repeat(t) == 0)
-		(void) uv_timer_start(t, probe_timeout, 200, 200);
-	else if (p->exec->child)
-		child_signal(p->exec->child, SIGKILL);
-}
-
-int exec_probe(uv_loop_t *loop, const Runtime *rt, const ContainerPaths *paths, char *const *cmd, int64_t timeout_ns, ExecProbeFn done, void *user,
-	ExecProbe **ret, Err *err)
-{
-	ExecProbe *p = xcalloc(1, sizeof(*p));
-	ExecSpec s = { .runtime = rt, .paths = paths, .cmd = cmd, .attach_stdout = true, .attach_stderr = true };
-	ExecCallbacks cb = { .output = probe_output, .exited = probe_exited, .user = p };
-	p->done = done;
-	p->user = user;
-	int r = exec_start(loop, &s, &cb, &p->exec, err);
-	if (r < 0) {
-		free(p);
-		return r;
-	}
-	p->timer.data = p;
-	(void) uv_timer_init(loop, &p->timer);
-	(void) uv_timer_start(&p->timer, probe_timeout, (uint64_t) (timeout_ns / 1000000), 0);
-	*ret = p;
-	return 0;
-}
-
-void exec_probe_cancel(ExecProbe *p)
-{
-	if (!p)
-		return;
-	p->done = NULL;
-	if (p->exec) {
-		exec_kill(p->exec, SIGKILL);
-		if (p->exec->child)
-			child_signal(p->exec->child, SIGKILL);
-	}
 }

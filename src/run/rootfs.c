@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "run/cgroup.h"
 #include "run/container.h"
 #include "run/trash.h"
 
@@ -116,6 +117,7 @@ static int explain(int dirfd, const char *dir, char *const *layers, int r, Err *
 
 int rootfs_mount(const Runtime *rt, const ContainerPaths *p, char *const *layers, Err *err)
 {
+	cgroup_prewarm(rt); /* a container is about to be created */
 	if (is_mount(p->rootfs))
 		return 0;
 	AUTO_FREE char *dir = xasprintf("%s/layers", rt->state_dir);
