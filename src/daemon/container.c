@@ -334,7 +334,7 @@ static void clean(Container *c)
 	network_unpublish(c);
 	c->cleaning = false;
 	if (!restart_is_due(c))
-		network_release(c);
+		network_rest(c);
 	else
 		restart_schedule(c);
 	ctr_changed(c);
@@ -557,7 +557,7 @@ void ctr_stop(Container *c)
 	if (c->restarting) {
 		restart_cancel(c);
 		c->ask_stop = false;
-		network_release(c);
+		network_rest(c);
 		operation_report(s, "container", c->name, c->svc.name, "stopped");
 		ctr_changed(c);
 		return;

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/network.h"
 #include "net/resolv.h"
 #include "run/bundle.h"
 
@@ -36,8 +37,18 @@ static void files_done(Files *f)
 	free(f->hostname_file);
 }
 
+/* Who shares a network has its names too: hosts, resolver and host name are those of the container whose it is. */
+static const Container *named_after(const Container *c)
+{
+	const Container *owner = network_owner(c);
+	return owner ? owner : c;
+}
+
 static const char *hostname_of(const Container *c, char dst[65])
 {
+	if (c->svc.hostname)
+		return c->svc.hostname;
+	c = named_after(c);
 	if (c->svc.hostname)
 		return c->svc.hostname;
 	(void) snprintf(dst, 65, "%.12s", c->id);
@@ -70,7 +81,7 @@ static void write_extra_host(const Container *c, const char *pair, Buf *b)
 
 static int write_hosts(Files *f, const char *hostname, Err *err)
 {
-	const Container *c = f->c;
+	const Container *c = named_after(f->c);
 	AUTO_BUF b = BUF_INIT;
 	if (str_eq(c->svc.network_mode, "host"))
 		(void) file_read(AT_FDCWD, "/etc/hosts", LIMIT_CONFIG_FILE_BYTES, &b);
@@ -90,12 +101,13 @@ static int write_hosts(Files *f, const char *hostname, Err *err)
 
 static int write_resolv_conf(Files *f, Err *err)
 {
-	const Service *svc = &f->c->svc;
+	const Container *c = named_after(f->c);
+	const Service *svc = &c->svc;
 	AUTO_BUF b = BUF_INIT;
 	ResolvConf host = { 0 };
 	char text[ADDR_TEXT_MAX];
 	(void) resolv_read(NULL, &host, NULL);
-	if (f->c->n_endpoints) {
+	if (c->n_endpoints) {
 		buf_str(&b, "nameserver 127.0.0.11\n");
 	} else if (svc->dns) {
 		for (char **s = svc->dns; *s; s++)
@@ -117,7 +129,7 @@ static int write_resolv_conf(Files *f, Err *err)
 		buf_printf(&options, " %s", *o);
 		ndots = ndots || str_starts(*o, "ndots:");
 	}
-	if (f->c->n_endpoints && !ndots)
+	if (c->n_endpoints && !ndots)
 		buf_str(&options, " ndots:0");
 	if (options.len)
 		buf_printf(&b, "options%s\n", options.data);
@@ -243,7 +255,7 @@ static int namespaces(Files *f, BundleSpec *spec, Err *err)
 	int r = 0;
 	spec->netns = c->netns;
 	if (c->svc.network_mode && str_starts(c->svc.network_mode, "service:")) {
-		const Container *other = container_of_service(c, c->svc.network_mode);
+		const Container *other = network_owner(c);
 		if (!other)
 			return err_set(err, -ENOENT, "network_mode: %s: no container of that service is there", c->svc.network_mode);
 		if (!other->netns && !str_eq(other->svc.network_mode, "host"))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A container's network namespace is made before the container and is kept through restarts by its
- * policy, so that what shares it (network_mode: service:…) keeps its network too. It goes when the
- * container is stopped or removed.
+ * policy, and as long as another container runs in it (network_mode: service:…), which so keeps its
+ * network. Else it goes when the container is stopped, and in any case when it is removed.
  *
  * Host ports are held by a bound socket as long as a container publishes them: another program then gets
  * EADDRINUSE at once instead of a port that the packet rules take away from it.
@@ -363,16 +363,59 @@ int network_attach(Container *c, Err *err)
 	return 0;
 }
 
-/* The veth pairs go with the namespace. */
+Container *network_owner(const Container *c)
+{
+	Container *owner = NULL;
+	const Container *from = c;
+	/* A model has no circles, but containers of two models may. */
+	for (size_t steps = 0; from->svc.network_mode && str_starts(from->svc.network_mode, "service:"); from = owner) {
+		const char *service = from->svc.network_mode + strlen("service:");
+		owner = NULL;
+		for (size_t i = 0; !owner && i < c->d->n_containers; i++) {
+			Container *other = c->d->containers[i];
+			if (str_eq(other->stack, c->stack) && str_eq(other->svc.name, service) && !other->ask_replace)
+				owner = other;
+		}
+		if (!owner || owner == c || ++steps > c->d->n_containers)
+			return NULL;
+	}
+	return owner;
+}
+
+/* Does another container run in its namespace? */
+static bool namespace_is_shared(const Container *c)
+{
+	for (size_t i = 0; i < c->d->n_containers; i++) {
+		const Container *other = c->d->containers[i];
+		if (other != c && (ctr_is_running(other) || other->phase == PHASE_STARTING) && str_eq(other->stack, c->stack) &&
+			network_owner(other) == c)
+			return true;
+	}
+	return false;
+}
+
+void network_rest(Container *c)
+{
+	Container *owner = network_owner(c);
+	if (!namespace_is_shared(c))
+		network_release(c);
+	if (owner && (owner->phase == PHASE_CREATED || owner->phase == PHASE_EXITED) && !owner->restarting && !namespace_is_shared(owner))
+		network_release(owner);
+}
+
+/* The veth pairs go with the namespace, unless somebody stays in it. */
 void network_release(Container *c)
 {
 	Daemon *d = c->d;
 	AUTO_ERR err = ERR_INIT;
 	if (!c->netns)
 		return;
+	bool shared = namespace_is_shared(c);
 	for (size_t i = 0; i < c->n_endpoints; i++) {
 		Endpoint *e = &c->endpoints[i];
 		Addr a;
+		if (shared)
+			endpoint_detach(d->net, c->id, e->ifname, NULL, NULL);
 		if (addr_parse(e->address, &a) == 0)
 			names_clear(d->names, e->net->id, &a);
 		events_network_container(d, e->net, c, "disconnect");
@@ -580,6 +623,17 @@ static void sweep(Daemon *d)
 	}
 }
 
+/* The namespace of a container that has ended, while another runs in it. */
+static void keep_shared(Daemon *d)
+{
+	for (size_t i = 0; i < d->n_containers; i++) {
+		Container *c = d->containers[i];
+		AUTO_CLOSE int fd = -1;
+		if (!c->netns && namespace_is_shared(c) && netns_open(d->o.run_dir, c->id, &fd, NULL) == 0)
+			c->netns = netns_path(d->o.run_dir, c->id);
+	}
+}
+
 int network_start(Daemon *d, Err *err)
 {
 	int r = names_new(d->loop, d->o.run_dir, names_lost, d, &d->names, err);
@@ -587,6 +641,7 @@ int network_start(Daemon *d, Err *err)
 		return r;
 	if (resolv_watch_new(d->loop, NULL, upstreams_read, d, &d->resolv, err) < 0)
 		log_warning("%s", err_text(err));
+	keep_shared(d);
 	sweep(d);
 	for (size_t i = 0; i < d->n_nets; i++) {
 		AUTO_ERR one = ERR_INIT;

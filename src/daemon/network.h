@@ -25,6 +25,10 @@ int network_endpoints(Container *c, const Stack *model, Err *err);
 int network_attach(Container *c, Err *err);
 /** Gives all of it back. */
 void network_release(Container *c);
+/** It has ended: gives back what nobody else uses, also of the container whose network it shared. */
+void network_rest(Container *c);
+/** With `network_mode: service:x` the container whose namespace it is, else (or if there is none) NULL. */
+Container *network_owner(const Container *c);
 /** Publishes its ports: host ports are chosen and held, rules set. */
 int network_publish(Container *c, Err *err);
 void network_unpublish(Container *c);

@@ -406,6 +406,34 @@ static void what_cannot_follow_is_not_replaced(void **state)
 	expect_agreement();
 }
 
+static void a_shared_network_stays(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(4, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	Container *db = daemon_container_by_name(&d, "t-db-1");
+	c = submit(OP_STOP, json_pack("{s:[s]}", "services", "db"));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_non_null(db->netns);
+	crash_daemon();
+	start_daemon();
+	settle();
+	/* restart: always brings it back, into the namespace that is there. */
+	db = daemon_container_by_name(&d, "t-db-1");
+	assert_non_null(db->netns);
+	expect_agreement();
+	c = submit(OP_STOP, json_pack("{s:[s]}", "services", "db"));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_non_null(db->netns);
+	c = submit(OP_STOP, json_pack("{s:[s]}", "services", "extra"));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_null(db->netns);
+	expect_agreement();
+}
+
 /* ── random histories ─────────────────────────────────────────────── */
 
 static SimClient *clients[STEPS];
@@ -506,6 +534,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(down_calls_off_an_up_that_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_shared_network_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_histories, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -452,3 +452,9 @@ void child_forget(Child *c)
 {
 	c->forgotten = true;
 }
+
+void child_leave(Child *c)
+{
+	c->forgotten = true;
+	child_close(c);
+}

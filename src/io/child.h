@@ -59,3 +59,5 @@ pid_t child_pid(const Child *c);
 void child_signal(Child *c, int sig);
 /** The callbacks will not be called any more; the child runs on and is reaped. */
 void child_forget(Child *c);
+/** As child_forget, but the loop does not wait for it either: for a child that outlives this process, whose heir reaps it. */
+void child_leave(Child *c);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 #include "base/limits.h"
@@ -310,6 +311,21 @@ static void many(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void one_that_is_left_runs_on(void **state)
+{
+	const char *const argv[] = { "sleep", "1000", NULL };
+	uv_loop_t loop;
+	Child *c = NULL;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	assert_int_equal(child_spawn(&loop, &(ChildOptions) { .argv = argv, .exited = on_exited }, &c, NULL), 0);
+	pid_t pid = child_pid(c);
+	child_leave(c);
+	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +347,7 @@ int main(void)
 		cmocka_unit_test(forgotten_is_reaped),
 		cmocka_unit_test(signals_reach_it),
 		cmocka_unit_test(many),
+		cmocka_unit_test(one_that_is_left_runs_on),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -475,7 +475,7 @@ void names_free(Names *n)
 			(void) usleep(1000);
 	close_connection(n);
 	if (n->child)
-		child_forget(n->child);
+		child_leave(n->child);
 	uv_close((uv_handle_t *) n->restart, free_handle);
 	strv_free(n->known);
 	free(n->socket_path);
