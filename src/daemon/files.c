@@ -18,6 +18,7 @@
 #include "daemon/network.h"
 #include "net/resolv.h"
 #include "run/bundle.h"
+#include "run/container.h"
 
 typedef struct Files {
 	Container *c;
@@ -51,6 +52,8 @@ static const char *hostname_of(const Container *c, char dst[65])
 	c = named_after(c);
 	if (c->svc.hostname)
 		return c->svc.hostname;
+	if (str_eq(c->svc.network_mode, "host") && gethostname(dst, 65) == 0)
+		return dst;
 	(void) snprintf(dst, 65, "%.12s", c->id);
 	return dst;
 }
@@ -249,6 +252,32 @@ static int borrow_namespace(Files *f, const char *key, const char *mode, const c
 	return 0;
 }
 
+/* Is it, or will it be, the one whose ipc another service uses? */
+static bool lends_ipc(const Container *c)
+{
+	const StackState *s = daemon_stack(c->d, c->stack);
+	if (str_eq(c->svc.ipc, "shareable"))
+		return true;
+	for (size_t i = 0; s && s->model && i < s->model->n_services; i++) {
+		const char *ipc = s->model->services[i].ipc;
+		if (ipc && str_starts(ipc, "service:") && str_eq(ipc + strlen("service:"), c->svc.name))
+			return true;
+	}
+	return false;
+}
+
+static int borrow_shm(Files *f, BundleSpec *spec, Err *err)
+{
+	const Container *other = container_of_service(f->c, f->c->svc.ipc);
+	char *path = other ? shm_path(other->paths) : NULL;
+	if (!path)
+		return err_set(err, -ENOENT, "ipc: %s: container %s was started before anybody asked for its ipc; restart it (stead restart %s)",
+			f->c->svc.ipc, other ? other->name : "?", other ? other->svc.name : "");
+	strv_take(&f->owned, path);
+	spec->shm_source = path;
+	return 0;
+}
+
 static int namespaces(Files *f, BundleSpec *spec, Err *err)
 {
 	const Container *c = f->c;
@@ -274,7 +303,14 @@ static int namespaces(Files *f, BundleSpec *spec, Err *err)
 	} else if (c->svc.ipc && str_starts(c->svc.ipc, "service:")) {
 		r = borrow_namespace(f, "ipc", c->svc.ipc, "ns/ipc", &spec->ipcns, err);
 		if (r == 0)
-			r = borrow_namespace(f, "ipc", c->svc.ipc, "root/dev/shm", &spec->shm_source, err);
+			r = borrow_shm(f, spec, err);
+	} else if (lends_ipc(c)) {
+		char *path;
+		r = shm_mount(c->paths, c->svc.shm_size, &path, err);
+		if (r == 0) {
+			strv_take(&f->owned, path);
+			spec->shm_source = path;
+		}
 	}
 	return r;
 }

@@ -252,6 +252,17 @@ int rootfs_mount(const Runtime *rt, const ContainerPaths *p, char *const *layers
 	return 0;
 }
 
+int shm_mount(const ContainerPaths *p, int64_t size, char **ret, Err *err)
+{
+	*ret = xasprintf("%s/shm", p->state);
+	return 0;
+}
+
+char *shm_path(const ContainerPaths *p)
+{
+	return xasprintf("%s/shm", p->state);
+}
+
 int rootfs_unmount(const ContainerPaths *p, Err *err)
 {
 	SimContainer *c = find(p->id);

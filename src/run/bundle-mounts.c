@@ -10,7 +10,6 @@
 #include "base/str.h"
 #include "run/bundle-parts.h"
 
-#define SHM_DEFAULT (64 << 20)
 
 static json_t *strings(const char *const *v)
 {
@@ -69,7 +68,7 @@ static void default_mounts(const BundleSpec *s, json_t *list)
 		add_mount(list, "/dev/shm", "bind", shared, OPTIONS("rbind", "rprivate"));
 	} else if (!str_eq(svc->ipc, "none")) {
 		char size[40];
-		(void) snprintf(size, sizeof(size), "size=%" PRId64, svc->shm_size >= 0 ? svc->shm_size : SHM_DEFAULT);
+		(void) snprintf(size, sizeof(size), "size=%" PRId64, svc->shm_size >= 0 ? svc->shm_size : SHM_SIZE_DEFAULT);
 		add_mount(list, "/dev/shm", "tmpfs", "shm", OPTIONS("nosuid", "noexec", "nodev", "mode=1777", size));
 	}
 }

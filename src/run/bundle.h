@@ -32,7 +32,7 @@ typedef struct BundleSpec {
 	const char *netns;      /* path of the network namespace; NULL = the host's */
 	const char *pidns;      /* NULL = own, "host", or a path (/proc/PID/ns/pid) */
 	const char *ipcns;      /* NULL = own, "host", or a path */
-	const char *shm_source; /* with another's ipc: its /dev/shm is shared by giving /proc/PID/root/dev/shm; else NULL */
+	const char *shm_source; /* a /dev/shm that is shared (container.h, shm_mount); NULL = an own one */
 	const char *hosts, *resolv_conf, *hostname_file; /* files bound over /etc/…; NULL = the image's */
 	const BundleMount *mounts; /* service mounts (in order; a later one of the same target wins), secrets, configs */
 	size_t n_mounts;

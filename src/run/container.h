@@ -50,6 +50,8 @@ void container_paths_done(ContainerPaths *p);
 /** Makes the directories (state, log, bundle, rootfs, files). Repeatable. */
 int container_dirs_make(const ContainerPaths *p, Err *err);
 
+#define SHM_SIZE_DEFAULT (INT64_C(64) << 20)
+
 /* ── root file system ─────────────────────────────────────────────── */
 
 /**
@@ -59,7 +61,14 @@ int container_dirs_make(const ContainerPaths *p, Err *err);
  * for well under 1 ms. Errors name the layer that is missing.
  */
 int rootfs_mount(const Runtime *rt, const ContainerPaths *p, char *const *layers, Err *err);
-/** Unmounts it (also when several were stacked); not mounted is success. */
+/**
+ * Mounts a /dev/shm of this size (<0: the default) that other containers can be given too; an own one of a container can
+ * not be, as it lies in a mount namespace of its own. `ret` is its path, of the caller. Mounted already is success.
+ */
+int shm_mount(const ContainerPaths *p, int64_t size, char **ret, Err *err);
+/** The path of its shareable /dev/shm, or NULL if it has none. */
+char *shm_path(const ContainerPaths *p);
+/** Unmounts it (also when several were stacked) and the shareable /dev/shm; not mounted is success. */
 int rootfs_unmount(const ContainerPaths *p, Err *err);
 
 /* ── life ─────────────────────────────────────────────────────────── */

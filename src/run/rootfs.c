@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/stat.h>
 #include <pthread.h>
 #include <sched.h>
@@ -140,8 +141,30 @@ int rootfs_mount(const Runtime *rt, const ContainerPaths *p, char *const *layers
 	return r < 0 ? explain(dirfd, dir, layers, r, err) : 0;
 }
 
+int shm_mount(const ContainerPaths *p, int64_t size, char **ret, Err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/shm", p->bundle);
+	char options[64];
+	(void) snprintf(options, sizeof(options), "mode=1777,size=%" PRId64, size >= 0 ? size : SHM_SIZE_DEFAULT);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(err, -errno, "make %s", path);
+	if (!is_mount(path) && mount("shm", path, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, options) < 0)
+		return err_errno(err, -errno, "mount %s", path);
+	*ret = steal_ptr(&path);
+	return 0;
+}
+
+char *shm_path(const ContainerPaths *p)
+{
+	AUTO_FREE char *path = xasprintf("%s/shm", p->bundle);
+	return is_mount(path) ? steal_ptr(&path) : NULL;
+}
+
 int rootfs_unmount(const ContainerPaths *p, Err *err)
 {
+	AUTO_FREE char *shm = xasprintf("%s/shm", p->bundle);
+	if (umount2(shm, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
+		return err_errno(err, -errno, "unmount %s", shm);
 	for (int i = 0; i < 16 && is_mount(p->rootfs); i++) {
 		int held = open(p->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (umount2(p->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT) {
