@@ -39,6 +39,11 @@
 #define CLEAN_RETRY_MSEC 5
 #define START_FAILED_CODE 128
 
+/* A creation under way. It comes to its end also when the daemon, which is being closed, has forgotten the container. */
+struct Start {
+	Container *c;
+};
+
 struct Waiter {
 	Container *c;
 	WaitFor what;
@@ -272,6 +277,8 @@ static void ctr_free(Container *c)
 {
 	health_stop(c);
 	container_watch_cancel(c->watch);
+	if (c->start)
+		c->start->c = NULL;
 	ctr_timer_stop(&c->restart_timer);
 	ctr_timer_stop(&c->stop_timer);
 	ctr_timer_stop(&c->clean_timer);
@@ -436,8 +443,13 @@ int ctr_watch(Container *c, Err *err)
 
 static void created(void *user, int r, pid_t pid, const Err *err)
 {
-	Container *c = user;
+	struct Start *start = user;
+	Container *c = start->c;
 	AUTO_ERR e = ERR_INIT;
+	free(start);
+	if (!c)
+		return;
+	c->start = NULL;
 	if (r < 0) {
 		ctr_start_failed(c, start_failure_code(err_text(err)), err);
 		return;
@@ -498,8 +510,13 @@ static int start_rest(Container *c, Err *err)
 		r = network_publish(c, err);
 	if (r == 0 && o.log)
 		r = logs_prepare(c->paths, err);
-	if (r == 0)
-		r = container_create(c->d->loop, c->d->runtime, &o, created, c, err);
+	if (r < 0)
+		return r;
+	c->start = xcalloc(1, sizeof(*c->start));
+	c->start->c = c;
+	r = container_create(c->d->loop, c->d->runtime, &o, created, c->start, err);
+	if (r < 0)
+		free_and_null(&c->start);
 	return r;
 }
 

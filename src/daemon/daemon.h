@@ -141,6 +141,7 @@ struct Container {
 
 	struct ContainerPaths *paths; /* run/container.h */
 	struct ContainerWatch *watch;
+	struct Start *start; /* its creation is under way */
 	struct Waiter *waiters;
 	bool cleaning;     /* what is left of its last run is being removed */
 	uv_timer_t *clean_timer;

@@ -44,6 +44,7 @@ typedef struct Later {
 	uv_timer_t timer;
 	void (*fn)(void *arg);
 	void *arg;
+	bool comes_anyway; /* while the daemon is closed, too */
 	struct Later *next;
 } Later;
 
@@ -147,8 +148,11 @@ void sim_reboot(void)
 
 void sim_daemon_died(void)
 {
-	while (laters)
-		later_cancel(laters);
+	for (Later *l = laters, *next; l; l = next) {
+		next = l->next;
+		if (!l->comes_anyway)
+			later_cancel(l);
+	}
 }
 
 size_t sim_running(void)
@@ -303,7 +307,7 @@ int container_create(uv_loop_t *loop, const Runtime *rt, const ContainerOptions 
 		c->pid = ++next_pid;
 		c->ends_with = sim.exits && !sim_random(sim.exits) ? (sim_random(2) ? 0 : 3) : -1;
 	}
-	(void) later(loop, creation_done, k, sim_random(3));
+	later(loop, creation_done, k, sim_random(3))->comes_anyway = true;
 	return 0;
 }
 

@@ -330,6 +330,7 @@ static void down_calls_off_an_up_that_waits(void **state)
 	json_t *m = model(0);
 	json_t *check = json_object_get(json_object_get(json_object_get(m, "services"), "db"), "healthcheck");
 	json_object_set_new(check, "start_period", json_string("1h"));
+	json_object_set_new(check, "start_interval", json_string("1ms"));
 	SimClient *up = submit(OP_UP, json_pack("{s:o, s:b}", "model", m, "wait", 1));
 	for (int i = 0; i < 100; i++)
 		(void) uv_run(&loop, UV_RUN_ONCE);
@@ -399,6 +400,8 @@ static void what_cannot_follow_is_not_replaced(void **state)
 	assert_true(ctr_is_running(b));
 	expect_agreement();
 	sim.probe_fails = 0;
+	while (daemon_container_by_name(&d, "t-a-1")->health_state != HEALTH_HEALTHY)
+		(void) uv_run(&loop, UV_RUN_ONCE);
 	c = submit(OP_UP, pair_body(2));
 	assert_null(finish(c));
 	sim_client_gone(c);
