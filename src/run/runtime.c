@@ -457,6 +457,8 @@ int runtime_detect(const RuntimeOptions *o, Runtime **ret, Err *err)
 		}
 	}
 	if (r < 0) {
+		if (rt->fd_cgroup >= 0)
+			cgroup_parent_remove(rt); /* only if no container is in it */
 		runtime_free(rt);
 		return r;
 	}
