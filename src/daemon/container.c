@@ -674,6 +674,16 @@ static int remove_now(Container *c, Err *err)
 	return 0;
 }
 
+static void stays(Container *c, const Err *err)
+{
+	StackState *s = daemon_stack(c->d, c->stack);
+	operation_fail(s, NULL, "container %s could not be removed: %s", c->name, err_text(err));
+	c->phase = c->finished_at ? PHASE_EXITED : PHASE_CREATED;
+	c->ask_remove = c->ask_replace = false;
+	stack_drop_missing(s, c->svc.name, c->number);
+	ctr_changed(c);
+}
+
 void ctr_run_removals(Daemon *d)
 {
 	if (!d->removals)
@@ -681,7 +691,9 @@ void ctr_run_removals(Daemon *d)
 	d->removals = false;
 	AUTO_ERR err = ERR_INIT;
 	if (state_write_dirty(d, &err) < 0 || state_begin(d, &err) < 0) {
-		log_error("%s", err_text(&err));
+		for (size_t i = 0; i < d->n_containers; i++)
+			if (d->containers[i]->phase == PHASE_REMOVING)
+				stays(d->containers[i], &err);
 		return;
 	}
 	for (size_t i = d->n_containers; i-- > 0;) {
@@ -690,11 +702,8 @@ void ctr_run_removals(Daemon *d)
 		Container *c = d->containers[i];
 		StackState *s = daemon_stack(d, c->stack);
 		AUTO_ERR one = ERR_INIT;
-		if (remove_now(c, &one) < 0) {
-			operation_fail(s, NULL, "container %s could not be removed: %s", c->name, err_text(&one));
-			c->phase = PHASE_EXITED;
-			c->ask_remove = c->ask_replace = false;
-		}
+		if (remove_now(c, &one) < 0)
+			stays(c, &one);
 		stack_wake(s);
 	}
 	if (state_commit(d, &err) < 0)

@@ -218,6 +218,12 @@ static void made(void *user, JobResult *result, const Err *err)
 	image_request_end(ir);
 }
 
+/* The daemon ends. */
+static void lost(void *user)
+{
+	image_request_end(user);
+}
+
 /* ── bootstrap and import ─────────────────────────────────────────── */
 
 typedef struct ImageOptions {
@@ -287,7 +293,7 @@ void image_api_bootstrap(Daemon *d, HttpRequest *r)
 	}
 	JobBootstrap b = { .image = io.o, .packages = io.packages, .suite = text_of(body, "suite"), .mirror = text_of(body, "mirror") };
 	ImageRequest *ir = image_request_new(d, r, false);
-	JobCallbacks cb = { .progress = progress, .done = made, .user = ir };
+	JobCallbacks cb = { .progress = progress, .done = made, .lost = lost, .user = ir };
 	http_stream_begin(r, 200, "application/x-ndjson");
 	if (job_bootstrap(d->jobs, &b, &cb, &ir->job, &err) < 0) {
 		answer_error(ir, err_text(&err));
@@ -325,7 +331,7 @@ static void take_archive(Daemon *d, HttpRequest *r, const JobImageOptions *impor
 	AUTO_ERR err = ERR_INIT;
 	ImageRequest *ir = image_request_new(d, r, !import);
 	ir->upload_refused = true;
-	JobCallbacks cb = { .progress = progress, .done = made, .user = ir };
+	JobCallbacks cb = { .progress = progress, .done = made, .lost = lost, .user = ir };
 	int fd = -1;
 	int e = upload_begin(ir, &fd, &err);
 	http_stream_begin(r, 200, import ? "application/x-ndjson" : "application/json");
@@ -443,6 +449,15 @@ static void saved(void *user, JobResult *result, const Err *err)
 	save_maybe_end(s);
 }
 
+/* The daemon ends. */
+static void save_lost(void *user)
+{
+	Save *s = user;
+	s->done = true;
+	save_close_pipe(s);
+	save_maybe_end(s);
+}
+
 void image_api_save(Daemon *d, HttpRequest *r, char *const *names)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -479,7 +494,7 @@ void image_api_save(Daemon *d, HttpRequest *r, char *const *names)
 		(void) uv_pipe_open(&s->pipe, fds[0]);
 		http_set_user(r, s, save_client_gone);
 		http_on_drained(r, save_drained);
-		JobCallbacks cb = { .done = saved, .user = s };
+		JobCallbacks cb = { .done = saved, .lost = save_lost, .user = s };
 		if (job_save(d->jobs, items, n, fds[1], &cb, &s->job, &err) < 0)
 			saved(s, NULL, &err);
 		if (s->done)

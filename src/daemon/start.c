@@ -32,6 +32,7 @@
 #include "store/store.h"
 
 #define ROTATE_MSEC 2000
+#define WRITE_RETRY_MSEC 2000
 
 /* ── the loop ─────────────────────────────────────────────────────── */
 
@@ -39,8 +40,10 @@ static void write_due(uv_timer_t *t)
 {
 	Daemon *d = t->data;
 	AUTO_ERR err = ERR_INIT;
-	if (state_write_dirty(d, &err) < 0)
-		log_error("%s", err_text(&err));
+	if (state_write_dirty(d, &err) < 0) {
+		log_error("%s; trying again in %d s", err_text(&err), WRITE_RETRY_MSEC / 1000);
+		(void) uv_timer_start(t, write_due, WRITE_RETRY_MSEC, 0);
+	}
 }
 
 static void before_sleep(uv_prepare_t *p)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 
 #include "base/fs.h"
@@ -437,6 +439,48 @@ static void a_shared_network_stays(void **state)
 	expect_agreement();
 }
 
+/* A file system without room: writes of the store fail. */
+static void store_is_full(bool full)
+{
+	struct rlimit l;
+	(void) signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+	l.rlim_cur = full ? 0 : l.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void a_full_disk_is_an_error(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	settle();
+	store_is_full(true);
+	c = submit(OP_UP, up_body(1, true));
+	assert_non_null(finish(c));
+	sim_client_gone(c);
+	c = submit(OP_DOWN, json_object());
+	assert_non_null(finish(c));
+	sim_client_gone(c);
+	Container *web = daemon_container_by_name(&d, "t-web-1");
+	web->ask_remove = true;
+	ctr_changed(web);
+	for (int i = 0; i < 50; i++)
+		turn();
+	store_is_full(false);
+	settle();
+	c = submit(OP_UP, up_body(1, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_int_equal(sim_running(), 4);
+	expect_agreement();
+	c = submit(OP_DOWN, json_object());
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_int_equal(d.n_containers + d.n_nets + d.n_stacks, 0);
+	expect_agreement();
+}
+
 /* ── random histories ─────────────────────────────────────────────── */
 
 static SimClient *clients[STEPS];
@@ -538,6 +582,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shared_network_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_disk_is_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_histories, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

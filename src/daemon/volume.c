@@ -243,7 +243,7 @@ int volume_copy_up(Container *c, void (*done)(Container *c, const Err *err), Err
 	AUTO_STRV char **layers = image_layer_names(img);
 	CopyUp *copy = xcalloc(1, sizeof(*copy));
 	*copy = (CopyUp) { .c = c, .vol = b->vol, .done = done };
-	JobCallbacks cb = { .done = copied, .user = copy };
+	JobCallbacks cb = { .done = copied, .lost = free, .user = copy };
 	int r = job_copy_up(c->d->jobs, layers, b->target, b->vol->path, &cb, NULL, err);
 	if (r < 0) {
 		free(copy);

@@ -118,6 +118,8 @@ void jobs_free(Jobs *j)
 			child_forget(job->child);
 		}
 		j->first = job->next;
+		if (job->cb.lost)
+			job->cb.lost(job->cb.user);
 		job_free(job);
 	}
 	uv_close((uv_handle_t *) &j->timer, on_closed);

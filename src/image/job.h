@@ -54,12 +54,13 @@ typedef void (*JobDoneFn)(void *user, JobResult *result, const Err *err);
 typedef struct JobCallbacks {
 	JobProgressFn progress; /* or NULL */
 	JobDoneFn done;         /* or NULL */
+	void (*lost)(void *user); /* instead of done, when the job ends with jobs_free: frees `user`; or NULL */
 	void *user;
 } JobCallbacks;
 
 /** Makes the directories under `state_dir`. `refs` may be NULL: job_sweep then removes temporary files only. */
 int jobs_new(uv_loop_t *loop, const char *state_dir, JobRefsFn refs, void *user, Jobs **ret, Err *err);
-/** Kills what runs; no callback comes any more. */
+/** Kills what runs; no callback comes any more but `lost`. */
 void jobs_free(Jobs *j);
 /** Jobs running or waiting. */
 size_t jobs_active(const Jobs *j);
