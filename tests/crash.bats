@@ -138,6 +138,23 @@ END
   is "$(inspect "$(container a)" .State.Pid)" "$pid"
 }
 
+@test "an orderly end is quick, whoever still runs" {
+  compose <<'END'
+services: { a: { image: tiny, healthcheck: { test: sleep 100, interval: 100ms, timeout: 100s } } }
+END
+  daemon_stop
+  leftovers --all | awk -F'\t' '$3 ~ /^stead-names/ { print $2 }' | xargs -r kill # a child of the next daemon then
+  daemon_start
+  ok stead up -d
+  inside a sleep 100 3>&- &
+  within 5 has_status running a
+  sleep 0.5
+  kill -TERM "$(daemon_pid)"
+  within 3 daemon_gone
+  daemon_start
+  has_status running a
+}
+
 @test "a second daemon on the same state is refused" {
   run timeout 10 "$STEAD_EXE" daemon --name "${NAME}x" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run2"
   [ "$status" -eq 2 ]

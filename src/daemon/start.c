@@ -33,6 +33,7 @@
 
 #define ROTATE_MSEC 2000
 #define WRITE_RETRY_MSEC 2000
+#define DRAIN_MS 200
 
 /* ── the loop ─────────────────────────────────────────────────────── */
 
@@ -206,6 +207,14 @@ int daemon_open(Daemon *d, Err *err)
 	return 0;
 }
 
+/* Close callbacks free what they belong to. What still runs for a client (an exec, a probe) does not hold the daemon's end. */
+static void drain(uv_loop_t *loop)
+{
+	int64_t until = time_mono() + DRAIN_MS * NSEC_PER_MSEC;
+	while (uv_run(loop, UV_RUN_NOWAIT) != 0 && time_mono() < until)
+		(void) usleep(1000);
+}
+
 void daemon_close(Daemon *d)
 {
 	while (d->n_stacks)
@@ -225,7 +234,7 @@ void daemon_close(Daemon *d)
 	if (d->net)
 		net_free(d->net);
 	events_free(d->events);
-	(void) uv_run(d->loop, UV_RUN_DEFAULT);
+	drain(d->loop);
 	for (size_t i = 0; i < d->n_nets; i++)
 		state_network_free(d->nets[i]);
 	for (size_t i = 0; i < d->n_vols; i++)
