@@ -137,6 +137,14 @@ int bundle_rlimits(const Service *svc, json_t **ret, char ***warnings, Err *err)
 	return 0;
 }
 
+int bundle_rlimit_number(const char *oci_name)
+{
+	for (size_t i = 0; oci_name && i < ARRAY_SIZE(limits); i++)
+		if (str_eq(limits[i].oci, oci_name))
+			return limits[i].resource;
+	return -EINVAL;
+}
+
 /* ── sysctls ──────────────────────────────────────────────────────── */
 
 int bundle_sysctl_check(const char *entry, bool netns, bool ipcns, bool utsns, Err *err)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "run/bundle.h"
 
 /** Stands for 2^64-1 as the value of an rlimit until the JSON is printed. */
@@ -34,6 +35,13 @@ int bundle_devices(const Service *svc, json_t **ret_devices, json_t **ret_rules,
 int bundle_resources(const Runtime *rt, const Service *svc, json_t *ret, Err *err);
 /** process.rlimits; what is above our own hard limit is cut, with a warning. */
 int bundle_rlimits(const Service *svc, json_t **ret, char ***warnings, Err *err);
+/** "RLIMIT_NOFILE" → its number; -EINVAL. */
+int bundle_rlimit_number(const char *oci_name);
+/**
+ * Prints an object without its closing brace, and unlimited rlimits as the number that they are, which jansson has no
+ * integer for. -EINVAL: a value is not UTF-8.
+ */
+int bundle_print_open(const json_t *o, Buf *b);
 /** linux.sysctl. */
 int bundle_sysctls(const Service *svc, const BundleSpec *spec, json_t **ret, Err *err);
 /** The options of a `tmpfs` entry ("/run:size=64m") as an array; the target (caller's) in ret_target. */

@@ -284,11 +284,8 @@ static int write_file(const ContainerPaths *p, const char *name, const Buf *b, E
 	return r < 0 ? err_errno(err, r, "write %s", path) : 0;
 }
 
-/*
- * Prints the object without its closing brace, and unlimited rlimits as the number that they are. The
- * pattern has unescaped quotes, so that no string value can contain it.
- */
-static int print_open(const json_t *o, Buf *b)
+/* The pattern has unescaped quotes, so that no string value can contain it. */
+int bundle_print_open(const json_t *o, Buf *b)
 {
 	static const char *const keys[] = { "\"soft\":", "\"hard\":" };
 	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
@@ -337,10 +334,10 @@ static int print_seccomp(const BundleSpec *s, const Process *p, Buf *b, Err *err
 static int write_config(const BundleSpec *s, const Process *p, const json_t *root, const json_t *linux_json, Err *err)
 {
 	AUTO_BUF b = BUF_INIT;
-	if (print_open(root, &b) < 0)
+	if (bundle_print_open(root, &b) < 0)
 		return err_set(err, -EINVAL, "a value of the service is not UTF-8");
 	buf_str(&b, ",\"linux\":");
-	if (print_open(linux_json, &b) < 0)
+	if (bundle_print_open(linux_json, &b) < 0)
 		return err_set(err, -EINVAL, "a value of the service is not UTF-8");
 	if (!s->service->privileged && !p->security.seccomp_off) {
 		int r = print_seccomp(s, p, &b, err);
@@ -353,12 +350,18 @@ static int write_config(const BundleSpec *s, const Process *p, const json_t *roo
 	return write_file(s->paths, "config.json", &b, err);
 }
 
+/* With what the specification has no place for: whether HOME is only derived from the user, and whether a filter is loaded. */
 static int write_process(const BundleSpec *s, const Process *p, Err *err)
 {
 	AUTO_BUF b = BUF_INIT;
-	if (print_open(p->json, &b) < 0)
+	json_t *o = json_copy(p->json);
+	(void) json_object_set_new(o, "homeDerived", json_boolean(p->home_derived));
+	(void) json_object_set_new(o, "filtered", json_boolean(!s->service->privileged && !p->security.seccomp_off));
+	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	if (!text)
 		return err_set(err, -EINVAL, "a value of the service is not UTF-8");
-	buf_printf(&b, ",\"homeDerived\":%s}", p->home_derived ? "true" : "false");
+	buf_str(&b, text);
 	return write_file(s->paths, "process.json", &b, err);
 }
 

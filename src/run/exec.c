@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The process specification starts from the container's own (process.json, written with the bundle), is
- * changed in memory and given to the runtime through a memfd, so that no file has to be removed whatever
- * happens. A second memfd is the runtime's log: text in it means that the runtime, and not the
- * command, has failed, which the exit code alone cannot tell.
+ * A process in a container is started by stead-exec where that can do it, else by the OCI runtime's
+ * `exec` (run/exec-spec.c decides and prepares what either reads). Both are children of the daemon that wait
+ * for the command and end with its code; "the runtime" below is whichever it is. A memfd is its log: text in
+ * it means that the runtime, and not the command, has failed, which the exit code alone cannot tell.
  *
  * With a terminal crun hands the container's pseudo terminal over through a socket (--console-socket), and
  * stays out of the way: where it copies itself, it may lose the last piece at the end. runc does that only when it
@@ -12,9 +12,9 @@
  */
 #include "run/exec.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,14 +31,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/child.h"
-#include "run/caps.h"
 #include "run/cgroup.h"
-#include "run/user.h"
+#include "run/exec-format.h"
+#include "run/exec-spec.h"
 
-#define PROCESS_FD 3
-#define LOG_FD 4
 #define CONSOLE_DIR_FD 5
-#define PROCESS_MAX (4U << 20)
 #define READ_SIZE (16U << 10)
 #define HELD_MAX (64U << 10)
 
@@ -58,6 +55,7 @@ struct Exec {
 	Buf early;           /* input from before the terminal came */
 	unsigned rows, cols;
 	bool tty, paused, ending, close_in;
+	bool direct; /* by stead-exec */
 	bool inner; /* the terminal is the container's own */
 	bool child_done;
 	int open_handles;
@@ -68,126 +66,6 @@ struct Exec {
 	Buf held; /* stderr of which it is not known yet whether the runtime's own failure is in it */
 	char buffer[READ_SIZE];
 };
-
-/* ── process specification ────────────────────────────────────────── */
-
-static json_t *strv_json(char *const *v)
-{
-	json_t *a = json_array();
-	for (size_t i = 0; v && v[i]; i++)
-		(void) json_array_append_new(a, json_string(v[i]));
-	return a;
-}
-
-static void merge_env(json_t *process, char *const *env, bool tty)
-{
-	AUTO_STRV char **all = NULL;
-	size_t i;
-	json_t *e;
-	json_array_foreach(json_object_get(process, "env"), i, e)
-		strv_add(&all, json_string_value(e));
-	if (tty && !strv_env(all, "TERM"))
-		strv_add(&all, "TERM=xterm");
-	for (i = 0; env && env[i]; i++) {
-		const char *eq = strchr(env[i], '=');
-		if (!eq || eq == env[i])
-			continue;
-		AUTO_FREE char *key = xstrndup(env[i], (size_t) (eq - env[i]));
-		strv_setenv(&all, key, eq + 1);
-	}
-	(void) json_object_set_new(process, "env", strv_json(all));
-}
-
-static int set_user(json_t *process, const ExecSpec *s, Err *err)
-{
-	User u;
-	int r = user_resolve(s->paths->rootfs, s->user, NULL, &u, err);
-	if (r < 0)
-		return r;
-	json_t *groups = json_array();
-	for (size_t i = 0; i < u.n_groups; i++)
-		(void) json_array_append_new(groups, json_integer(u.groups[i]));
-	(void) json_object_set_new(process, "user", json_pack("{s:I, s:I, s:o}", "uid", (json_int_t) u.uid, "gid", (json_int_t) u.gid,
-		"additionalGids", groups));
-	/* A home that was only derived from the container's user gives way to this user's. */
-	if (json_is_true(json_object_get(process, "homeDerived"))) {
-		AUTO_FREE char *home = xasprintf("HOME=%s", u.home);
-		char *const env[] = { home, NULL };
-		merge_env(process, env, false);
-	}
-	bool root = u.uid == 0;
-	json_t *caps = json_object_get(process, "capabilities"), *bound = json_object_get(caps, "bounding");
-	(void) json_object_set_new(caps, "effective", root ? json_incref(bound) : json_array());
-	(void) json_object_set_new(caps, "permitted", root ? json_incref(bound) : json_array());
-	user_done(&u);
-	return 0;
-}
-
-static int make_process(const ExecSpec *s, json_t **ret, Err *err)
-{
-	AUTO_FREE char *path = xasprintf("%s/process.json", s->paths->bundle);
-	AUTO_BUF b = BUF_INIT;
-	int r = file_read(AT_FDCWD, path, PROCESS_MAX, &b);
-	if (r < 0)
-		return err_set(err, r == -ENOENT ? -ESRCH : r, "exec: the container is not running");
-	json_t *o = json_loadb(b.data ? b.data : "", b.len, 0, NULL);
-	if (!json_is_object(o)) {
-		json_decref(o);
-		return err_set(err, -EIO, "exec: %s is damaged; restart the container", path);
-	}
-	if (s->privileged) {
-		json_t *all = caps_to_json(caps_own());
-		(void) json_object_set_new(o, "capabilities", json_pack("{s:O, s:O, s:o}", "bounding", all, "effective", all, "permitted", all));
-		(void) json_object_set_new(o, "noNewPrivileges", json_false());
-	}
-	r = !str_empty(s->user) ? set_user(o, s, err) : 0;
-	if (r < 0) {
-		json_decref(o);
-		return r;
-	}
-	(void) json_object_del(o, "homeDerived");
-	merge_env(o, s->env, s->tty);
-	(void) json_object_set_new(o, "args", strv_json(s->cmd));
-	(void) json_object_set_new(o, "terminal", json_boolean(s->tty));
-	if (s->tty && s->rows && s->cols)
-		(void) json_object_set_new(o, "consoleSize", json_pack("{s:i, s:i}", "height", (int) s->rows, "width", (int) s->cols));
-	if (!str_empty(s->cwd))
-		(void) json_object_set_new(o, "cwd", json_string(s->cwd));
-	*ret = o;
-	return 0;
-}
-
-static int check_spec(const ExecSpec *s, Err *err)
-{
-	if (!s->cmd || !s->cmd[0] || !s->cmd[0][0])
-		return err_set(err, -EINVAL, "exec: no command given");
-	for (size_t i = 0; s->cmd[i]; i++)
-		if (!str_is_utf8(s->cmd[i], strlen(s->cmd[i])))
-			return err_set(err, -EINVAL, "exec: argument %zu is not UTF-8", i);
-	if (!str_empty(s->cwd) && (s->cwd[0] != '/' || str_eq(s->cwd, "/proc") || str_starts(s->cwd, "/proc/")))
-		return err_set(err, -EINVAL, "exec: the directory '%s' is not an absolute path outside of /proc", s->cwd);
-	return 0;
-}
-
-/* The specification in a memfd. */
-static int process_fd(const ExecSpec *s, Err *err)
-{
-	json_t *o = NULL;
-	int r = check_spec(s, err);
-	if (r == 0)
-		r = make_process(s, &o, err);
-	if (r < 0)
-		return r;
-	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
-	json_decref(o);
-	AUTO_CLOSE int fd = memfd_create("process", MFD_CLOEXEC);
-	if (!text || fd < 0)
-		return err_errno(err, text ? -errno : -EINVAL, "exec: write the process specification");
-	r = fd_write_all(fd, text, strlen(text));
-	if (r < 0)
-		return err_errno(err, r, "exec: write the process specification");
-	return steal_fd(&fd);
-}
 
 /* ── the runtime's process ────────────────────────────────────────── */
 
@@ -205,15 +83,26 @@ static pid_t first_child(pid_t pid)
 /* What the runtime is started with. */
 typedef struct Ends {
 	int ours[3], theirs[3]; /* an outer terminal: ours[1] alone, theirs all the same */
-	int process, log;
+	ExecInput in;
+	int log;
 	int console;            /* listening socket; -1 = none */
 	int dir;                /* of the socket's name */
 	char name[40];          /* in dir */
 } Ends;
 
+/* The runtime's exec leaves the command with its own, which is the daemon's, and that may be protected. */
+static void set_oom_score(pid_t pid, int value)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/oom_score_adj", (int) pid);
+	AUTO_FREE char *text = xasprintf("%d", value);
+	(void) file_write(AT_FDCWD, path, text, strlen(text), 0600);
+}
+
 static int spawn(uv_loop_t *loop, const ExecSpec *s, const Ends *x, ChildExitFn exited, void *user, Child **ret, Err *err)
 {
 	const Runtime *rt = s->runtime;
+	static_assert(EXEC_FD_PROGRAM == 6, "as in the path");
+	const char *const direct[] = { "/proc/self/fd/6", NULL };
 	AUTO_FREE char *console = xasprintf("--console-socket=/proc/self/fd/5/%s", x->name);
 	const char *argv[12] = { rt->path, "--root", rt->root, "--log", "/proc/self/fd/4", "exec", "--process", "/proc/self/fd/3" };
 	size_t n_args = 8;
@@ -224,18 +113,26 @@ static int spawn(uv_loop_t *loop, const ExecSpec *s, const Ends *x, ChildExitFn 
 	strv_add(&env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	if (rt->crun)
 		strv_take(&env, xasprintf("STEAD_CRUN=%s", rt->crun));
-	ChildFd map[6] = { { x->process, PROCESS_FD }, { x->log, LOG_FD } };
+	ChildFd map[8] = { { x->in.spec, EXEC_FD_SPEC }, { x->log, EXEC_FD_LOG } };
 	size_t n = 2;
+	if (x->in.direct) {
+		map[n++] = (ChildFd) { x->in.init, EXEC_FD_INIT };
+		map[n++] = (ChildFd) { rt->fd_exec, EXEC_FD_PROGRAM };
+		if (x->in.seccomp >= 0)
+			map[n++] = (ChildFd) { x->in.seccomp, EXEC_FD_SECCOMP };
+	}
 	if (x->console >= 0)
 		map[n++] = (ChildFd) { x->dir, CONSOLE_DIR_FD };
 	for (int i = 0; i < 3; i++)
 		if (x->theirs[i] >= 0)
 			map[n++] = (ChildFd) { x->theirs[i], i };
 	ChildOptions o = {
-		.argv = argv, .env = env, .cwd = "/", .exited = exited, .user = user, .fds = map, .n_fds = n, .new_session = true,
+		.argv = x->in.direct ? direct : argv, .env = env, .cwd = "/", .exited = exited, .user = user, .fds = map, .n_fds = n, .new_session = true,
 	};
 	int r = child_spawn(loop, &o, ret, err);
-	return r < 0 ? err_wrap(err, "exec: start %s", rt->path) : 0;
+	if (r == 0 && !x->in.direct)
+		set_oom_score(child_pid(*ret), x->in.oom_score_adj);
+	return r < 0 ? err_wrap(err, "exec: start %s", x->in.direct ? "stead-exec" : rt->path) : 0;
 }
 
 /* The runtime's own error, NULL if it had none. The caller's. */
@@ -339,11 +236,13 @@ static void exec_maybe_end(Exec *e)
 }
 
 /*
- * The runtime writes its own failure to stderr, too, before it comes to its log. While no command runs
+ * An OCI runtime writes its own failure to stderr, too, before it comes to its log. While no command runs
  * (not yet, or no more) stderr waits for the runtime's end, which is near in both cases.
  */
 static bool command_runs(const Exec *e)
 {
+	if (e->direct)
+		return true;
 	pid_t child = e->child ? first_child(e->runtime_pid) : 0;
 	AUTO_FREE char *path = xasprintf("/proc/%d/comm", (int) child);
 	AUTO_BUF comm = BUF_INIT;
@@ -581,7 +480,8 @@ static void ends_done(Ends *x)
 		if (x->theirs[i] >= 0)
 			(void) close(x->theirs[i]);
 	}
-	int *const fds[] = { &x->process, &x->log, &x->console, &x->dir };
+	exec_input_done(&x->in);
+	int *const fds[] = { &x->log, &x->console, &x->dir };
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
 			(void) close(*fds[i]);
@@ -657,17 +557,18 @@ static int open_streams(const ExecSpec *s, Ends *x)
 
 int exec_start(uv_loop_t *loop, const ExecSpec *s, const ExecCallbacks *cb, Exec **ret, Err *err)
 {
-	__attribute__((cleanup(ends_done))) Ends x = { { -1, -1, -1 }, { -1, -1, -1 }, .process = -1, .log = -1, .console = -1, .dir = -1 };
+	__attribute__((cleanup(ends_done))) Ends x = { { -1, -1, -1 }, { -1, -1, -1 }, .in = EXEC_INPUT_INIT, .log = -1, .console = -1, .dir = -1 };
 	cgroup_prewarm(s->runtime);
-	x.process = process_fd(s, err);
-	if (x.process < 0)
-		return x.process;
-	int r = open_streams(s, &x);
+	int r = exec_input_make(s, &x.in, err);
+	if (r < 0)
+		return r;
+	r = open_streams(s, &x);
 	if (r < 0)
 		return err_errno(err, r, "exec: open the streams");
 	Exec *e = xcalloc(1, sizeof(*e));
 	e->log = e->console_fd = -1;
 	e->tty = s->tty;
+	e->direct = x.in.direct;
 	r = spawn(loop, s, &x, exec_child_exited, e, &e->child, err);
 	if (r < 0) {
 		if (x.console >= 0)

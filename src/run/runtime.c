@@ -11,11 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 
 #include "base/buf.h"
@@ -312,6 +315,35 @@ static int choose(Runtime *rt, const char *wanted, Err *err)
 	return err_set(err, -ENOENT, "no OCI runtime can create a container here%s; install crun or runc, or choose one with --runtime", buf_cstr(&reasons));
 }
 
+/* ── stead-exec ───────────────────────────────────────────────────── */
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+/*
+ * In memory and sealed, so that a container cannot write to what is executed in it (CVE-2019-5736), and of the
+ * same build as this daemon even after an upgrade. Without it the runtime execs.
+ */
+static int load_exec(const Runtime *rt)
+{
+	/* Namespaces are joined through a pidfd, from Linux 5.8 on; joining the own ones changes nothing. */
+	AUTO_CLOSE int self = (int) syscall(SYS_pidfd_open, getpid(), 0);
+	if (self < 0 || setns(self, CLONE_NEWUTS) < 0)
+		return -1;
+	AUTO_FREE char *path = xasprintf("%s/stead-exec", rt->libexec_dir);
+	AUTO_BUF b = BUF_INIT;
+	if (file_read(AT_FDCWD, path, 8U << 20, &b) < 0)
+		return -1;
+	AUTO_CLOSE int fd = memfd_create("stead-exec", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("stead-exec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || fd_write_all(fd, b.data, b.len) < 0 || fchmod(fd, 0500) < 0 ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -1;
+	return steal_fd(&fd);
+}
+
 /* ── memory of the choice ─────────────────────────────────────────── */
 
 static void add_stamp(Buf *b, const char *path)
@@ -426,7 +458,7 @@ int runtime_detect(const RuntimeOptions *o, Runtime **ret, Err *err)
 	if (r < 0)
 		return r;
 	Runtime *rt = xcalloc(1, sizeof(*rt));
-	rt->fd_cgroup = -1;
+	rt->fd_cgroup = rt->fd_exec = -1;
 	rt->run_dir = xstrdup(o->run_dir);
 	rt->state_dir = xstrdup(o->state_dir);
 	rt->root = xasprintf("%s/runtime", o->run_dir);
@@ -463,6 +495,7 @@ int runtime_detect(const RuntimeOptions *o, Runtime **ret, Err *err)
 		return r;
 	}
 	precompile(rt);
+	rt->fd_exec = load_exec(rt);
 	*ret = rt;
 	return 0;
 }
@@ -484,5 +517,7 @@ void runtime_free(Runtime *rt)
 	free(rt->libexec_dir);
 	if (rt->fd_cgroup >= 0)
 		(void) close(rt->fd_cgroup);
+	if (rt->fd_exec >= 0)
+		(void) close(rt->fd_exec);
 	free(rt);
 }

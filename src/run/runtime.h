@@ -4,7 +4,7 @@
 /*
  * Runtime: which OCI runtime and which conmon this machine's containers run with, and what its
  * cgroups can limit. Found once at start, by trying: a small container is really created. The OCI
- * runtime only creates containers and execs into them; starting, killing, pausing and deleting are
+ * runtime only creates containers, and execs into them where stead-exec cannot; starting, killing, pausing and deleting are
  * done by this room itself (run/container.c, run/cgroup.c), because each of them is a few system
  * calls, where a runtime process costs milliseconds.
  */
@@ -52,6 +52,7 @@ typedef struct Runtime {
 	bool compiled_seccomp; /* takes a compiled filter (crun's annotation run.oci.seccomp_bpf_data), as was tried */
 	bool private_mounts;  /* the runtime runs in a mount namespace of its own (stead-crun): shared propagation cannot work */
 	int fd_cgroup;        /* O_PATH of /sys/fs/cgroup */
+	int fd_exec;          /* stead-exec, sealed; -1 = not here, or the kernel is too old for it */
 } Runtime;
 
 typedef struct RuntimeOptions {

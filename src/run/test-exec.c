@@ -71,12 +71,17 @@ static void run_until(Run *r, const char *text)
 static Box box;
 static Run result;
 
+static Ulimit limits[] = { { (char *) "core", -1, -1 }, { (char *) "nofile", 200, 300 } };
+
 static int setup(void **state)
 {
 	(void) state;
 	box_init(&box, "e0", "read line; echo got $line; echo oops >&2; sleep 100");
 	box.svc.stdin_open = true;
 	box.svc.user = (char *) "web";
+	box.svc.oom_score_adj = 123;
+	box.svc.ulimits = limits;
+	box.svc.n_ulimits = ARRAY_SIZE(limits);
 	assert_int_equal(box_create(&box), 0);
 	box_start(&box);
 	return 0;
@@ -212,6 +217,64 @@ static void test_probe(void **state)
 	assert_string_equal(buf_cstr(&result.out), "0\n");
 }
 
+static void same_lines(const char *a, const char *b)
+{
+	while (*a || *b) {
+		size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
+		if (n != m || strncmp(a, b, n) != 0)
+			fail_msg("by stead-exec: '%.*s'; by the runtime: '%.*s'", (int) n, a, (int) m, b);
+		a += n + (a[n] == '\n');
+		b += m + (b[m] == '\n');
+	}
+}
+
+/* What the process may, where it is and what it holds is the same whoever starts it, and as the container's init has it. */
+static void test_same_by_both(void **state)
+{
+	(void) state;
+	static const char script[] = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Sig(Blk|Ign))' /proc/self/status; cat /proc/self/cgroup; umask; pwd; env | sort;"
+		"ulimit -a; for n in mnt net ipc uts pid cgroup user; do readlink /proc/self/ns/$n; done;"
+		"for fd in 3 4 5 6 7 8 9 10 11 12; do test -e /proc/self/fd/$fd && readlink /proc/self/fd/$fd; done; cut -d' ' -f5,6 /proc/self/stat | wc -w;"
+		"chown 0 /proc/self/fd/1 2>/dev/null; echo x >/proc/$PPID/exe; echo $?";
+	char *const env[] = { (char *) "A=b", NULL };
+	ExecSpec specs[] = { { 0 }, { .user = "root" }, { .user = "1234:77", .cwd = "/tmp", .env = env }, { .user = "root", .privileged = true } };
+	int helper = world.rt->fd_exec;
+	if (helper < 0 || world.rt->flavour != RUNTIME_CRUN)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		run(&result, &box, &specs[i], CMD("sh", "-c", script));
+		assert_int_equal(result.code, 0);
+		AUTO_FREE char *direct = xstrdup(buf_cstr(&result.out));
+		world.rt->fd_exec = -1;
+		run(&result, &box, &specs[i], CMD("sh", "-c", script));
+		world.rt->fd_exec = helper;
+		same_lines(direct, buf_cstr(&result.out));
+		assert_non_null(strstr(direct, "Seccomp:\t2\n"));
+	}
+}
+
+/* The program that is executed in the container cannot be written to from there, even if it is the command itself. */
+static void test_helper_is_sealed(void **state)
+{
+	(void) state;
+	ExecSpec root = { .user = "root" };
+	if (world.rt->fd_exec < 0)
+		skip();
+	assert_int_equal(pwrite(world.rt->fd_exec, "x", 1, 0), -1);
+	run(&result, &box, &root, CMD("cat", "/proc/self/oom_score_adj"));
+	assert_string_equal(buf_cstr(&result.out), "123\n");
+	run(&result, &box, &root, CMD("/proc/self/exe"));
+	assert_int_equal(result.code, 126);
+	run(&result, &box, &root, CMD("sh", "-c", "ls /proc/1/root >/dev/null && echo open"));
+	ExecSpec outside = { .cwd = "/proc/self/fd/5" };
+	AUTO_ERR err = ERR_INIT;
+	Exec *e;
+	outside.runtime = world.rt;
+	outside.paths = &box.paths;
+	outside.cmd = (char *const *) CMD("true");
+	assert_int_equal(exec_start(&world.loop, &outside, &(ExecCallbacks) { 0 }, &e, &err), -EINVAL);
+}
+
 static void test_speed(void **state)
 {
 	(void) state;
@@ -220,7 +283,7 @@ static void test_speed(void **state)
 	int64_t begin = time_mono();
 	for (int i = 0; i < N; i++)
 		run(&result, &box, &s, CMD("/bin/true"));
-	printf("exec: %.2f ms\n", (double) (time_mono() - begin) / 1e6 / N);
+	printf("exec: %.2f ms%s\n", (double) (time_mono() - begin) / 1e6 / N, world.rt->fd_exec >= 0 ? "" : " (by the runtime)");
 }
 
 typedef struct Attached {
@@ -268,6 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_output_and_code), cmocka_unit_test(test_user_env_cwd), cmocka_unit_test(test_cannot_start),
 		cmocka_unit_test(test_input), cmocka_unit_test(test_terminal), cmocka_unit_test(test_background_keeps_pipes), cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_same_by_both), cmocka_unit_test(test_helper_is_sealed),
 		cmocka_unit_test(test_speed), cmocka_unit_test(test_attach),
 	};
 	r = cmocka_run_group_tests(tests, setup, teardown);
