@@ -1,0 +1,224 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A virtual machine for tests and measurements that need one: Debian 12 with its own kernel, systemd and pure
+# cgroup v2, 1 GiB of memory, no swap. QEMU, with KVM where it works and software emulation elsewhere; its
+# network is QEMU's own user mode, without a way in.
+#
+#   vm_prepare                 makes the disk, once; kept below build/vm
+#   vm_payload DIR…            what lies in these directories goes to the guest's root at the next boot
+#   vm_new                     a fresh disk, backed by the one that is kept
+#   vm_boot                    boots and waits until the guest listens
+#   vm_do <<'END' …            runs a script in the guest; its output on standard output, its exit code
+#   vm_cut                     the power fails: QEMU is killed at once
+#   vm_off                     orderly; waits until it is off
+#
+# The host talks to a shell in the guest through a virtio port whose host end are two fifos. What the guest
+# has not flushed to its disk when the power fails is lost, as on a real machine: the disk's cache
+# is QEMU's writeback, whose qcow2 tables are only written on the guest's flushes.
+
+VM_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VM=$VM_TOP/build/vm
+VM_MEMORY=${VM_MEMORY:-1024}
+VM_CPUS=${VM_CPUS:-2}
+VM_PATIENCE=${VM_PATIENCE:-600} # seconds for a boot or a script
+VM_PID=''
+vm_marks=0
+
+vm_die() {
+  echo "vm: $*" >&2
+  exit 1
+}
+
+# --- the disk
+
+vm_packages() {
+  echo systemd-sysv dbus udev linux-image-cloud-amd64 initramfs-tools
+  # What stead runs and is tested with, and what it is built from.
+  echo crun runc conmon nftables mmdebstrap bats jq curl sqlite3 iproute2 procps netcat-openbsd busybox-static strace
+  echo gcc libc6-dev meson ninja-build pkg-config make libuv1-dev libjansson-dev libfyaml-dev libsqlite3-dev libmd-dev libmnl-dev \
+    libnftnl-dev libssl-dev libarchive-dev libzstd-dev libseccomp-dev libhttp-parser-dev libcmocka-dev
+  # Its peer, whose client is a package of its own in later releases.
+  echo docker.io
+}
+
+# The distribution's mirror and the proxy that this machine's apt uses, if it is the same distribution.
+vm_mirror() {
+  apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+    awk '$2 == "bookworm" && $3 == "main" { print $1; exit }'
+}
+
+vm_make_disk() {
+  local tree=$VM/tree packages mirror proxy
+  packages=$(vm_packages | tr ' \n' ',,')
+  mirror=$(vm_mirror)
+  proxy=$(apt-config dump Acquire::http::Proxy 2>/dev/null || true)
+  echo "making the virtual machine's disk; this is done once" >&2
+  rm -rf --one-file-system "${tree:?}"
+  # shellcheck disable=SC2016 # $1 is the hook's
+  mmdebstrap --variant=minbase --mode=root --include="${packages%,}" ${proxy:+"--aptopt=$proxy"} \
+    --dpkgopt='force-unsafe-io' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" && echo MODULES=list >"$1/etc/initramfs-tools/conf.d/vm" &&
+      printf "%s\n" virtio_pci virtio_blk ext4 crc32c_generic >"$1/etc/initramfs-tools/modules"' \
+    bookworm "$tree" ${mirror:+"$mirror"} >"$VM/mmdebstrap.log" 2>&1 ||
+    { tail -n 20 "$VM/mmdebstrap.log" >&2; vm_die "the disk's packages could not be installed"; }
+  echo stead-vm >"$tree/etc/hostname"
+  echo '127.0.0.1 localhost stead-vm' >"$tree/etc/hosts"
+  printf '/dev/vda / ext4 defaults,noatime 0 1\n' >"$tree/etc/fstab"
+  printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n' >"$tree/etc/systemd/network/10-all.network"
+  cat >"$tree/etc/systemd/system/vm-agent.service" <<'END'
+[Unit]
+Description=runs what the host sends
+DefaultDependencies=no
+After=local-fs.target systemd-udevd.service multi-user.target
+[Service]
+ExecStart=/usr/local/sbin/vm-agent
+KillMode=process
+SendSIGHUP=no
+OOMScoreAdjust=-500
+[Install]
+WantedBy=multi-user.target
+END
+  cat >"$tree/usr/local/sbin/vm-agent" <<'END'
+#!/bin/bash
+for ((i = 0; i < 300; i++)); do [ -e /dev/virtio-ports/agent ] && break; sleep 0.1; done
+exec 3<>/dev/virtio-ports/agent
+[ "$(head -c 5 /dev/vdb | tr -d '\0')" = "" ] || tar -xf /dev/vdb -C / --no-same-owner --keep-directory-symlink
+export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+cd /root
+echo '@@ready' >&3
+exec bash <&3 >&3 2>&1
+END
+  chmod +x "$tree/usr/local/sbin/vm-agent"
+  local unit
+  for unit in serial-getty@ttyS0.service getty@tty1.service docker.service docker.socket containerd.service apt-daily.timer apt-daily-upgrade.timer \
+    dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-timesyncd.service; do
+    ln -sf /dev/null "$tree/etc/systemd/system/$unit"
+  done
+  chroot "$tree" systemctl enable vm-agent systemd-networkd >/dev/null 2>&1 || vm_die "the disk's services could not be enabled"
+  cp "$tree"/boot/vmlinuz-* "$VM/kernel"
+  cp "$tree"/boot/initrd.img-* "$VM/initrd"
+  rm -f "$VM/base.new"
+  truncate -s 8G "$VM/base.new"
+  mke2fs -q -t ext4 -d "$tree" "$VM/base.new" || vm_die "mke2fs failed"
+  rm -rf --one-file-system "${tree:?}"
+  vm_recipe >"$VM/recipe"
+  mv "$VM/base.new" "$VM/base.img"
+}
+
+# Says whether the disk that is kept is still the one that would be made.
+vm_recipe() { declare -f vm_packages vm_make_disk | sha256sum; }
+
+# A nested KVM may be there and not work. Whether a kernel says anything within some seconds tells.
+vm_choose_accel() {
+  VM_ACCEL=${VM_ACCEL:-}
+  [[ -z $VM_ACCEL ]] || return 0
+  VM_ACCEL=tcg
+  [[ -w /dev/kvm ]] || return 0
+  [[ ! -e $VM/no-kvm ]] || return 0
+  rm -f "$VM/probe"
+  timeout 15 qemu-system-x86_64 -M q35 -accel kvm -cpu host,-arch-capabilities -m 512 -display none -monitor none -serial "file:$VM/probe" \
+    -net none -no-reboot -kernel "$VM/kernel" -append 'console=ttyS0 earlyprintk=serial panic=-1' >/dev/null 2>&1 || true
+  if grep -q 'Linux version' "$VM/probe" 2>/dev/null; then VM_ACCEL=kvm; else touch "$VM/no-kvm"; fi
+}
+
+vm_prepare() {
+  local tool
+  [[ $EUID -eq 0 ]] || vm_die "making the disk needs root"
+  for tool in qemu-system-x86_64 qemu-img mmdebstrap mke2fs; do
+    command -v "$tool" >/dev/null || vm_die "no $tool; install it: apt-get install qemu-system-x86 qemu-utils mmdebstrap e2fsprogs"
+  done
+  mkdir -p "$VM"
+  exec 6>"$VM/lock"
+  flock -n 6 || vm_die "another run uses $VM"
+  [[ -s $VM/base.img && $(cat "$VM/recipe" 2>/dev/null) == "$(vm_recipe)" ]] || vm_make_disk
+  vm_choose_accel
+  [[ -p $VM/agent.in ]] || mkfifo "$VM/agent.in" "$VM/agent.out"
+  trap vm_cut EXIT
+}
+
+vm_new() {
+  rm -f "$VM/disk.qcow2"
+  qemu-img create -q -f qcow2 -b "$VM/base.img" -F raw "$VM/disk.qcow2" || vm_die "no disk"
+}
+
+vm_payload() { # DIRECTORY…
+  local args=() d
+  for d in "$@"; do args+=(-C "$(realpath "$d")" .); done
+  tar --owner=0 --group=0 -cf "$VM/payload.tar" "${args[@]}"
+}
+
+# --- power
+
+vm_boot() {
+  local cpu=max begin=$SECONDS
+  [[ $VM_ACCEL != kvm ]] || cpu=host,-arch-capabilities # which a nested KVM may not set
+  [[ -s $VM/payload.tar ]] || truncate -s 64K "$VM/payload.tar"
+  exec 7<>"$VM/agent.in" 8<>"$VM/agent.out"
+  while read -r -t 0.01 -u 8 _; do :; done # what a killed machine has left
+  while read -r -t 0.01 -u 7 _; do :; done
+  qemu-system-x86_64 -M q35 -accel "$VM_ACCEL" -cpu "$cpu" -smp "$VM_CPUS" -m "$VM_MEMORY" -display none -monitor none \
+    -serial "file:$VM/serial" -no-reboot -kernel "$VM/kernel" -initrd "$VM/initrd" \
+    -append 'root=/dev/vda rw console=ttyS0 quiet panic=1 mitigations=off systemd.show_status=no' \
+    -drive "file=$VM/disk.qcow2,if=virtio,format=qcow2,cache=writeback" \
+    -drive "file=$VM/payload.tar,if=virtio,format=raw,readonly=on" \
+    -netdev user,id=n,restrict=on -device virtio-net-pci,netdev=n \
+    -chardev "pipe,id=agent,path=$VM/agent" -device virtio-serial -device virtserialport,chardev=agent,name=agent \
+    6>&- 7>&- 8>&- </dev/null &
+  VM_PID=$!
+  vm_wait '@@ready' || { tail -n 30 "$VM/serial" >&2; vm_die "the guest does not come up"; }
+  rm -f "$VM/payload.tar" # unpacked
+  echo "-- booted after $((SECONDS - begin)) s ($VM_ACCEL)"
+}
+
+# Copies the guest's words up to a line that begins with MARK; what follows it is in $vm_rest.
+vm_wait() { # MARK
+  local line end=$((SECONDS + VM_PATIENCE))
+  while [[ $SECONDS -lt $end ]]; do
+    if IFS= read -r -t 1 -u 8 line; then
+      line=${line%$'\r'}
+      if [[ $line == *"$1"* ]]; then
+        [[ -z ${line%%"$1"*} ]] || printf '%s\n' "${line%%"$1"*}"
+        vm_rest=${line#*"$1"}
+        return 0
+      fi
+      printf '%s\n' "$line"
+    fi
+    kill -0 "$VM_PID" 2>/dev/null || { echo "vm: the machine is off" >&2; return 1; }
+  done
+  echo "vm: nothing within $VM_PATIENCE s" >&2
+  return 1
+}
+
+vm_do() {
+  local mark
+  vm_marks=$((vm_marks + 1))
+  mark="@@done-$$-$vm_marks:"
+  {
+    printf '%s\n' "cat >/run/vm-script <<'@@END'"
+    cat
+    printf '\n@@END\nbash /run/vm-script </dev/null; echo "%s$?"\n' "$mark"
+  } >&7
+  vm_wait "$mark" || return 1
+  return "$vm_rest"
+}
+
+vm_cut() {
+  [[ -n $VM_PID ]] || return 0
+  kill -KILL "$VM_PID" 2>/dev/null || true
+  wait "$VM_PID" 2>/dev/null || true
+  VM_PID=''
+}
+
+vm_off() { # [COMMAND]
+  local i
+  echo "${1:-poweroff}" >&7
+  for ((i = 0; i < VM_PATIENCE; i++)); do
+    kill -0 "$VM_PID" 2>/dev/null || { wait "$VM_PID" || true; VM_PID=''; return 0; }
+    while read -r -t 0.01 -u 8 _; do :; done
+    sleep 1
+  done
+  vm_cut
+  return 1
+}
