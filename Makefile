@@ -61,8 +61,11 @@ clean:
 	@tools/demo stop --if-running
 	rm -rf build build-asan build-fuzz
 
-# Boots a Debian with systemd and cgroup v2 in QEMU (/dev/kvm), runs the integration tests there, and
-# cuts its power. Not part of `make test`.
-.PHONY: test-vm
+# In QEMU, a Debian with systemd and cgroup v2: limits, OOM kills, power cuts, reboots (PARTS="power reboot";
+# see tools/test-vm), and exec beside docker's. Not part of `make test`; long where KVM does not work.
+.PHONY: test-vm bench-vm
 test-vm: all
-	@$(ROOT) tools/test-vm
+	@$(ROOT) tools/test-vm $(PARTS)
+
+bench-vm: all
+	@$(ROOT) bench/vm

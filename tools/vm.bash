@@ -6,6 +6,7 @@
 # network is QEMU's own user mode, without a way in.
 #
 #   vm_prepare                 makes the disk, once; kept below build/vm
+#   vm_stage [--sources]       puts what is built, the tests and an image into the payload
 #   vm_payload DIR…            what lies in these directories goes to the guest's root at the next boot
 #   vm_new                     a fresh disk, backed by the one that is kept
 #   vm_boot                    boots and waits until the guest listens
@@ -221,4 +222,92 @@ vm_off() { # [COMMAND]
   done
   vm_cut
   return 1
+}
+
+# --- what goes into the guest
+
+# A docker archive of two layers: the test image's, and one of sqlite3 and many files.
+vm_make_archive() { # DIRECTORY
+  local dir=$1 layer=$1/layer lib i a b
+  rm -rf "${dir:?}"
+  mkdir -p "$layer/opt/many"
+  for lib in "$(command -v sqlite3)" $(ldd "$(command -v sqlite3)" | grep -oE '/[^ ]+'); do
+    install -D "$(realpath "$lib")" "$layer$(dirname "$lib")/$(basename "$lib")"
+  done
+  for ((i = 0; i < 1500; i++)); do head -c $((RANDOM % 20000)) /dev/urandom >"$layer/opt/many/$i"; done
+  (cd "$layer/opt/many" && sha256sum -- *) >"$dir/sums"
+  tar --owner=0 --group=0 -C "$layer" -cf "$dir/b.tar" .
+  cp build/test/images/tiny.tar "$dir/a.tar"
+  rm -rf "${layer:?}"
+  a=$(sha256sum <"$dir/a.tar") b=$(sha256sum <"$dir/b.tar")
+  printf '{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin:/usr/bin"],"Cmd":["sleep","1000000"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s","sha256:%s"]}}' \
+    "${a%% *}" "${b%% *}" >"$dir/config.json"
+  echo '[{"Config":"config.json","RepoTags":["app:1"],"Layers":["a.tar","b.tar"]}]' >"$dir/manifest.json"
+  tar -C "$dir" -cf "$dir/app.tar" manifest.json config.json a.tar b.tar
+}
+
+vm_stage() { # [--sources]: what is built; with them all that a build needs
+  local stage=$VM/stage
+  cd "$VM_TOP" || exit 1
+  [[ -s build/test/images/tiny.tar ]] || STEAD_TEST_CACHE=$VM_TOP/build/test/images tests/tiny/make >"$VM/tiny.log" 2>&1 ||
+    { cat "$VM/tiny.log" >&2; exit 1; }
+  rm -rf "${stage:?}"
+  mkdir -p "$stage/root" "$stage/src"
+  DESTDIR=$stage meson install -C build --no-rebuild --quiet >"$VM/install.log" || { cat "$VM/install.log" >&2; exit 1; }
+  git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$stage/src"
+  if [[ ${1:-} != --sources ]]; then
+    mkdir -p "$stage/src/build/src" "$stage/src/build/test/images"
+    cp build/test/images/tiny.tar "$stage/src/build/test/images/"
+    (cd build && find src -maxdepth 2 -type f -perm -u+x ! -name 'test-*' ! -name 'fuzz-*' -print0 | tar --null -T - -cf -) | tar -xf - -C "$stage/src/build"
+  fi
+  [[ -s $VM/archive/app.tar ]] || vm_make_archive "$VM/archive"
+  cp "$VM/archive/app.tar" "$VM/archive/sums" "$stage/root/"
+  cat >"$stage/root/vm.sh" <<'END'
+within() { # SECONDS COMMAND…
+  local end=$((SECONDS + $1)); shift
+  until "$@" >/tmp/within 2>&1; do
+    [ $SECONDS -lt $end ] || { echo "not in time: $*"; cat /tmp/within; journalctl -u stead -n 20 --no-pager -o cat; stead ps -a; return 1; }
+    sleep 0.3
+  done
+}
+is() { [ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }; }
+note() { echo "+ $*"; }
+inspect() { stead inspect "$1" | jq -r ".[0]$2"; }
+running() { is "$(inspect "$1" .State.Status)" running; }
+healthy() { is "$(inspect "$1" .State.Health.Status)" healthy; }
+page() { is "$(curl -s --max-time 5 http://127.0.0.1:8080/index.html)" "it works"; }
+group() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(inspect "$1" .State.Pid)/cgroup")"; }
+mkdir -p /srv/app
+cd /srv/app
+END
+  mkdir -p "$stage/srv/app"
+  cat >"$stage/srv/app/compose.yaml" <<'END'
+services:
+  db:
+    image: app:1
+    restart: always
+    command:
+      - sh
+      - -c
+      - >-
+        rm -f /data/ready; sleep 1; sqlite3 /data/app.db 'create table if not exists t(n integer primary key, x text)' && touch /data/ready;
+        while sqlite3 /data/app.db 'insert into t(x) values (hex(randomblob(300)))' && echo wrote; do :; done; echo FAILED; exit 3
+    volumes: [data:/data]
+    healthcheck: { test: "test -e /data/ready", interval: 1s, timeout: 20s, retries: 30 }
+    mem_limit: 48m
+    cpus: 0.75
+    pids_limit: 40
+  api:
+    image: app:1
+    restart: unless-stopped
+    command: sh -c 'test -e /data/ready && echo in order || echo too early; mkdir -p /www; echo it works >/www/index.html; exec httpd -f -p 80 -h /www'
+    volumes: [data:/data]
+    ports: ["8080:80"]
+    depends_on: { db: { condition: service_healthy } }
+  once: { image: app:1 }
+  parked: { image: app:1, restart: unless-stopped }
+  always: { image: app:1, restart: always }
+volumes: { data: {} }
+END
+  vm_payload "$stage"
 }
