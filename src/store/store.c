@@ -86,10 +86,15 @@ static int check(Store *s, Err *err)
 
 static int open_database(Store *s, Err *err)
 {
-	/* Made here for its mode: it holds the environment of services. The WAL's files take it over. */
-	AUTO_CLOSE int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	/*
+	 * Made here for its mode: it holds the environment of services. The WAL's files take it over. And closed before SQLite
+	 * opens it: closing any descriptor of a file drops all locks that the process has on it (fcntl(2)), and without them
+	 * the next sqlite3(1) that ends takes itself for the last, and removes the WAL that we write to.
+	 */
+	int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot open the state database %s", s->path);
+	(void) close(fd);
 	int rc = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW, NULL);
 	int r = rc == SQLITE_OK ? configure(s, err) : sql_error(s, rc, err, "open", "");
 	if (r == 0)

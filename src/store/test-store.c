@@ -408,6 +408,21 @@ static void settings_hold(void **state)
 	}
 }
 
+/* Whoever looks at the database with sqlite3(1) must see that it is in use: the last one removes the WAL. */
+static void others_see_it_in_use(void **state)
+{
+	add_containers(0, 1);
+	pid_t pid = fork(); /* our own locks are no conflict to ourselves */
+	if (pid == 0) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		int fd = open(db_path, O_RDWR | O_CLOEXEC);
+		_exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type == F_RDLCK && lock.l_pid == getppid() ? 0 : 1);
+	}
+	int status = -1;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void migrates(void **state)
 {
 	static const char *const steps[] = { "CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y; INSERT INTO a VALUES (1, 2)",
@@ -508,7 +523,7 @@ int main(void)
 		STORE_TEST(survives_crashes),
 		STORE_TEST(second_daemon_is_refused),
 		STORE_TEST(files_are_private),
-		STORE_TEST(settings_hold),
+		STORE_TEST(settings_hold), STORE_TEST(others_see_it_in_use),
 		STORE_TEST(migrates),
 		STORE_TEST(newer_schema_is_refused),
 		STORE_TEST(full_disk),
