@@ -34,7 +34,7 @@
 #include "net/nft-text.h"
 
 #define ELEMENTS_PER_MESSAGE 32
-#define LOAD_TIMEOUT (10 * NSEC_PER_SEC)
+#define LOAD_TIMEOUT (60 * NSEC_PER_SEC) /* a booting machine may read its modules from a slow card */
 #define ERRORS_MAX 2048
 #define RECHECK_MS 20 /* after a hint that the table was deleted */
 #define RETRY_MS 2000 /* after a failed load */
