@@ -100,3 +100,15 @@ END
   says "cgroup"
   says "mount"
 }
+
+@test "an orderly end with nothing running leaves the kernel as it was found" {
+  compose <<'END'
+services: { a: { image: tiny } }
+END
+  ok stead up -d
+  ok stead down -t 0
+  daemon_stop
+  run leftovers
+  daemon_start
+  is "$output" ""
+}

@@ -132,7 +132,10 @@ static int run(Daemon *d, Err *err)
 	(void) uv_run(d->loop, UV_RUN_DEFAULT);
 	uv_close((uv_handle_t *) &term, NULL);
 	uv_close((uv_handle_t *) &intr, NULL);
-	return state_write_dirty(d, err);
+	r = state_write_dirty(d, err);
+	if (r == 0)
+		daemon_leave(d);
+	return r;
 }
 
 int daemon_main(int argc, char **argv)

@@ -27,6 +27,7 @@
 #include "net/network.h"
 #include "net/nft.h"
 #include "net/resolv.h"
+#include "run/cgroup.h"
 #include "run/container.h"
 #include "run/runtime.h"
 #include "store/store.h"
@@ -213,6 +214,18 @@ static void drain(uv_loop_t *loop)
 	int64_t until = time_mono() + DRAIN_MS * NSEC_PER_MSEC;
 	while (uv_run(loop, UV_RUN_NOWAIT) != 0 && time_mono() < until)
 		(void) usleep(1000);
+}
+
+void daemon_leave(Daemon *d)
+{
+	AUTO_ERR err = ERR_INIT;
+	if (d->n_containers)
+		return;
+	if (d->nft && nft_remove(d->nft, &err) < 0)
+		log_warning("%s", err_text(&err));
+	if (d->names)
+		names_quit(d->names);
+	(void) cgroup_remove(d->runtime, d->runtime->cgroup_parent);
 }
 
 void daemon_close(Daemon *d)

@@ -11,3 +11,8 @@
 int daemon_open(Daemon *d, Err *err);
 /** Lets go of everything; containers run on. Runs the loop until its handles are closed. What was not written yet is not written. */
 void daemon_close(Daemon *d);
+/**
+ * For an orderly end, before daemon_close: where no container is left, the packet rules, the names server and the
+ * cgroup have nobody to serve and go, so that the kernel is as it was found. Otherwise they stay.
+ */
+void daemon_leave(Daemon *d);
