@@ -63,7 +63,7 @@ stead_start() {
   disown $!
   for ((i = 0; i < 1000; i++)); do
     curl -s --max-time 2 -o /dev/null --unix-socket "$SANDBOX/run/stead.sock" http://stead/_ping && return 0
-    [[ -e /proc/$(stead_pid)/exe ]] || break
+    sandbox_alive "$(stead_pid)" || break
     sleep 0.02
   done
   tail -n 20 "$SANDBOX/log" >&2
@@ -74,7 +74,7 @@ stead_stop() {
   local i
   kill "$(stead_pid)" 2>/dev/null || return 0
   for ((i = 0; i < 100; i++)); do
-    [[ -e /proc/$(stead_pid)/exe ]] || return 0
+    sandbox_alive "$(stead_pid)" || return 0
     sleep 0.1
   done
   return 1

@@ -41,6 +41,13 @@ sandbox_root() {
   return 1
 }
 
+# Runs, or is still on its way out: only a zombie has given back its files, and with them its locks.
+sandbox_alive() { # PID
+  local state
+  state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
+  [[ -n $state && $state != [ZX]* ]]
+}
+
 sandbox_root_remove() { # ROOT
   sandbox_destroy_all "$1"
   [[ $1 == */st.* ]] || return 1

@@ -405,7 +405,7 @@ static void refusals(void **state)
 		{ "services:\n  a: {image: i, depends_on: [b]}\n  b: {image: i, profiles: [debug]}\n",
 			"services.a.depends_on.b: 'b' is off, since none of its profiles is active; add --profile debug" },
 		{ "services:\n  a: {image: i, pull_policy: daily}\n", "'daily' is not supported yet" },
-		{ "services:\n  a: {image: i, network_mode: 'service:x'}\n", "there is no service 'x'" },
+		{ "services:\n  a:\n    image: i\n    network_mode: service:x\n", "compose.yaml:4: services.a.network_mode: there is no service 'x'" },
 		{ "services:\n  a: {image: i, container_name: x, scale: 2}\n", "2 containers cannot all be named 'x'" },
 		{ "services:\n  a: {image: i}\n  b:\n    profiles: [x]\n    imge: i\n", "compose.yaml:5: services.b.imge: unknown key of a service" },
 		{ "services:\n  a: {image: i, volumes: ['v:/v']}\nvolumes:\n  v:\n    driver_opts: {type: nfs, o: addr=h, device: ':/x'}\n",

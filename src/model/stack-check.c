@@ -76,8 +76,27 @@ static int check_name_of(Reader *r, const Stack *st, const Service *s)
 	return 0;
 }
 
+/* Who shares another's namespace depends on it without saying so in depends_on: the error belongs to that key. */
+static int check_shared(Reader *r, const Stack *st, const Service *s)
+{
+	const struct {
+		const char *key, *mode;
+	} shared[] = { { "network_mode", s->network_mode }, { "pid", s->pid }, { "ipc", s->ipc } };
+	for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
+		if (!shared[i].mode || !str_starts(shared[i].mode, "service:") || stack_service(st, shared[i].mode + 8))
+			continue;
+		const char *name = shared[i].mode + 8,
+			   *near = nearest_object(st->services, st->n_services, sizeof(Service), name);
+		return fail_in(r, s->name, shared[i].key, "there is no service '%s'%s%s%s", name,
+			near ? "; did you mean '" : " (or its profile is off)", near ? near : "", near ? "'?" : "");
+	}
+	return 0;
+}
+
 static int check_depends(Reader *r, const Stack *st, const Service *s)
 {
+	if (check_shared(r, st, s) < 0)
+		return -EINVAL;
 	for (size_t i = 0; i < s->n_depends; i++) {
 		const Depends *d = &s->depends[i];
 		if (str_eq(d->service, s->name))

@@ -159,7 +159,7 @@ static const struct {
 	{ "'network_mode':'hots'", "services.web.network_mode: 'hots' is unknown; did you mean 'host'?" },
 	{ "'network_mode':'container:x'", "'container:x' is not supported yet; use service:NAME" },
 	{ "'network_mode':'service:web'", "'service:web' is the service itself" },
-	{ "'pid':'service:db'", "services.web.depends_on.db: there is no service 'db'" },
+	{ "'pid':'service:db'", "services.web.pid: there is no service 'db'" },
 	{ "'depends_on':{'wbe':{}}", "services.web.depends_on.wbe: there is no service 'wbe'; did you mean 'web'?" },
 	{ "'depends_on':{'web':{}}", "services.web.depends_on: 'web' depends on itself" },
 	{ "'depends_on':{'db':{'condition':'healthy'}}", "depends_on.db.condition: must be service_started, service_healthy or" },
