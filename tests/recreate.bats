@@ -105,6 +105,18 @@ END
   is "$(containers)" "$PROJECT-a-1"
 }
 
+@test "a service whose profile is off is no orphan" {
+  compose <<'END'
+services:
+  a: { image: tiny }
+  p: { image: tiny, profiles: [extra] }
+END
+  ok stead --profile extra up -d
+  ok stead up -d --remove-orphans
+  says_not "orphan"
+  is "$(containers)" "$PROJECT-a-1 $PROJECT-p-1"
+}
+
 @test "--force-recreate and --no-recreate" {
   compose <<'END'
 services: { a: { image: tiny, environment: { V: "${V:-1}" } } }

@@ -109,7 +109,7 @@ static int fail_model(Load *l, const Node *doc, const char *path, const char *te
 	return load_fail_line(l, file, line, NULL, "%s", text);
 }
 
-static void add_origin(Load *l, Node *doc, char *const *files, const char *project)
+static void add_origin(Load *l, Node *doc, const Node *off, char *const *files, const char *project)
 {
 	Arena *a = &l->arena;
 	Node *origin = node_map(a, doc), *list = node_seq(a, doc);
@@ -117,6 +117,11 @@ static void add_origin(Load *l, Node *doc, char *const *files, const char *proje
 	for (; files && *files; files++)
 		node_push(a, list, node_string(a, doc, arena_strdup(a, *files)));
 	node_add(a, origin, "files", 1, list);
+	Node *names = node_seq(a, doc);
+	for (size_t i = 0; i < off->n; i++)
+		node_push(a, names, node_string(a, doc, off->items[i].key));
+	if (off->n)
+		node_add(a, origin, "off", 1, names);
 	node_set(a, doc, "x-stead-origin", origin);
 	node_set(a, doc, "name", node_string(a, doc, arena_strdup(a, project)));
 }
@@ -160,6 +165,6 @@ int pipeline_run(
 	if (merge_documents(l, docs, n, &doc) < 0 || resolve_document(l, doc, o, &off) < 0 ||
 		check_off(l, doc, off) < 0)
 		return -EINVAL;
-	add_origin(l, doc, files, o->project);
+	add_origin(l, doc, off, files, o->project);
 	return to_stack(l, doc, ret);
 }

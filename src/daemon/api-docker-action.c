@@ -117,7 +117,7 @@ static void begin_start(Container *c)
 {
 	c->ask_start = true;
 	c->wanted_running = true;
-	c->restart_tries = 0;
+	c->restart_tries = c->restart_count = 0;
 	ctr_changed(c);
 	if (!ctr_is_busy(c))
 		ctr_start(c);

@@ -388,8 +388,11 @@ static void ended(void *user, const ContainerState *st)
 	events_container_with(c, "die", "exitCode", code);
 	if (asked)
 		events_container(c, "stop");
+	else if (c->ask_kill)
+		c->wanted_running = false;
 	else
 		restart_decide(c);
+	c->ask_kill = false;
 	if (asked || !c->ask_remove)
 		operation_report(daemon_stack(c->d, c->stack), "container", c->name, c->svc.name, asked ? "stopped" : "exited");
 	c->ask_stop = false;
@@ -540,7 +543,7 @@ void ctr_start(Container *c)
 	c->restarting = false;
 	c->ask_start = false;
 	c->phase = PHASE_STARTING;
-	c->oom_killed = false;
+	c->oom_killed = c->ask_kill = false;
 	free_and_null(&c->error);
 	operation_report(s, "container", c->name, c->svc.name, "starting");
 	int r = container_dirs_make(c->paths, &err);
@@ -602,11 +605,14 @@ int ctr_kill(Container *c, int sig, Err *err)
 	char number[12];
 	if (!ctr_is_running(c))
 		return err_set(err, -EBUSY, "container %s is not running", c->name);
-	if (sig == SIGKILL)
-		c->wanted_running = false;
+	const Image *img = daemon_image_by_id(c->d, c->image_id);
 	int r = container_kill(c->d->runtime, c->paths, sig);
 	if (r < 0 && r != -ESRCH)
 		return err_errno(err, r, "container %s: signal %d", c->name, sig);
+	if (sig == SIGKILL)
+		c->wanted_running = false;
+	/* It may live on with its stop signal: then it is still wanted. */
+	c->ask_kill = sig == SIGKILL || sig == (img ? process_stop_signal(&c->svc, img) : SIGTERM);
 	(void) snprintf(number, sizeof(number), "%d", sig);
 	events_container_with(c, "kill", "signal", number);
 	ctr_changed(c);

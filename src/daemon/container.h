@@ -28,7 +28,7 @@ void ctr_remove(Container *c);
 /** Carries out the removals whose intent has been written. */
 void ctr_run_removals(Daemon *d);
 
-/** Sends a signal now. SIGKILL counts as a stop by a person. -ESRCH text if it does not run. */
+/** Sends a signal now. An end after SIGKILL or its stop signal counts as a stop by a person. -ESRCH text if it does not run. */
 int ctr_kill(Container *c, int sig, Err *err);
 int ctr_pause(Container *c, bool pause, Err *err);
 

@@ -117,7 +117,8 @@ struct Container {
 	bool wanted_running; /* false after a stop by a person */
 
 	/* What the current operation asks of it; see plan/plan.h. */
-	bool ask_stop, ask_start, ask_remove, ask_replace, ask_kill;
+	bool ask_stop, ask_start, ask_remove, ask_replace;
+	bool ask_kill;       /* a person has sent it a signal to end: the restart policy does not undo that */
 	bool remove_volumes; /* with ask_remove: its anonymous volumes too */
 	int ask_timeout;     /* seconds, -1 = the service's */
 	bool fresh;          /* made by the running operation: undone if it fails */

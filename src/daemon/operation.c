@@ -159,7 +159,7 @@ static void mark_start(Operation *op, Container *c)
 	if (!ctr_is_running(c))
 		c->ask_start = true;
 	c->wanted_running = true;
-	c->restart_tries = 0;
+	c->restart_tries = c->restart_count = 0;
 	ctr_changed(c);
 }
 

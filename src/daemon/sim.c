@@ -445,7 +445,7 @@ int process_stop_signal(const Service *svc, const Image *img)
 
 int signal_parse(const char *s)
 {
-	return str_eq(s, "SIGKILL") ? 9 : -EINVAL;
+	return str_eq(s, "SIGKILL") ? 9 : str_eq(s, "SIGTERM") ? 15 : -EINVAL;
 }
 
 int logs_prepare(const ContainerPaths *p, Err *err)

@@ -296,7 +296,7 @@ static Container *load_container(Daemon *d, const StoreContainer *row)
 	c->finished_at = row->finished_at;
 	c->exit_code = row->exit_code;
 	c->oom_killed = row->oom_killed;
-	c->restart_count = row->restart_count;
+	c->restart_count = c->restart_tries = row->restart_count;
 	c->error = xstrdup(row->error);
 	c->wanted_running = row->wanted_running;
 	c->health_state = health_parse(row->health);

@@ -440,6 +440,41 @@ static void a_shared_network_stays(void **state)
 	expect_agreement();
 }
 
+static void kill_is_not_undone_by_the_policy(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	Container *db = daemon_container_by_name(&d, "t-db-1");
+	c = submit(OP_KILL, json_pack("{s:[s], s:s}", "services", "db", "signal", "SIGTERM"));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	while (db->phase == PHASE_RUNNING)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	settle();
+	assert_int_equal(db->phase, PHASE_EXITED);
+	assert_false(db->wanted_running);
+	expect_agreement();
+}
+
+static void services_that_are_off_are_no_orphans(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(4, false));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	json_t *body = up_body(0, false);
+	json_object_set_new(json_object_get(body, "model"), "x-stead-origin", json_pack("{s:[s]}", "off", "extra"));
+	c = submit(OP_UP, body);
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_non_null(daemon_container_by_name(&d, "t-extra-1"));
+	c = submit(OP_UP, up_body(0, false));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_null(daemon_container_by_name(&d, "t-extra-1"));
+	expect_agreement();
+}
+
 /* A file system without room: writes of the store fail. */
 static void store_is_full(bool full)
 {
@@ -583,6 +618,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shared_network_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(kill_is_not_undone_by_the_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(services_that_are_off_are_no_orphans, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_disk_is_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_histories, setup, teardown),
 	};

@@ -345,6 +345,8 @@ static void mark_surplus(Operation *op)
 		if (!str_eq(c->stack, s->name) || c->ask_remove)
 			continue;
 		const Service *svc = stack_service(s->model, c->svc.name);
+		if (!svc && strv_has(s->model->off, c->svc.name))
+			continue;
 		bool surplus = svc && strv_has(op->services, svc->name) && c->number > svc->replicas;
 		if (!svc && !op->remove_orphans)
 			buf_printf(&orphans, "%s%s", orphans.len ? ", " : "", c->name);
@@ -376,6 +378,7 @@ static int write_intent(Operation *op, Err *err)
 		s->down = false;
 		for (char **name = op->services; r == 0 && name && *name; name++) {
 			const Service *svc = stack_service(s->model, *name);
+			AT(op, "services.%s", *name);
 			for (int n = 1; r == 0 && n <= svc->replicas; n++)
 				r = mark_slot(op, svc, n, err);
 			if (r < 0)
@@ -383,6 +386,7 @@ static int write_intent(Operation *op, Err *err)
 		}
 	}
 	if (r == 0) {
+		op->where.text[0] = '\0';
 		mark_surplus(op);
 		follow_replaced(op);
 	}

@@ -153,6 +153,7 @@ const Schema file_source_schema = OBJECT_SCHEMA(file_source_fields, FileSource, 
 static const Field origin_fields[] = {
 	{ "working_dir", &field_path, offsetof(Stack, working_dir) },
 	{ "files", &field_strs, offsetof(Stack, files) },
+	{ "off", &field_strs, offsetof(Stack, off) },
 };
 static const Schema origin_schema = OBJECT_SCHEMA(origin_fields, Stack, NULL, "x-stead-origin");
 

@@ -207,6 +207,7 @@ typedef struct Stack {
 	char *name;        /* project: [a-z0-9][a-z0-9_-]* */
 	char *working_dir; /* absolute; or NULL */
 	char **files;      /* the compose files, absolute; "-" was standard input */
+	char **off;        /* services of the files whose profiles are not active: their containers are no orphans */
 	Service *services; /* in order of name */
 	size_t n_services;
 	Network *networks;
