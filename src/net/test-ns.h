@@ -37,6 +37,17 @@ static inline void test_loopback_up(void)
 	(void) ioctl(fd, SIOCSIFFLAGS, &ifr);
 }
 
+static pid_t test_owner;
+
+/* What is mounted goes with the mount namespace, the empty directory would stay. */
+static void test_remove_run_dir(void)
+{
+	if (getpid() != test_owner)
+		return;
+	(void) umount2(test_run_dir, MNT_DETACH);
+	(void) rmdir(test_run_dir);
+}
+
 /* In main before anything else; ends the process where it cannot be done. */
 static void test_enter_namespaces(void)
 {
@@ -47,12 +58,14 @@ static void test_enter_namespaces(void)
 		exit(77);
 	}
 	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		mount("test", "/tmp", "tmpfs", 0, "size=16m") < 0 ||
 		mount("sysfs", "/sys", "sysfs", 0, NULL) < 0 || !mkdtemp(test_run_dir) ||
+		mount("test", test_run_dir, "tmpfs", 0, "size=16m") < 0 ||
 		netns_setup(test_run_dir, &err) < 0) {
 		printf("cannot prepare: %m %s\n", err_text(&err));
 		exit(99);
 	}
+	test_owner = getpid();
+	(void) atexit(test_remove_run_dir);
 	test_loopback_up();
 }
 
