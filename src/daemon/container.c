@@ -686,6 +686,7 @@ static void stays(Container *c, const Err *err)
 	operation_fail(s, NULL, "container %s could not be removed: %s", c->name, err_text(err));
 	c->phase = c->finished_at ? PHASE_EXITED : PHASE_CREATED;
 	c->ask_remove = c->ask_replace = false;
+	c->fresh = false; /* nor is it tried again by what undoes an operation */
 	stack_drop_missing(s, c->svc.name, c->number);
 	ctr_changed(c);
 }

@@ -392,6 +392,10 @@ static int write_intent(Operation *op, Err *err)
 	}
 	/* Committed in either case: what was made is undone through its rows (operation.c), as after a crash. */
 	int e = state_commit(s->d, r < 0 ? NULL : err);
+	/* Not written: what was made has no row that could be removed, and nothing of it has begun. */
+	for (size_t i = s->d->n_containers; e < 0 && i-- > 0;)
+		if (s->d->containers[i]->fresh && str_eq(s->d->containers[i]->stack, s->name))
+			ctr_drop(s->d->containers[i]);
 	return r < 0 ? r : e;
 }
 
