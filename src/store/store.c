@@ -18,6 +18,8 @@
 #include "base/str.h"
 #include "store/sql.h"
 
+#define LOCK_PATIENCE_MS 5000
+#define LOCK_STEP_MS 20
 #define HEAP_LIMIT (1 << 20) /* soft: caches are given up first */
 #define BUSY_TIMEOUT_MS 1000 /* somebody looks at it with sqlite3(1) */
 
@@ -35,6 +37,23 @@ static void sqlite_setup(void)
 	(void) sqlite3_soft_heap_limit64(HEAP_LIMIT);
 }
 
+/*
+ * A killed daemon may be dead before its lock is free: a child that it was just starting shares the lock until it
+ * executes its program. Nobody else is to be waited for.
+ */
+static bool holder_is_dying(const char *pid)
+{
+	uint32_t n;
+	AUTO_BUF b = BUF_INIT;
+	if (parse_u32_max(pid, INT32_MAX, &n) < 0 || n == 0)
+		return false;
+	AUTO_FREE char *path = xasprintf("/proc/%u/stat", n);
+	if (file_read(AT_FDCWD, path, 4096, &b) < 0)
+		return true;
+	const char *state = strrchr(buf_cstr(&b), ')');
+	return state && (str_starts(state, ") Z") || str_starts(state, ") X"));
+}
+
 static int take_lock(const char *dir, int *ret, Err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/lock", dir);
@@ -42,11 +61,15 @@ static int take_lock(const char *dir, int *ret, Err *err)
 	char text[32] = "";
 	if (fd < 0)
 		return err_errno(err, -errno, "cannot open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += LOCK_STEP_MS) {
 		if (errno != EWOULDBLOCK)
 			return err_errno(err, -errno, "cannot lock %s", path);
-		ssize_t n = read(fd, text, sizeof(text) - 1);
+		ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 		text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
+		if (holder_is_dying(text) && waited < LOCK_PATIENCE_MS) {
+			(void) usleep(LOCK_STEP_MS * 1000);
+			continue;
+		}
 		return err_set(err, -EBUSY,
 			"the state directory %s is in use by another stead daemon (pid %s); stop that one, or choose another --state-dir, "
 			"--run-dir and --name for this one", dir, *text ? text : "unknown");

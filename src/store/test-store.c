@@ -368,6 +368,28 @@ static void survives_crashes(void **state)
 	crash(true);
 }
 
+/* A child of a killed daemon that has not yet executed its program still shares the lock. */
+static void waits_for_a_dying_daemon(void **state)
+{
+	store_close(store);
+	store = NULL;
+	pid_t pid = fork();
+	if (pid == 0) {
+		Store *s = NULL;
+		if (store_open(dir, &s, NULL) < 0)
+			_exit(1);
+		if (fork() == 0) {
+			(void) usleep(50000);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(store_open(dir, &store, NULL), 0);
+}
+
 static void second_daemon_is_refused(void **state)
 {
 	Store *other = NULL;
