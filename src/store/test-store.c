@@ -543,6 +543,7 @@ int main(void)
 		STORE_TEST(meta),
 		STORE_TEST(transactions),
 		STORE_TEST(survives_crashes),
+		STORE_TEST(waits_for_a_dying_daemon),
 		STORE_TEST(second_daemon_is_refused),
 		STORE_TEST(files_are_private),
 		STORE_TEST(settings_hold), STORE_TEST(others_see_it_in_use),
