@@ -180,7 +180,7 @@ static void usage(void **state)
 	const FakeRule rules[] = { { .request = "GET /containers/json", .status = 200, .body = LIST }, { NULL } };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		const char *words[8] = { "-p", "blog" };
-		for (size_t j = 0; bad[i].words[j] && j < 5; j++)
+		for (size_t j = 0; j < ARRAY_SIZE(bad[i].words) && bad[i].words[j]; j++)
 			words[j + 2] = bad[i].words[j];
 		Outcome o = run_input(NULL, rules, words);
 		expect(&o, EXIT_USAGE, "", bad[i].says);

@@ -135,29 +135,6 @@ size_t jobs_active(const Jobs *j)
 
 /* The worker. */
 
-/* Beside this executable, in the build tree's place, or where it is installed. */
-static char *worker_path(void)
-{
-	char self[4096];
-	const char *env = getenv("STEAD_LIBEXEC");
-	if (env && *env)
-		return xasprintf("%s/stead-worker", env);
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n > 0) {
-		static const char *const places[] = { "stead-worker", "../worker/stead-worker", "worker/stead-worker" };
-		self[n] = '\0';
-		char *slash = strrchr(self, '/');
-		if (slash)
-			*slash = '\0';
-		for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
-			AUTO_FREE char *path = xasprintf("%s/%s", self, places[i]);
-			if (access(path, X_OK) == 0)
-				return steal_ptr(&path);
-		}
-	}
-	return xstrdup(STEAD_LIBEXECDIR "/stead-worker");
-}
-
 static void finish(Job *job)
 {
 	Jobs *j = job->jobs;
@@ -266,7 +243,7 @@ static void sweep_options(Job *job)
 
 static int spawn(Job *job, Err *err)
 {
-	AUTO_FREE char *worker = worker_path();
+	AUTO_FREE char *worker = libexec_path("stead-worker");
 	const char *argv[] = { worker, job->verb, job->jobs->state_dir, NULL };
 	ChildFd fds[] = { { job->fd, ARCHIVE_FD } };
 	if (job->kind == JOB_SWEEPS)
