@@ -57,6 +57,7 @@ struct Names {
 	uv_timer_t *restart;
 	Packet *first, **last;
 	char **known;
+	char **stale; /* of these, what was there before this connection and was not named again yet */
 	NamesUpstreams upstreams;
 	Child *child; /* if it is ours */
 	pid_t pid;
@@ -185,6 +186,7 @@ static int take_record(Names *n, const NamesRecord *r, ssize_t size)
 		AUTO_FREE char *id = xstrndup(r->id.id, sizeof(r->id.id) - 1);
 
 		strv_add(&n->known, id);
+		strv_add(&n->stale, id);
 	} else if (r->header.type == NAMES_LIST_END) {
 		return 1;
 	} else if (r->header.type == NAMES_FAILED && record_ok(r, size, sizeof(r->failed))) {
@@ -343,7 +345,8 @@ static int start(Names *n, Err *err)
 	if (r < 0)
 		return err_wrap(err, "start the names server");
 	strv_free(n->known);
-	n->known = NULL;
+	strv_free(n->stale);
+	n->known = n->stale = NULL;
 	n->started = time_mono();
 	n->pid = child_pid(n->child);
 	put_header(n, NAMES_HELLO);
@@ -375,7 +378,8 @@ static void disconnect(Names *n)
 	if (!n->known) /* it ended as it was asked to */
 		return;
 	strv_free(n->known);
-	n->known = NULL;
+	strv_free(n->stale);
+	n->known = n->stale = NULL;
 	(void) uv_timer_start(n->restart, on_restart, young ? RESTART_MS : 0, 0);
 }
 
@@ -434,7 +438,8 @@ static void join_running(Names *n)
 	log_info("replacing the running names server (%s)", strerror(-r));
 	end_stranger(n);
 	strv_free(n->known);
-	n->known = NULL;
+	strv_free(n->stale);
+	n->known = n->stale = NULL;
 }
 
 int names_new(
@@ -478,6 +483,7 @@ void names_free(Names *n)
 		child_leave(n->child);
 	uv_close((uv_handle_t *) n->restart, free_handle);
 	strv_free(n->known);
+	strv_free(n->stale);
 	free(n->socket_path);
 	free(n);
 }
@@ -532,6 +538,24 @@ static int fill_endpoint(NamesEndpointRecord *r, const NamesEndpoint *e, Err *er
 	return res;
 }
 
+static void remove_id(char ***list, const char *id)
+{
+	size_t count = strv_len(*list);
+
+	for (size_t i = 0; i < count; i++) {
+		if (!str_eq((*list)[i], id))
+			continue;
+		free((*list)[i]);
+		(*list)[i] = (*list)[count - 1];
+		(*list)[count - 1] = NULL;
+		break;
+	}
+	if (count == 1 && *list && !(*list)[0]) { /* NULL = none, see disconnect */
+		strv_free(*list);
+		*list = NULL;
+	}
+}
+
 int names_endpoint_add(Names *n, const NamesEndpoint *e, Err *err)
 {
 	NamesEndpointRecord record = { 0 };
@@ -547,33 +571,17 @@ int names_endpoint_add(Names *n, const NamesEndpoint *e, Err *err)
 	}
 	if (r < 0)
 		return err_wrap(err, "resolver of container %.12s", e->id);
+	remove_id(&n->stale, e->id);
 	put(n, NAMES_ENDPOINT, &record, sizeof(record), udp, tcp);
 	return 0;
-}
-
-static void forget(Names *n, const char *id)
-{
-	size_t count = strv_len(n->known);
-
-	for (size_t i = 0; i < count; i++) {
-		if (!str_eq(n->known[i], id))
-			continue;
-		free(n->known[i]);
-		n->known[i] = n->known[count - 1];
-		n->known[count - 1] = NULL;
-		break;
-	}
-	if (count == 1 && n->known && !n->known[0]) { /* NULL = none, see disconnect */
-		strv_free(n->known);
-		n->known = NULL;
-	}
 }
 
 void names_endpoint_remove(Names *n, const char *id)
 {
 	NamesId record = { 0 };
 
-	forget(n, id);
+	remove_id(&n->known, id);
+	remove_id(&n->stale, id);
 	if (n->fd >= 0 && put_id(record.id, id, NULL) == 0)
 		put(n, NAMES_ENDPOINT_GONE, &record, sizeof(record), -1, -1);
 }
@@ -650,6 +658,11 @@ void names_clear(Names *n, const char *network_id, const Addr *address)
 
 void names_synced(Names *n)
 {
+	/* The server lets go of these now: should one of them come back, it comes with sockets. */
+	for (char **id = n->stale; id && *id; id++)
+		remove_id(&n->known, *id);
+	strv_free(n->stale);
+	n->stale = NULL;
 	if (n->fd >= 0)
 		put_header(n, NAMES_SYNCED);
 }

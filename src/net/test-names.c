@@ -454,6 +454,27 @@ static void outlives_the_daemon(void **state)
 	assert_true(addr_set(&a));
 }
 
+/* A container that did not run while the daemon was restarted, and is started later: its old sockets are of no use. */
+static void what_was_dropped_comes_back(void **state)
+{
+	AUTO_ERR err = ERR_INIT;
+
+	names_free(names);
+	turn_loop();
+	start();
+	set("net-a", "blog_default", "10.1.0.4", "blog-db-1", "db", "db.local");
+	add(web1, "web1", "net-a", true);
+	add(db, "db", "net-a", false);
+	add(other, "other", "net-b", true);
+	names_synced(names);
+	(void) close(web2);
+	ok(netns_remove(test_run_dir, "web2", &err), &err);
+	ok(netns_create(test_run_dir, "web2", NULL, &web2, &err), &err);
+	add(web2, "web2", "net-a", true);
+	expect(web2, "db", "10.1.0.4");
+	tell_all();
+}
+
 static void is_started_again(void **state)
 {
 	int64_t until = time_mono() + 5 * NSEC_PER_SEC;
@@ -581,6 +602,7 @@ int main(void)
 		cmocka_unit_test(truncates),
 		cmocka_unit_test(refuses_bad_names),
 		cmocka_unit_test(outlives_the_daemon),
+		cmocka_unit_test(what_was_dropped_comes_back),
 		cmocka_unit_test(is_started_again),
 		cmocka_unit_test(is_nobody),
 		cmocka_unit_test(tells_times),
