@@ -104,7 +104,7 @@ const char *ctr_status(const Container *c)
 	if (c->paused && ctr_is_running(c))
 		return "paused";
 	if (c->phase == PHASE_STARTING && c->finished_at)
-		return "exited";
+		return c->restart_tries ? "restarting" : "exited";
 	return names[c->phase];
 }
 
