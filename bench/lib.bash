@@ -106,6 +106,7 @@ docker_start() {
   setsid unshare --net --mount --propagation private bash -c '
     ip link set lo up
     [ ! -d /run/containerd ] || mount -t tmpfs tmpfs /run/containerd
+    mkdir -p "$1/exec" && mount -t tmpfs tmpfs "$1/exec"
     exec dockerd --host "unix://$1/docker.sock" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/docker.pid" \
       --storage-driver overlay2' dockerd "$DOCKER_DIR" >"$DOCKER_DIR/log" 2>&1 </dev/null &
   DOCKER_PID=$!
