@@ -142,7 +142,7 @@ int daemon_main(int argc, char **argv)
 {
 	AUTO_ERR err = ERR_INIT;
 	Daemon d = { 0 };
-	uv_loop_t loop;
+	static uv_loop_t loop; /* outlives us where something that was left running still has a handle on it */
 	int r = parse_options(argc, argv, &d.o);
 	if (r != 0)
 		return r < 0 ? 2 : 0;

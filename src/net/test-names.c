@@ -119,11 +119,31 @@ static bool has(const Reply *r, const char *address)
 
 static Reply reply;
 
+/* What the daemon has told arrives a moment later: the server is a process of its own. */
 static void expect(int ns, const char *name, const char *address)
 {
-	ask(ns, name, A, &reply);
-	if (reply.rcode != NOERROR || reply.n != 1 || !has(&reply, address))
-		fail_msg("%s: code %d, %u answers, %s", name, reply.rcode, reply.n, reply.addresses[0]);
+	int64_t until = time_mono() + WAIT_MS * NSEC_PER_MSEC;
+
+	do {
+		ask(ns, name, A, &reply);
+		if (reply.rcode == NOERROR && reply.n == 1 && has(&reply, address))
+			return;
+		usleep(2000);
+	} while (time_mono() < until);
+	fail_msg("%s: code %d, %u answers, %s", name, reply.rcode, reply.n, reply.addresses[0]);
+}
+
+static void expect_unknown(int ns, const char *name)
+{
+	int64_t until = time_mono() + WAIT_MS * NSEC_PER_MSEC;
+
+	do {
+		ask(ns, name, A, &reply);
+		if (reply.rcode == SERVFAIL)
+			return;
+		usleep(2000);
+	} while (time_mono() < until);
+	fail_msg("%s is still known: code %d", name, reply.rcode);
 }
 
 /* ── scene ────────────────────────────────────────────────────────── */
@@ -390,11 +410,9 @@ static void changes_names(void **state)
 
 	set("net-a", "blog_default", "10.1.0.4", "blog-db-1", "database", NULL);
 	expect(web1, "database", "10.1.0.4");
-	ask(db, "db", A, &reply);
-	assert_int_equal(reply.rcode, SERVFAIL);
+	expect_unknown(db, "db");
 	names_clear(names, "net-a", &a);
-	ask(db, "database", A, &reply);
-	assert_int_equal(reply.rcode, SERVFAIL);
+	expect_unknown(db, "database");
 	set("net-a", "blog_default", "10.1.0.4", "blog-db-1", "db", "db.local");
 	expect(db, "db", "10.1.0.4");
 }
@@ -449,8 +467,7 @@ static void outlives_the_daemon(void **state)
 	expect(web1, "stale", "10.1.0.77"); /* served until the new daemon has told all */
 	tell_all();
 	expect(web1, "db", "10.1.0.4");
-	ask(db, "stale", A, &reply);
-	assert_int_equal(reply.rcode, SERVFAIL);
+	expect_unknown(db, "stale");
 	assert_true(addr_set(&a));
 }
 
