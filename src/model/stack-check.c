@@ -162,6 +162,19 @@ static int check_fixed_address(
 		address, n->key);
 }
 
+/* Only services before this one in the stack are looked at, so that a clash is named once. */
+static int check_address_free(Reader *r, const Stack *st, const Service *s, const NetworkAttachment *a)
+{
+	AUTO_FREE char *path = xasprintf("networks.%s.ipv4_address", a->network);
+	for (const Service *other = st->services; a->ipv4_address && other < s; other++)
+		for (size_t i = 0; i < other->n_networks; i++)
+			if (str_eq(other->networks[i].network, a->network) &&
+				str_eq(other->networks[i].ipv4_address, a->ipv4_address))
+				return fail_in(r, s->name, path, "%s is the address of service '%s' already; give each its own",
+					a->ipv4_address, other->name);
+	return 0;
+}
+
 static int check_attachments(Reader *r, const Stack *st, const Service *s)
 {
 	for (size_t i = 0; i < s->n_networks; i++) {
@@ -171,7 +184,8 @@ static int check_attachments(Reader *r, const Stack *st, const Service *s)
 			return -EINVAL;
 		const Network *n = stack_network(st, a->network);
 		if (check_fixed_address(r, s, n, "ipv4_address", a->ipv4_address) < 0 ||
-			check_fixed_address(r, s, n, "ipv6_address", a->ipv6_address) < 0)
+			check_fixed_address(r, s, n, "ipv6_address", a->ipv6_address) < 0 ||
+			check_address_free(r, st, s, a) < 0)
 			return -EINVAL;
 		if (a->mac_address && s->replicas > 1)
 			return fail_in(r, s->name, "networks",

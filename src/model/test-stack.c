@@ -214,6 +214,10 @@ static const struct {
 		"'10.0.1.1' is no address in 10.0.0.0/24" },
 	{ "{'name':'a','services':{'s':{'image':'i','networks':{'n':{'ipv4_address':'10.0.0.5'}}}},'networks':{'n':{'name':'n'}}}",
 		"services.s.networks.n.ipv4_address: 10.0.0.5 is in no subnet" },
+	{ "{'name':'a','services':{'a':{'image':'i','networks':{'n':{'ipv4_address':'10.0.0.5'}}},"
+	  "'b':{'image':'i','networks':{'n':{'ipv4_address':'10.0.0.5'}}}},"
+	  "'networks':{'n':{'name':'n','ipam':{'config':[{'subnet':'10.0.0.0/24'}]}}}}",
+		"services.b.networks.n.ipv4_address: 10.0.0.5 is the address of service 'a' already" },
 	{ "{'name':'a','networks':{'n':{'name':'n','ipam':{'config':[{'subnet':'10.0.0.0/24'},{'subnet':'10.0.1.0/24'}]}}}}",
 		"networks.n.ipam: has 2 IPv4 subnets" },
 	{ "{'name':'a','volumes':{'v':{'name':'v','driver_opts':{'type':'nfs'}}}}", "volumes.v.driver_opts: 'driver_opts' is not supported yet" },
