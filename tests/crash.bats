@@ -50,6 +50,20 @@ END
   is "$(sort -u <<<"$output")" good
 }
 
+@test "names resolve in what is started after a crash" {
+  compose <<'END'
+services:
+  web: { image: tiny, command: "httpd -f -p 80 -h /var/www" }
+  client: { image: tiny }
+END
+  ok stead up -d
+  ok stead stop -t 0 client
+  daemon_kill
+  daemon_start
+  ok stead start client
+  within 5 inside client wget -q -O - http://web/
+}
+
 @test "no log line is lost while the daemon is away" {
   compose <<'END'
 services:
