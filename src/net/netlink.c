@@ -12,8 +12,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <linux/netlink.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +68,15 @@ void netlink_close(Netlink *nl)
 		close(nl->fd);
 	free(nl->buf);
 	*nl = (Netlink){ .fd = -1 };
+}
+
+/* By ioctl(2) on the socket: it answers from the namespace that the socket is in. */
+int netlink_ifindex(const Netlink *nl, const char *ifname)
+{
+	struct ifreq ifr = { 0 };
+
+	memcpy(ifr.ifr_name, ifname, strnlen(ifname, IFNAMSIZ - 1));
+	return ioctl(nl->fd, SIOCGIFINDEX, &ifr) < 0 ? 0 : ifr.ifr_ifindex;
 }
 
 /* The length of the last message is known only when the next one begins. */

@@ -34,6 +34,8 @@ typedef struct Netlink {
 /** Opens `protocol` (NETLINK_ROUTE, …) in the namespace `netns_fd`, or in ours when that is -1. */
 int netlink_open(Netlink *nl, int protocol, int netns_fd, Err *err);
 void netlink_close(Netlink *nl);
+/** Index of an interface in the socket's namespace, 0 = there is none. Also while another thread uses the socket. */
+int netlink_ifindex(const Netlink *nl, const char *ifname);
 
 /**
  * Begins a message with an extra header of `n` bytes, which is copied from `extra`. `what` (a literal) names

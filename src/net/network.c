@@ -22,7 +22,6 @@
 #include <linux/veth.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/digest.h"
@@ -138,15 +137,6 @@ const char *net_veth_name(const Net *n, const char *container_id, const char *if
 	return dst;
 }
 
-/* ioctl(2) on the socket, so the answer is from the namespace that the socket is in. 0 = not there. */
-static int index_of(const Netlink *nl, const char *name)
-{
-	struct ifreq ifr = { 0 };
-
-	memcpy(ifr.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
-	return ioctl(nl->fd, SIOCGIFINDEX, &ifr) < 0 ? 0 : ifr.ifr_ifindex;
-}
-
 static struct nlmsghdr *add_link(
 	Netlink *nl, uint16_t type, uint16_t flags, const char *name, bool up, const char *what, int tolerate)
 {
@@ -253,7 +243,7 @@ int network_create(Net *n, const NetworkSpec *s, Err *err)
 	r = netlink_commit(&n->nl, err);
 	if (r < 0)
 		return err_wrap(err, "bridge %s", name);
-	index = index_of(&n->nl, name);
+	index = netlink_ifindex(&n->nl, name);
 	if (!index)
 		return err_set(err, -ENODEV, "bridge %s went away while it was set up", name);
 	gateway.prefix = s->subnet.prefix;
@@ -346,7 +336,7 @@ static void peer_index(void *user, const struct nlmsghdr *m)
 /* Both ends are there and belong together: an attach before got this far. */
 static bool pair_complete(Net *n, Netlink *inside, const char *host, const char *ifname)
 {
-	int other = 0, inner = index_of(inside, ifname);
+	int other = 0, inner = netlink_ifindex(inside, ifname);
 
 	if (!inner)
 		return false;
@@ -367,7 +357,7 @@ static int choose_host_name(Net *n, Netlink *inside, const EndpointSpec *s, char
 	digit = host + strlen(host) - 1;
 	for (const char *v = VARIANTS; *v; v++) {
 		*digit = *v;
-		if (!index_of(&n->nl, host))
+		if (!netlink_ifindex(&n->nl, host))
 			return 0;
 		if (pair_complete(n, inside, host, s->ifname))
 			return 1;
@@ -388,7 +378,7 @@ static int make_pair(Net *n, Netlink *inside, const EndpointSpec *s, int bridge,
 		mnl_attr_put_u32(m, IFLA_MASTER, bridge);
 		return netlink_commit(&n->nl, err);
 	}
-	if (index_of(inside, s->ifname)) {
+	if (netlink_ifindex(inside, s->ifname)) {
 		/* Rare, so it may wait: something else has that name in there. */
 		add_delete(inside, s->ifname);
 		r = netlink_commit(inside, err);
@@ -408,7 +398,7 @@ void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDo
 	digit = host + strlen(host) - 1;
 	for (const char *v = &VARIANTS[1]; *v; v++) {
 		*digit = *v;
-		if (index_of(&n->nl, host))
+		if (netlink_ifindex(&n->nl, host))
 			reaper_delete(n->reaper, host, NULL, NULL);
 	}
 	*digit = VARIANTS[0];
@@ -417,7 +407,7 @@ void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDo
 
 static int configure_inside(Netlink *inside, const EndpointSpec *s, Err *err)
 {
-	int index = index_of(inside, s->ifname);
+	int index = netlink_ifindex(inside, s->ifname);
 
 	if (!index)
 		return err_set(err, -ENODEV, "interface %s went away while it was set up", s->ifname);
@@ -433,7 +423,7 @@ int endpoint_attach(Net *n, const EndpointSpec *s, Err *err)
 {
 	char bridge_name[IFNAMSIZ];
 	Netlink inside;
-	int bridge = index_of(&n->nl, net_bridge_name(n, s->network_id, bridge_name)), r;
+	int bridge = netlink_ifindex(&n->nl, net_bridge_name(n, s->network_id, bridge_name)), r;
 
 	if (!bridge)
 		return err_set(err, -ENODEV, "the network's bridge %s is missing", bridge_name);

@@ -16,6 +16,7 @@
 typedef struct Job {
 	struct Job *next;
 	char ifname[IFNAMSIZ];
+	int index; /* 0: it was gone already */
 	int result;
 	void (*done)(void *user, const Err *err);
 	void *user;
@@ -32,12 +33,13 @@ struct Reaper {
 };
 
 /* The heap is not touched here: a thread's first allocation would map an arena of its own. */
-static int delete_link(Netlink *nl, const char *ifname)
+static int delete_link(Netlink *nl, int index)
 {
-	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
-	struct nlmsghdr *m = netlink_add(nl, RTM_DELLINK, 0, &ifi, sizeof(ifi), "delete", -ENODEV);
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index };
 
-	mnl_attr_put_strz(m, IFLA_IFNAME, ifname);
+	if (!index)
+		return 0;
+	(void) netlink_add(nl, RTM_DELLINK, 0, &ifi, sizeof(ifi), "delete", -ENODEV);
 	return netlink_commit(nl, NULL);
 }
 
@@ -46,7 +48,7 @@ static void work(void *user)
 	Reaper *r = user;
 
 	for (Job *j = r->working; j; j = j->next)
-		j->result = delete_link(&r->nl, j->ifname);
+		j->result = delete_link(&r->nl, j->index);
 	if (r->loop)
 		(void) uv_async_send(&r->wake);
 }
@@ -159,6 +161,8 @@ void reaper_delete(Reaper *r, const char *ifname, void (*done)(void *user, const
 	Job *j = xcalloc(1, sizeof(*j));
 
 	memcpy(j->ifname, ifname, strnlen(ifname, IFNAMSIZ - 1));
+	/* Its turn comes later, when an interface of the same name may be somebody else's. */
+	j->index = netlink_ifindex(&r->nl, j->ifname);
 	j->done = done;
 	j->user = user;
 	*r->queued_end = j;

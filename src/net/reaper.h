@@ -18,5 +18,8 @@ typedef struct Reaper Reaper;
 int reaper_new(uv_loop_t *loop, Reaper **ret, Err *err);
 /** Waits for the deletions under way; callbacks are dropped. NULL is fine. */
 void reaper_free(Reaper *r);
-/** Deletes `ifname`; `done` (may be NULL) is called from the loop. A missing interface is success. */
+/**
+ * Deletes the interface that is named so now, not one that gets the name later; `done` (may be NULL) is called from the loop. A
+ * missing interface is success.
+ */
 void reaper_delete(Reaper *r, const char *ifname, void (*done)(void *user, const Err *err), void *user);

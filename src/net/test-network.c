@@ -258,6 +258,37 @@ static void deletes_in_the_background(void **state)
 	assert_int_equal(if_nametoindex(bridge), 0);
 }
 
+/* While a deletion waits, the interface goes by itself, and another one gets its name: after a crash, a veth pair of the same container. */
+static void spares_a_successor(void **state)
+{
+	uv_loop_t loop;
+	AUTO_ERR err = ERR_INIT;
+	char bridge[IFNAMSIZ];
+	Net *n = NULL, *at_once = NULL;
+	Addr gw = test_addr("10.4.0.1/24");
+	NetworkSpec first = { .id = "a", .subnet = addr_network(&gw), .gateway = gw };
+	NetworkSpec second = { .id = "b", .subnet = addr_network(&gw), .gateway = gw };
+	int done = 0;
+
+	assert_int_equal(uv_loop_init(&loop), 0);
+	ok(net_new(&loop, "loop", &n, &err), &err);
+	ok(net_new(NULL, "loop", &at_once, &err), &err);
+	ok(network_create(n, &first, &err), &err);
+	ok(network_create(n, &second, &err), &err);
+	network_delete(n, "a", count_done, &done); /* the thread begins with it */
+	network_delete(n, "b", count_done, &done); /* waits for the loop */
+	network_delete(at_once, "b", NULL, NULL);
+	ok(network_create(at_once, &second, &err), &err);
+	while (done < 2)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_not_equal(if_nametoindex(net_bridge_name(n, "b", bridge)), 0);
+	network_delete(at_once, "b", NULL, NULL);
+	net_free(at_once);
+	net_free(n);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 /* Not a test of speed (machines differ), but it is printed to be looked at. */
 static void tells_times(void **state)
 {
@@ -327,6 +358,7 @@ int main(void)
 		cmocka_unit_test(sweeps_strays),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(deletes_in_the_background),
+		cmocka_unit_test(spares_a_successor),
 		cmocka_unit_test(tells_times),
 		cmocka_unit_test(leaves_nothing),
 	};
