@@ -179,14 +179,15 @@ void stack_fill_slot(StackState *s, size_t i)
 	AUTO_ERR err = ERR_INIT;
 	Container *c = NULL;
 	int r = ctr_new(s, slot.service, slot.number, &c, &err);
-	if (r == 0)
+	if (r == 0) {
+		c->ask_start = c->wanted_running = slot.start;
 		r = state_insert_container(c, &err);
+	}
 	if (r < 0) {
 		operation_fail(s, NULL, "service '%s': %s", slot.service, err_text(&err));
 		if (c)
 			ctr_drop(c);
 	} else {
-		c->ask_start = c->wanted_running = slot.start;
 		operation_report(s, "container", c->name, slot.service, "recreated");
 		ctr_changed(c);
 	}

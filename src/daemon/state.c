@@ -256,6 +256,15 @@ static int write_container(Container *c, Err *err)
 	return r;
 }
 
+int state_write_marked(Daemon *d, Err *err)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < d->n_containers; i++)
+		if (d->containers[i]->dirty && !d->containers[i]->fresh)
+			r = write_container(d->containers[i], err);
+	return r;
+}
+
 int state_write_dirty(Daemon *d, Err *err)
 {
 	int r = 0;

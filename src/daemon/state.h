@@ -34,6 +34,8 @@ int state_set_tag(Daemon *d, const char *tag, const char *image_id, Err *err);
 int state_delete_tag(Daemon *d, const char *tag, Err *err);
 /** `down --rmi`, image.c. */
 void state_remove_stack_images(StackState *s, const char *which);
+/** Within state_begin: writes what ctr_changed marked, so that an intent is committed whole. */
+int state_write_marked(Daemon *d, Err *err);
 /** Writes what ctr_changed marked. */
 int state_write_dirty(Daemon *d, Err *err);
 

@@ -386,6 +386,30 @@ static json_t *pair_body(unsigned generation)
 	return json_loads(b.data, 0, NULL);
 }
 
+/* The intent is written before anything is begun: what has just been started is not taken for unwanted. */
+static void what_was_just_started_stays(void **state)
+{
+	SimClient *c = submit(OP_UP, pair_body(1));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	crash_daemon();
+	start_daemon();
+	settle();
+	assert_int_equal(sim_running(), 2);
+	/* Nor what was started again. */
+	c = submit(OP_STOP, json_object());
+	assert_null(finish(c));
+	sim_client_gone(c);
+	c = submit(OP_UP, pair_body(1));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	crash_daemon();
+	start_daemon();
+	settle();
+	assert_int_equal(sim_running(), 2);
+	expect_agreement();
+}
+
 static void what_cannot_follow_is_not_replaced(void **state)
 {
 	SimClient *c = submit(OP_UP, pair_body(1));
@@ -616,6 +640,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(adopts_after_a_crash, setup, teardown),
 		cmocka_unit_test_setup_teardown(down_calls_off_an_up_that_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_just_started_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shared_network_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(kill_is_not_undone_by_the_policy, setup, teardown),

@@ -314,19 +314,21 @@ static int mark_slot(Operation *op, const Service *svc, int number, Err *err)
 	strv_add(&op->targets, name);
 	if (!c) {
 		int r = ctr_new(s, svc->name, number, &c, err);
-		if (r == 0)
-			r = state_insert_container(c, err);
+		if (r < 0)
+			return r;
+		c->ask_start = c->wanted_running = !op->no_start;
+		r = state_insert_container(c, err);
 		if (r < 0)
 			return r;
 		c->fresh = true;
-		c->ask_start = c->wanted_running = !op->no_start;
 		operation_report(s, "container", c->name, svc->name, "created");
 	} else if (!op->no_recreate && (op->force_recreate || differs(s, c, svc))) {
 		replace(op, c);
 	} else {
 		c->wanted_running = c->wanted_running || !op->no_start;
 		c->restart_tries = 0;
-		if (ctr_is_running(c) || op->no_start)
+		bool stays = ctr_is_running(c) && c->phase != PHASE_STOPPING && !c->ask_stop;
+		if (stays || op->no_start)
 			operation_report(s, "container", c->name, svc->name, ctr_is_running(c) ? "running" : "created");
 		else
 			c->ask_start = true;
@@ -390,6 +392,8 @@ static int write_intent(Operation *op, Err *err)
 		mark_surplus(op);
 		follow_replaced(op);
 	}
+	if (r == 0)
+		r = state_write_marked(s->d, err);
 	/* Committed in either case: what was made is undone through its rows (operation.c), as after a crash. */
 	int e = state_commit(s->d, r < 0 ? NULL : err);
 	/* Not written: what was made has no row that could be removed, and nothing of it has begun. */
