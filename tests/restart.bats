@@ -47,6 +47,10 @@ END
   is "$(restarts bad)" 2
 }
 
+printed() { # SERVICE LINES
+  [[ $(stead logs --no-log-prefix "$1" | wc -l) -ge $2 ]]
+}
+
 @test "the delay doubles from 100 ms" {
   compose <<'END'
 services:
@@ -54,6 +58,7 @@ services:
 END
   ok stead up -d
   within 15 restarted a 4
+  within 5 printed a 5
   # Starts at 0, 0.1, 0.3, 0.7, 1.5 s: the fourth restart cannot be earlier than 1.5 s after the first start.
   ok stead logs --no-log-prefix a
   local first fifth
