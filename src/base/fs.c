@@ -90,6 +90,12 @@ static int sync_parent(int dirfd, const char *path)
 	return fd_sync_dir(dirfd, dir);
 }
 
+bool file_is_special(int dirfd, const char *path)
+{
+	struct stat st;
+	return fstatat(dirfd, path, &st, 0) == 0 && !S_ISREG(st.st_mode);
+}
+
 int file_write(int dirfd, const char *path, const void *p, size_t n, mode_t mode)
 {
 	AUTO_CLOSE int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);

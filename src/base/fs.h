@@ -18,6 +18,8 @@ int file_read(int dirfd, const char *path, size_t max, Buf *ret);
 int fd_write_all(int fd, const void *p, size_t n);
 /** Replaces a file: temporary name beside it, write, fsync if `durable`, rename, fsync of the directory if durable. */
 int file_write_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode, bool durable);
+/** `path` is there and is no regular file (a device, a pipe): what is written goes into it, it must not be replaced. */
+bool file_is_special(int dirfd, const char *path);
 /** Plain create-or-truncate write, for files under the run directory, where a crash cannot matter. */
 int file_write(int dirfd, const char *path, const void *p, size_t n, mode_t mode);
 /** mkdir -p. Existing directories are left as they are. */

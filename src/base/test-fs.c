@@ -53,6 +53,17 @@ static void an_empty_file_is_an_empty_string(void **state)
 	assert_string_equal(text, "");
 }
 
+static void special_files_are_seen(void **state)
+{
+	AUTO_FREE char *file = xasprintf("%s/regular", dir);
+	AUTO_FREE char *pipe = xasprintf("%s/pipe", dir);
+	assert_int_equal(file_write(AT_FDCWD, file, "x", 1, 0644), 0);
+	assert_int_equal(mkfifo(pipe, 0600), 0);
+	assert_false(file_is_special(AT_FDCWD, file));
+	assert_true(file_is_special(AT_FDCWD, pipe));
+	assert_false(file_is_special(AT_FDCWD, "/nowhere/at/all"));
+}
+
 static void remove_stays_inside(void **state)
 {
 	AUTO_FREE char *keep = xasprintf("%s/keep", dir);
@@ -86,6 +97,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(atomic_write),
+		cmocka_unit_test(special_files_are_seen),
 		cmocka_unit_test(an_empty_file_is_an_empty_string),
 		cmocka_unit_test(remove_stays_inside),
 		cmocka_unit_test(root_holds),

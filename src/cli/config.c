@@ -130,7 +130,8 @@ static int run(Cli *cli, void *values, char **args)
 		buf_str(&out, text);
 	}
 	if (o->output) {
-		int r = file_write_atomic(AT_FDCWD, o->output, buf_cstr(&out), out.len, 0644, false);
+		int r = file_is_special(AT_FDCWD, o->output) ? file_write(AT_FDCWD, o->output, buf_cstr(&out), out.len, 0644) :
+								file_write_atomic(AT_FDCWD, o->output, buf_cstr(&out), out.len, 0644, false);
 		if (r < 0) {
 			(void) err_errno(&err, r, "write %s", o->output);
 			return cli_fail(&err);

@@ -33,6 +33,10 @@ static int copy(HttpClient *c, int fd, const char *name, Err *err)
 /* The file appears under its name only when it is whole. */
 static int copy_to_file(HttpClient *c, const char *path, Err *err)
 {
+	if (file_is_special(AT_FDCWD, path)) {
+		AUTO_CLOSE int special = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+		return special < 0 ? err_errno(err, -errno, "open %s", path) : copy(c, special, path, err);
+	}
 	AUTO_FREE char *temporary = xasprintf("%s.part.%d", path, (int) getpid());
 	AUTO_CLOSE int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
