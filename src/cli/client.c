@@ -126,3 +126,23 @@ int filter_parse(json_t *filters, const char *text, Err *err)
 	filter_add(filters, key, eq + 1);
 	return 0;
 }
+
+int client_list(const Cli *cli, const char *path, char *const *filters, json_type type, json_t **ret)
+{
+	AUTO_HTTP *client = NULL;
+	AUTO_ERR err = ERR_INIT;
+	AUTO_BUF url = BUF_INIT;
+	json_t *parsed = json_object();
+	int code = 0;
+	for (; !code && filters && *filters; filters++)
+		if (filter_parse(parsed, *filters, &err) < 0)
+			code = cli_usage(cli, "%s", err_text(&err));
+	buf_str(&url, path);
+	filter_query(&url, parsed);
+	json_decref(parsed);
+	if (!code)
+		code = client_open_or_fail(cli, &client);
+	if (code)
+		return code;
+	return client_get(client, buf_cstr(&url), type, ret, &err) < 0 ? cli_fail(&err) : 0;
+}

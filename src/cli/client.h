@@ -36,3 +36,5 @@ void filter_add(json_t *filters, const char *key, const char *value);
 void filter_query(Buf *url, const json_t *filters);
 /** Takes "key=value" of --filter; -EINVAL. */
 int filter_parse(json_t *filters, const char *text, Err *err);
+/** GET PATH with what --filter said; an answer of this type goes to *ret. 0 or an exit code, errors have been printed. */
+int client_list(const Cli *cli, const char *path, char *const *filters, json_type type, json_t **ret);

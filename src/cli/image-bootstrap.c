@@ -56,9 +56,7 @@ static int run(Cli *cli, void *values, char **args)
 {
 	AUTO_HTTP *client = NULL;
 	AUTO_ERR err = ERR_INIT;
-	const OperationOptions op = { 0 };
-	json_t *body = json_object(), *last = NULL;
-	Progress p;
+	json_t *body = json_object();
 	int code = 0;
 	if (make_body(values, args[0], body, &err) < 0)
 		code = cli_usage(cli, "%s", err_text(&err));
@@ -68,15 +66,7 @@ static int run(Cli *cli, void *values, char **args)
 	if (!code && http_call(client, "POST", "/stead/v1/images/bootstrap", &b, false, &err) < 0)
 		code = cli_fail(&err);
 	json_decref(body);
-	if (code)
-		return code;
-	progress_init(&p, cli_progress_mode(cli), STDERR_FILENO, NULL);
-	code = operation_stream(client, &p, &op, &last);
-	if (!code && !cli->global.json)
-		print_clean_line(json_text(last, "image"));
-	progress_done(&p);
-	json_decref(last);
-	return code;
+	return code ? code : operation_image(cli, client);
 }
 
 const Command command_image_bootstrap = {

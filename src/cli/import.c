@@ -12,9 +12,6 @@ static int run(Cli *cli, void *values, char **args)
 	AUTO_HTTP *client = NULL;
 	AUTO_ERR err = ERR_INIT;
 	AUTO_BUF url = BUF_INIT;
-	const OperationOptions op = { 0 };
-	json_t *last = NULL;
-	Progress p;
 	Upload u;
 	buf_str(&url, "/stead/v1/images/import");
 	http_url_query(&url, "name", args[1]);
@@ -27,15 +24,7 @@ static int run(Cli *cli, void *values, char **args)
 	if (!code && upload_send(&u, client, buf_cstr(&url), &err) < 0)
 		code = cli_fail(&err);
 	upload_close(&u);
-	if (code)
-		return code;
-	progress_init(&p, cli_progress_mode(cli), STDERR_FILENO, NULL);
-	code = operation_stream(client, &p, &op, &last);
-	if (!code && !cli->global.json)
-		print_clean_line(json_text(last, "image"));
-	progress_done(&p);
-	json_decref(last);
-	return code;
+	return code ? code : operation_image(cli, client);
 }
 
 const Command command_import = {

@@ -35,26 +35,13 @@ static int run(Cli *cli, void *values, char **args)
 {
 	static const char *const headers[] = { "NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", NULL };
 	const NetworkOptions *o = values;
-	AUTO_HTTP *client = NULL;
-	AUTO_ERR err = ERR_INIT;
-	AUTO_BUF url = BUF_INIT;
-	json_t *filters = json_object(), *list = NULL, *n;
+	json_t *list = NULL, *n;
 	size_t i;
 	Table t;
 	bool json = cli->global.json || str_eq(o->format, "json");
-	int code = 0;
-	for (char **f = o->filters; !code && f && *f; f++)
-		if (filter_parse(filters, *f, &err) < 0)
-			code = cli_usage(cli, "%s", err_text(&err));
-	buf_str(&url, "/networks");
-	filter_query(&url, filters);
-	json_decref(filters);
-	if (!code)
-		code = client_open_or_fail(cli, &client);
+	int code = client_list(cli, "/networks", o->filters, JSON_ARRAY, &list);
 	if (code)
 		return code;
-	if (client_get(client, buf_cstr(&url), JSON_ARRAY, &list, &err) < 0)
-		return cli_fail(&err);
 	table_init(&t, headers);
 	json_array_foreach(list, i, n)
 	{

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "cli/output.h"
 #include "cli/project.h"
 #include "cli/signals.h"
 #include "cli/stream.h"
@@ -178,5 +179,19 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 	with_cli.cli = cli;
 	int code = operation_stream(c, &p, &with_cli, NULL);
 	progress_done(&p);
+	return code;
+}
+
+int operation_image(const Cli *cli, HttpClient *c)
+{
+	const OperationOptions op = { 0 };
+	json_t *last = NULL;
+	Progress p;
+	progress_init(&p, cli_progress_mode(cli), STDERR_FILENO, NULL);
+	int code = operation_stream(c, &p, &op, &last);
+	if (!code && !cli->global.json)
+		print_clean_line(json_text(last, "image"));
+	progress_done(&p);
+	json_decref(last);
 	return code;
 }

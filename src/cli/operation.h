@@ -25,5 +25,7 @@ typedef struct OperationOptions {
  * have been printed. An interrupt ends the watching, not the operation: EXIT_INTERRUPTED.
  */
 int operation_run(const Cli *cli, HttpClient *c, const char *project, const char *verb, const json_t *body, const OperationOptions *o);
+/** A stream that makes an image: progress, then the image's id on standard output. Gives the exit code. */
+int operation_image(const Cli *cli, HttpClient *c);
 /** Any other stream of {"progress"}, {"warning"}, {"result"}, {"error"} lines; the last line goes to ret_last (may be NULL). */
 int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json_t **ret_last);

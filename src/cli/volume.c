@@ -26,26 +26,13 @@ static int run_ls(Cli *cli, void *values, char **args)
 {
 	static const char *const headers[] = { "DRIVER", "VOLUME NAME", NULL };
 	const VolumeOptions *o = values;
-	AUTO_HTTP *client = NULL;
-	AUTO_ERR err = ERR_INIT;
-	AUTO_BUF url = BUF_INIT;
-	json_t *filters = json_object(), *answer = NULL, *v;
+	json_t *answer = NULL, *v;
 	size_t i;
 	Table t;
 	bool json = cli->global.json || str_eq(o->format, "json");
-	int code = 0;
-	for (char **f = o->filters; !code && f && *f; f++)
-		if (filter_parse(filters, *f, &err) < 0)
-			code = cli_usage(cli, "%s", err_text(&err));
-	buf_str(&url, "/volumes");
-	filter_query(&url, filters);
-	json_decref(filters);
-	if (!code)
-		code = client_open_or_fail(cli, &client);
+	int code = client_list(cli, "/volumes", o->filters, JSON_OBJECT, &answer);
 	if (code)
 		return code;
-	if (client_get(client, buf_cstr(&url), JSON_OBJECT, &answer, &err) < 0)
-		return cli_fail(&err);
 	table_init(&t, headers);
 	json_array_foreach(json_object_get(answer, "Volumes"), i, v)
 	{

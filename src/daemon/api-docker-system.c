@@ -32,21 +32,11 @@ static void ping(Daemon *d, HttpRequest *r, char *const *args)
 
 /* ── version and info ─────────────────────────────────────────────── */
 
-static const char *go_architecture(const char *machine)
-{
-	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" },
-		{ "armv6l", "arm" }, { "i686", "386" } };
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (str_eq(names[i][0], machine))
-			return names[i][1];
-	return machine;
-}
-
 static void version(Daemon *d, HttpRequest *r, char *const *args)
 {
 	struct utsname u;
 	(void) uname(&u);
-	const char *arch = go_architecture(u.machine);
+	const char *arch = machine_architecture(u.machine);
 	/* "crun version 1.8.1" */
 	const char *number = strrchr(d->runtime->version, ' ');
 	json_t *components = json_pack("[{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}, {s:s, s:s, s:{s:s}}, {s:s, s:s, s:{s:s}}]",

@@ -76,26 +76,13 @@ size_t image_users(const Daemon *d, const Image *img)
 	return n;
 }
 
-static const char *host_architecture(void)
-{
-	static const struct {
-		const char *machine, *architecture;
-	} names[] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" }, { "armv6l", "arm" }, { "i686", "386" },
-		{ "riscv64", "riscv64" }, { "ppc64le", "ppc64le" }, { "s390x", "s390x" } };
-	static struct utsname u;
-	if (uname(&u) < 0)
-		return "";
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (str_eq(u.machine, names[i].machine))
-			return names[i].architecture;
-	return u.machine;
-}
-
 int image_platform_check(const Image *img, const char *platform, Err *err)
 {
 	if (!platform)
 		return 0;
-	const char *arch = strchr(platform, '/') ? strchr(platform, '/') + 1 : host_architecture();
+	struct utsname u;
+	(void) uname(&u);
+	const char *arch = strchr(platform, '/') ? strchr(platform, '/') + 1 : machine_architecture(u.machine);
 	size_t n = strcspn(arch, "/");
 	if (strlen(img->architecture) == n && strncmp(img->architecture, arch, n) == 0)
 		return 0;

@@ -33,6 +33,16 @@ static void image_config_done(ImageConfig *c)
 	strv_free(c->healthcheck.test);
 }
 
+const char *machine_architecture(const char *machine)
+{
+	static const char *const names[][2] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" },
+		{ "armv6l", "arm" }, { "i686", "386" } };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (str_eq(names[i][0], machine))
+			return names[i][1];
+	return machine;
+}
+
 void image_free(Image *i)
 {
 	if (!i)

@@ -39,6 +39,9 @@ typedef struct Image {
 	char *config_json; /* the blob as it came */
 } Image;
 
+/** The architecture as images and platforms name it ("amd64") of what uname(2) calls the machine ("x86_64"); others are named alike. */
+const char *machine_architecture(const char *machine);
+
 void image_free(Image *i);
 void image_freep(Image **i);
 /** Parses a config blob (hostile: types, counts and sizes are checked). Layer sizes stay 0. -EINVAL. */

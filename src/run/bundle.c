@@ -425,18 +425,11 @@ int bundle_file_write(const ContainerPaths *p, const char *name, const void *con
 
 static int check_platform(const Service *svc, Err *err)
 {
-	static const struct {
-		const char *machine, *name;
-	} table[] = { { "x86_64", "amd64" }, { "aarch64", "arm64" }, { "armv7l", "arm" }, { "armv6l", "arm" }, { "riscv64", "riscv64" },
-		{ "i686", "386" }, { "ppc64le", "ppc64le" }, { "s390x", "s390x" } };
 	if (str_empty(svc->platform))
 		return 0;
 	struct utsname u;
 	(void) uname(&u);
-	const char *own = u.machine;
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
-		if (str_eq(table[i].machine, u.machine))
-			own = table[i].name;
+	const char *own = machine_architecture(u.machine);
 	const char *arch = str_starts(svc->platform, "linux/") ? svc->platform + 6 : svc->platform;
 	size_t n = strcspn(arch, "/");
 	bool native = strlen(own) == n && strncmp(arch, own, n) == 0;
