@@ -36,6 +36,8 @@
 #define LIMIT_PIDS_DEFAULT 1024
 #define LIMIT_PROBE_OUTPUT 4096 /* bytes kept of a health probe: the rest is dropped */
 #define LIMIT_PROBE_LOG 5       /* probe results kept */
+#define LIMIT_PROBE_HEADERS (16U << 10) /* headers of an answer to an HTTP probe, interim answers' with them: the probe fails */
+#define LIMIT_PROBE_BODY (1U << 20)     /* its body: read no further, the rest counts as fine */
 #define LIMIT_EXECS 256         /* exec instances at once: 409 */
 
 #define LIMIT_DNS_FORWARDS 512       /* outstanding forwards: SERVFAIL */
