@@ -139,6 +139,7 @@ struct Container {
 	Healthcheck check; /* effective; check.test NULL = none */
 	Health *health;    /* probes of this run; health.h */
 	HealthState health_state;
+	bool eager; /* a deploy waits for its check: health_eager */
 
 	struct ContainerPaths *paths; /* run/container.h */
 	struct ContainerWatch *watch;

@@ -13,6 +13,9 @@
 #include "run/bundle.h"
 #include "run/exec.h"
 
+#define EAGER_FIRST (50 * NSEC_PER_MSEC)
+#define EAGER_LONGEST NSEC_PER_SEC
+
 typedef struct HealthResult {
 	int64_t start, end; /* real ns */
 	int code;
@@ -25,6 +28,7 @@ struct Health {
 	ExecProbe *probe;
 	int64_t probe_start;
 	int failing;
+	int64_t eager_wait; /* the next one */
 	HealthResult log[LIMIT_PROBE_LOG];
 	size_t n_log; /* ever */
 };
@@ -34,12 +38,21 @@ static bool in_start_period(const Container *c)
 	return c->health_state == HEALTH_STARTING && time_mono() - c->started_mono < c->check.start_period;
 }
 
+static bool is_eager(const Container *c)
+{
+	return c->eager && c->health_state != HEALTH_HEALTHY;
+}
+
 static void probe_due(uv_timer_t *t);
 
 static void schedule(Health *h)
 {
 	Container *c = h->c;
 	int64_t wait = in_start_period(c) ? c->check.start_interval : c->check.interval;
+	if (is_eager(c)) {
+		wait = h->eager_wait < wait ? h->eager_wait : wait;
+		h->eager_wait = h->eager_wait * 2 < EAGER_LONGEST ? h->eager_wait * 2 : EAGER_LONGEST;
+	}
 	(void) uv_timer_start(&h->timer, probe_due, (uint64_t) ((wait + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), 0);
 }
 
@@ -70,7 +83,7 @@ static void judge(Health *h, int code)
 		set_state(c, HEALTH_HEALTHY);
 		return;
 	}
-	if (in_start_period(c))
+	if (in_start_period(c) || is_eager(c))
 		return;
 	h->failing++;
 	if (h->failing >= c->check.retries)
@@ -127,12 +140,27 @@ void health_start(Container *c, bool adopted)
 		return;
 	Health *h = xcalloc(1, sizeof(*h));
 	h->c = c;
+	h->eager_wait = EAGER_FIRST;
 	h->timer.data = h;
 	(void) uv_timer_init(c->d->loop, &h->timer);
 	c->health = h;
 	if (!adopted || c->health_state == HEALTH_NONE)
 		c->health_state = HEALTH_STARTING;
 	schedule(h);
+}
+
+void health_eager(Container *c, bool on)
+{
+	Health *h = c->health;
+	if (c->eager == on)
+		return;
+	c->eager = on;
+	if (!h)
+		return;
+	h->eager_wait = EAGER_FIRST;
+	/* The one that runs schedules the next. */
+	if (!h->probe)
+		schedule(h);
 }
 
 static void closed(uv_handle_t *t)

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/container.h"
+#include "daemon/health.h"
 #include "daemon/image.h"
 #include "daemon/operation.h"
 #include "daemon/sim.h"
@@ -436,6 +437,45 @@ static void what_cannot_follow_is_not_replaced(void **state)
 	expect_agreement();
 }
 
+/* A deploy does not wait for an interval of an hour, and what is not ready at once has not failed. */
+static void eager_checks(void **state)
+{
+	SimClient *c = submit(OP_UP, json_loads("{\"model\":{\"name\":\"t\",\"services\":{\"a\":{\"image\":\"a\",\"healthcheck\":"
+						"{\"test\":[\"CMD\",\"true\"],\"interval\":\"1h\",\"retries\":1}}}}}", 0, NULL));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	Container *a = daemon_container_by_name(&d, "t-a-1");
+	sim.probe_fails = 1;
+	health_eager(a, true);
+	int64_t limit = time_mono() + 60 * NSEC_PER_SEC;
+	json_t *health = NULL;
+	for (size_t n = 0; n < 3; n = json_array_size(json_object_get(health, "Log"))) {
+		assert_true(time_mono() < limit);
+		(void) uv_run(&loop, UV_RUN_ONCE);
+		json_decref(health);
+		health = health_json(a);
+	}
+	assert_string_equal(json_string_value(json_object_get(health, "Status")), "starting");
+	assert_int_equal(json_integer_value(json_object_get(health, "FailingStreak")), 0);
+	json_decref(health);
+	sim.probe_fails = 0;
+	while (a->health_state != HEALTH_HEALTHY) {
+		assert_true(time_mono() < limit);
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	}
+	/* Off again while it is not healthy: the interval and `retries` hold. */
+	health_stop(a);
+	a->check.interval = NSEC_PER_MSEC;
+	sim.probe_fails = 1;
+	health_start(a, false);
+	health_eager(a, false);
+	while (a->health_state != HEALTH_UNHEALTHY) {
+		assert_true(time_mono() < limit);
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	}
+	sim.probe_fails = 0;
+}
+
 static void a_shared_network_stays(void **state)
 {
 	SimClient *c = submit(OP_UP, up_body(4, true));
@@ -642,6 +682,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_just_started_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(eager_checks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shared_network_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(kill_is_not_undone_by_the_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(services_that_are_off_are_no_orphans, setup, teardown),
