@@ -204,6 +204,8 @@ daemon|--name||string|
 daemon|--state-dir||string|directory
 daemon|--run-dir||string|directory
 daemon|--runtime||string|file
+daemon|--edge-http||string|
+daemon|--edge-https||string|
 daemon|--debug||flag|
 help|||operands|command
 '

@@ -9,6 +9,8 @@ static const Option options[] = {
 	{ "state-dir", 0, OPTION_STRING, 0, "DIR", "", "directory" },
 	{ "run-dir", 0, OPTION_STRING, 0, "DIR", "", "directory" },
 	{ "runtime", 0, OPTION_STRING, 0, "RUNTIME", "", "file" },
+	{ "edge-http", 0, OPTION_STRING, 0, "ADDR:PORT", "", NULL },
+	{ "edge-https", 0, OPTION_STRING, 0, "ADDR:PORT", "", NULL },
 	{ "debug", 0, OPTION_FLAG, 0, NULL, "", NULL },
 	{ NULL },
 };

@@ -90,6 +90,13 @@ typedef enum Phase {
 	PHASE_REMOVING,
 } Phase;
 
+/** Its part in a deploy; kept in its row. */
+typedef enum CtrRole {
+	ROLE_CURRENT,   /* of the release that serves */
+	ROLE_CANDIDATE, /* of a release that is being brought up beside it */
+	ROLE_RETIRED,   /* of a release that was replaced: it only finishes what it has begun */
+} CtrRole;
+
 typedef enum HealthState { HEALTH_NONE, HEALTH_STARTING, HEALTH_HEALTHY, HEALTH_UNHEALTHY } HealthState;
 
 struct Container {
@@ -104,6 +111,13 @@ struct Container {
 	char *image_ref; /* as written in the model */
 	char **labels;   /* the service's and com.docker.compose.* */
 	int64_t created;
+
+	CtrRole role;
+	/*
+	 * The edge leads requests to it. CANDIDATE: set by the deploy at its switch. CURRENT: running, and healthy where it has a check
+	 * (daemon/edge.c). RETIRED: still known to the edge, as draining, until it is stopped.
+	 */
+	bool serving;
 
 	Phase phase;
 	bool paused;
@@ -177,6 +191,7 @@ typedef struct DaemonOptions {
 	const char *state_dir; /* default /var/lib/stead */
 	const char *run_dir;   /* default /run/stead */
 	const char *runtime;   /* NULL = by trying */
+	const char *edge_http, *edge_https; /* "ADDR:PORT", "[ADDR]:PORT", ":PORT" (all addresses) or "off"; default ":80", ":443" */
 	bool debug;
 } DaemonOptions;
 

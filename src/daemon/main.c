@@ -20,59 +20,63 @@
 #include "run/runtime.h"
 
 #define OOM_SCORE "-900"
+#define HELP_COLUMN 24 /* where the text of `--help` begins, less two */
+#define OPTION_BASE 256 /* above every letter */
+
+/* `offset` is that of the text in DaemonOptions; an option without a VALUE is a switch, see parse_options. */
+static const struct DaemonOption {
+	const char *name, *value, *help;
+	size_t offset;
+} daemon_options[] = {
+	{ "name", "NAME", "Name in bridges, packet rules and cgroups; two daemons on one machine\nneed different names (default: stead)",
+		offsetof(DaemonOptions, name) },
+	{ "state-dir", "DIR", "What lasts: database, layers, volumes (default: /var/lib/stead)", offsetof(DaemonOptions, state_dir) },
+	{ "run-dir", "DIR", "Socket and what ends with a reboot (default: /run/stead)", offsetof(DaemonOptions, run_dir) },
+	{ "runtime", "RUNTIME", "crun, runc or the path of an OCI runtime (default: by trying)", offsetof(DaemonOptions, runtime) },
+	{ "edge-http", "ADDR:PORT", "Where routes are served over HTTP: ADDR:PORT, :PORT for all\naddresses, or off (default: :80)",
+		offsetof(DaemonOptions, edge_http) },
+	{ "edge-https", "ADDR:PORT", "Where routes are served over HTTPS, likewise (default: :443)", offsetof(DaemonOptions, edge_https) },
+	{ "debug", NULL, "Say more in the log", 0 },
+	{ "help", NULL, "Show this help", 0 },
+};
 
 static void usage(FILE *to)
 {
-	fprintf(to,
-		"Usage: stead daemon [OPTIONS]\n\n"
-		"Runs the daemon in the foreground. Containers go on running when it ends.\n\n"
-		"Options:\n"
-		"  --name NAME        Name in bridges, packet rules and cgroups; two daemons on one machine\n"
-		"                     need different names (default: stead)\n"
-		"  --state-dir DIR    What lasts: database, layers, volumes (default: /var/lib/stead)\n"
-		"  --run-dir DIR      Socket and what ends with a reboot (default: /run/stead)\n"
-		"  --runtime RUNTIME  crun, runc or the path of an OCI runtime (default: by trying)\n"
-		"  --debug            Say more in the log\n"
-		"  --help             Show this help\n");
+	fprintf(to, "Usage: stead daemon [OPTIONS]\n\n"
+		    "Runs the daemon in the foreground. Containers go on running when it ends.\n\n"
+		    "Options:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(daemon_options); i++) {
+		const struct DaemonOption *o = &daemon_options[i];
+		int used = fprintf(to, "  --%s%s%s", o->name, o->value ? " " : "", o->value ?: "");
+		for (const char *line = o->help; *line; used = 0) {
+			size_t n = strcspn(line, "\n");
+			fprintf(to, "%*s  %.*s\n", HELP_COLUMN - used, "", (int) n, line);
+			line += n + (line[n] == '\n');
+		}
+	}
 }
 
 static int parse_options(int argc, char **argv, DaemonOptions *o)
 {
-	static const struct option options[] = {
-		{ "name", required_argument, NULL, 'n' },
-		{ "state-dir", required_argument, NULL, 's' },
-		{ "run-dir", required_argument, NULL, 'r' },
-		{ "runtime", required_argument, NULL, 'R' },
-		{ "debug", no_argument, NULL, 'd' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
-	*o = (DaemonOptions) { .name = "stead", .state_dir = "/var/lib/stead", .run_dir = "/run/stead" };
+	struct option options[ARRAY_SIZE(daemon_options) + 1] = { 0 };
+	for (size_t i = 0; i < ARRAY_SIZE(daemon_options); i++)
+		options[i] = (struct option) { daemon_options[i].name, daemon_options[i].value ? required_argument : no_argument, NULL, OPTION_BASE + (int) i };
+	*o = (DaemonOptions) { .name = "stead", .state_dir = "/var/lib/stead", .run_dir = "/run/stead", .edge_http = ":80", .edge_https = ":443" };
 	optind = 1;
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-		switch (c) {
-		case 'n':
-			o->name = optarg;
-			break;
-		case 's':
-			o->state_dir = optarg;
-			break;
-		case 'r':
-			o->run_dir = optarg;
-			break;
-		case 'R':
-			o->runtime = optarg;
-			break;
-		case 'd':
-			o->debug = true;
-			break;
-		case 'h':
-			usage(stdout);
-			return 1;
-		default:
+		if (c != 'h' && c < OPTION_BASE) {
 			usage(stderr);
 			return -EINVAL;
 		}
+		const struct DaemonOption *option = c == 'h' ? NULL : &daemon_options[c - OPTION_BASE];
+		if (!option || str_eq(option->name, "help")) {
+			usage(stdout);
+			return 1;
+		}
+		if (option->value)
+			*(const char **) ((char *) o + option->offset) = optarg;
+		else
+			o->debug = true;
 	}
 	if (optind < argc) {
 		fprintf(stderr, "stead daemon: unexpected argument '%s'\n", argv[optind]);

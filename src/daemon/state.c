@@ -101,12 +101,26 @@ static const char *const phases[] = {
 	[PHASE_REMOVING] = "removing",
 };
 
+static const char *const roles[] = {
+	[ROLE_CURRENT] = "current",
+	[ROLE_CANDIDATE] = "candidate",
+	[ROLE_RETIRED] = "retired",
+};
+
 static Phase phase_parse(const char *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(phases); i++)
 		if (str_eq(phases[i], s))
 			return (Phase) i;
 	return PHASE_CREATED;
+}
+
+static CtrRole role_parse(const char *s)
+{
+	for (size_t i = 0; s && i < ARRAY_SIZE(roles); i++)
+		if (str_eq(roles[i], s))
+			return (CtrRole) i;
+	return ROLE_CURRENT;
 }
 
 static HealthState health_parse(const char *s)
@@ -150,8 +164,8 @@ static char *runtime_json(const Container *c)
 		json_array_append_new(binds, bind_json(&c->binds[i]));
 	for (size_t i = 0; i < c->n_ports; i++)
 		json_array_append_new(ports, port_json(&c->ports[i]));
-	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b}", "image", c->image_ref, "labels", json_strv(c->labels), "endpoints", endpoints,
-		"binds", binds, "ports", ports, "netns", c->netns != NULL);
+	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s}", "image", c->image_ref, "labels", json_strv(c->labels), "endpoints", endpoints,
+		"binds", binds, "ports", ports, "netns", c->netns != NULL, "role", roles[c->role]);
 	char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	return text;
@@ -168,6 +182,7 @@ static void runtime_parse(Container *c, const char *text)
 	size_t i;
 	c->image_ref = text_of(o, "image");
 	c->labels = json_to_strv(json_object_get(o, "labels"));
+	c->role = role_parse(json_string_value(json_object_get(o, "role")));
 	json_array_foreach(json_object_get(o, "endpoints"), i, item) {
 		NetState *net = NULL;
 		const char *name = json_string_value(json_object_get(item, "network"));
