@@ -74,6 +74,8 @@ void ctr_timer_start(Container *c, uv_timer_t **t, uv_timer_cb fn, uint64_t msec
 		(void) uv_timer_init(c->d->loop, *t);
 		(*t)->data = c;
 	}
+	/* The loop's own clock stands still while it works: without this a delay would be shorter by that much. */
+	uv_update_time(c->d->loop);
 	(void) uv_timer_start(*t, fn, msec, 0);
 }
 

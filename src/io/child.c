@@ -392,9 +392,11 @@ static int child_watch(Child *c, const ChildOptions *o)
 	c->exit_poll.data = c;
 	c->handles++;
 	(void) uv_poll_start(&c->exit_poll, UV_READABLE, on_exit_ready);
-	if (o->timeout_ns > 0)
+	if (o->timeout_ns > 0) {
+		uv_update_time(c->timer.loop); /* it stands still while the loop works: the time would be shorter by that */
 		(void) uv_timer_start(&c->timer, on_timer,
 				      (uint64_t) ((o->timeout_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), 0);
+	}
 	return 0;
 }
 

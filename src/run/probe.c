@@ -72,6 +72,7 @@ int exec_probe(uv_loop_t *loop, const Runtime *rt, const ContainerPaths *paths, 
 	}
 	p->timer.data = p;
 	(void) uv_timer_init(loop, &p->timer);
+	uv_update_time(loop); /* it stood still while this was started, and the time is the command's alone */
 	(void) uv_timer_start(&p->timer, probe_timeout, (uint64_t) (timeout_ns / 1000000), 0);
 	*ret = p;
 	return 0;
