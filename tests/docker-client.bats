@@ -28,6 +28,7 @@ setup() {
   PROJECT=t$BATS_TEST_NUMBER
   mkdir -p "$SANDBOX/$PROJECT"
   cd "$SANDBOX/$PROJECT" || return 1
+  daemon_alive || daemon_start
   compose <<'END'
 services:
   web:
@@ -51,7 +52,7 @@ END
 }
 
 @test "ps, with filters and formats" {
-  within 5 has_status exited once
+  within 20 has_status exited once
   ok docker_stead ps
   says "$PROJECT-web-1"
   says "tiny"
@@ -64,7 +65,7 @@ END
   is "$output" "$(id_of once | cut -c1-12)"
   ok docker_stead ps -q --filter name=web --no-trunc
   is "$output" "$(id_of web)"
-  within 5 has_health healthy web
+  within 20 has_health healthy web
   ok docker_stead ps --filter health=healthy --format '{{.Status}}'
   says "(healthy)"
 }
@@ -83,14 +84,14 @@ END
 }
 
 @test "logs: both streams, tail, timestamps, follow" {
-  within 5 has_status exited once
-  within 5 bash -c "docker -H unix://$SOCK logs $PROJECT-web-1 2>&1 | grep -q warning"
+  within 20 has_status exited once
+  within 20 bash -c "docker -H unix://$SOCK logs $PROJECT-web-1 2>&1 | grep -q warning"
   docker_stead logs "$PROJECT-web-1" >out 2>err
   is "$(cat out)" started
   is "$(cat err)" warning
   ok docker_stead logs -n 1 -t "$PROJECT-web-1"
   [[ $output =~ ^20[0-9-]+T ]]
-  ok timeout 10 docker -H "unix://$SOCK" logs -f "$PROJECT-once-1"
+  ok timeout 60 docker -H "unix://$SOCK" logs -f "$PROJECT-once-1"
 }
 
 @test "exec: output, exit code, stdin, user" {
@@ -101,7 +102,7 @@ END
   ok docker_stead exec -u app -w /tmp -e A=b "$PROJECT-web-1" sh -c 'id -u; pwd; echo $A'
   is "$output" "$(printf '1000\n/tmp\nb')"
   ok docker_stead exec -d "$PROJECT-web-1" touch /tmp/there
-  within 5 inside web test -e /tmp/there
+  within 20 inside web test -e /tmp/there
 }
 
 @test "stop, start, restart, kill and rm" {
@@ -112,7 +113,7 @@ END
   ok docker_stead restart -t 0 "$PROJECT-web-1"
   has_status running web
   ok docker_stead kill "$PROJECT-web-1"
-  within 5 has_status exited web
+  within 20 has_status exited web
   ok docker_stead rm "$PROJECT-web-1"
   is "$(containers)" "$PROJECT-once-1"
   fails 1 docker_stead rm no-such-container
@@ -142,12 +143,15 @@ END
 }
 
 @test "events" {
-  timeout 20 docker -H "unix://$SOCK" events --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}' >events.txt 2>&1 3>&- &
+  # What has happened already comes first: from then on nothing is missed.
+  timeout 60 docker -H "unix://$SOCK" events --since 1h --filter "container=$PROJECT-web-1" --format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}}' >events.txt 2>&1 3>&- &
   local pid=$!
-  sleep 0.5
+  within 20 grep -q "container start $PROJECT-web-1" events.txt
+  not grep -q "container die $PROJECT-web-1" events.txt
   ok stead restart -t 0 web
-  within 5 grep -q "container start $PROJECT-web-1" events.txt
-  grep -q "container die $PROJECT-web-1" events.txt
+  within 20 grep -q "container die $PROJECT-web-1" events.txt
+  started_twice() { [ "$(grep -c "container start $PROJECT-web-1" events.txt)" -eq 2 ]; }
+  within 20 started_twice
   kill "$pid" || true
   wait "$pid" || true
 }

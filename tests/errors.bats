@@ -39,9 +39,10 @@ refuses() { # TEXT…
     done
     echo 'services: { a: { image: tiny, command: *i } }'
   } >compose.yaml
+  # Expanded it would be 387 million strings.
   local begin=$SECONDS
   refuses "compose.yaml:"
-  [ $((SECONDS - begin)) -le 5 ]
+  [ $((SECONDS - begin)) -le 60 ]
 }
 
 @test "nesting without end" {
@@ -160,7 +161,7 @@ END
   p=$(port 1)
   nc -l -k 127.0.0.1 "$p" </dev/null >/dev/null 2>&1 3>&- &
   local listener=$!
-  within 5 bash -c "ss -Hltn 'sport = :$p' | grep -q $p"
+  within 20 bash -c "ss -Hltn 'sport = :$p' | grep -q $p"
   compose <<END
 services:
   a: { image: tiny }
@@ -315,6 +316,6 @@ END
   begin=$(date +%s%N)
   ok "$STEAD_EXE" config -q
   end=$(date +%s%N)
-  # The sanitized build gets ten times the 0.2 s that `make bench` measures.
-  [ $(((end - begin) / 1000000)) -lt 2000 ]
+  # `make bench` measures 0.2 s; this is for the sanitized build on a machine that has other things to do.
+  [ $(((end - begin) / 1000000)) -lt 20000 ]
 }

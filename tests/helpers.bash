@@ -13,7 +13,7 @@
 #   says TEXT / says_not TEXT   $output has / lacks it
 #   is GOT WANTED               the same text
 #   not CMD…                    must fail
-#   within SECONDS CMD…         succeeds at last
+#   within SECONDS CMD…         succeeds at last; 20 s or more, as the machine may have other things to do
 #   inside SERVICE CMD…         runs in its first container
 #   inspect CONTAINER FILTER    a jq filter over the container's Docker JSON
 #   status SERVICE [N]          running, exited, …
@@ -33,7 +33,7 @@ stead() { "$STEAD_EXE" -H "unix://$SOCK" "$@"; }
 api() { # METHOD PATH [CURL-OPTION…]
   local method=$1 path=$2
   shift 2
-  curl -sS --max-time 60 --unix-socket "$SOCK" -X "$method" "$@" "http://stead$path"
+  curl -sS --max-time 120 --unix-socket "$SOCK" -X "$method" "$@" "http://stead$path"
 }
 
 # --- the daemon
@@ -52,7 +52,7 @@ daemon_start() { # [OPTION…]
     setsid "${argv[@]}" "$@" >>"$SANDBOX/log" 2>&1 </dev/null 3>&- 4>&- &
   echo $! >"$SANDBOX/pid"
   disown $! # its end, which may be by kill -9, is not to be commented
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 900; i++)); do
     api GET /_ping >/dev/null 2>&1 && return 0
     daemon_alive || break
     sleep 0.1
@@ -67,11 +67,11 @@ daemon_alive() { sandbox_alive "$(daemon_pid)"; }
 daemon_gone() { ! daemon_alive; }
 daemon_stop() {
   kill -TERM "$(daemon_pid)" 2>/dev/null || return 0
-  within 20 daemon_gone
+  within 60 daemon_gone
 }
 daemon_kill() {
   kill -KILL "$(daemon_pid)" 2>/dev/null || return 0
-  within 5 daemon_gone
+  within 20 daemon_gone
 }
 
 # What a power cut does, as far as one can without cutting power: every process of the daemon and its
@@ -83,10 +83,9 @@ power_cut() {
       daemon | process) kill -KILL "$what" 2>/dev/null ;;
     esac
   done < <(leftovers --all)
-  sleep 0.2
+  within 20 nothing_runs
   while IFS=$'\t' read -r kind what rest; do
     case $kind in
-      process) kill -KILL "$what" 2>/dev/null ;;
       mount) umount -l "$what" ;;
       link) ip link delete "$what" 2>/dev/null ;;
       # shellcheck disable=SC2086 # family and name
@@ -97,8 +96,19 @@ power_cut() {
   find "$SANDBOX/run" -xdev -mindepth 1 -delete
 }
 
+# Also ends what was being started just now.
+nothing_runs() {
+  local kind what rest left=0
+  while IFS=$'\t' read -r kind what rest; do
+    [[ $kind == process || $kind == daemon ]] || continue
+    kill -KILL "$what" 2>/dev/null
+    left=1
+  done < <(leftovers --all)
+  [[ $left -eq 0 ]]
+}
+
 leftovers() {
-  "$SANDBOX_TOOLS/leftovers" --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" "$@"
+  "$SANDBOX_TOOLS/leftovers" --wait 20 --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" "$@"
 }
 
 # The image is imported, not bootstrapped, in most files: it is ready in no time so. The archive is
@@ -137,6 +147,7 @@ setup() {
   PROJECT=t$BATS_TEST_NUMBER
   mkdir -p "$SANDBOX/$PROJECT"
   cd "$SANDBOX/$PROJECT" || return 1
+  daemon_alive || daemon_start # a test that failed may have left it so
 }
 
 teardown() {
@@ -148,6 +159,9 @@ teardown() {
       cat down.log
     }
     leftovers || status=1
+  else
+    echo "the daemon does not run any more"
+    status=1
   fi
   sanitizers_silent || status=1
   if [[ $status -ne 0 || ${BATS_TEST_COMPLETED:-} != 1 ]]; then
@@ -223,10 +237,10 @@ within() {
   local seconds=$1 end
   shift
   end=$((SECONDS + seconds + 1))
-  while ! "$@" >within.out 2>&1; do
+  while ! "$@" >"$SANDBOX/within.out" 2>&1; do
     if [[ $SECONDS -ge $end ]]; then
       printf '%s\n' "not within $seconds s: $*"
-      cat within.out
+      cat "$SANDBOX/within.out"
       return 1
     fi
     sleep 0.1
@@ -250,6 +264,14 @@ id_of() { inspect "$(container "$@")" .Id; }
 started_at() { inspect "$(container "$@")" .State.StartedAt; }
 has_status() { [[ $(status "$2" "${3:-1}") == "$1" ]]; } # STATUS SERVICE [N]
 has_health() { [[ $(health "$2" "${3:-1}") == "$1" ]]; }
+# Its output, without the times.
+logged() { # SERVICE TEXT
+  [[ $(stead logs --no-log-prefix "$1") == *"$2"* ]]
+}
+# Between the start of a container and that of its command the runtime still has things to do.
+runs() { # SERVICE COMMAND-LINE
+  inside "$1" ps | grep -qF -- "$2"
+}
 # Names of all containers of the project, running or not, in order.
 containers() {
   api GET "/v1.41/containers/json?all=1" | jq -r --arg p "$PROJECT" \
@@ -259,5 +281,5 @@ containers() {
 port() { echo $((PORTS + $1)); }
 
 fetch() { # URL: its body, with a short patience
-  curl -sS --max-time 5 --noproxy '*' "$@"
+  curl -sS --max-time 20 --noproxy '*' "$@"
 }

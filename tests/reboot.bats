@@ -14,7 +14,7 @@ services:
     restart: always
     command: sh -c 'rm -f /data/ready; sleep 1; touch /data/ready; exec sleep 1000'
     volumes: [data:/data]
-    healthcheck: { test: "test -e /data/ready", interval: 200ms, retries: 50 }
+    healthcheck: { test: "test -e /data/ready", interval: 200ms, retries: 1000 }
   api:
     image: tiny
     restart: unless-stopped
@@ -35,15 +35,14 @@ END
   within 20 has_status running web
   has_health healthy db
   is "$(id_of api)" "$id"
-  ok stead logs -n 1 --no-log-prefix api
-  is "$output" "in order"
+  within 20 logged api $'in order\nin order'
+  not logged api "too early"
   local db api web
   db=$(date -d "$(started_at db)" +%s%N)
   api=$(date -d "$(started_at api)" +%s%N)
   web=$(date -d "$(started_at web)" +%s%N)
   [ "$db" -lt "$api" ]
   [ "$api" -lt "$web" ]
-  [ $((api - db)) -gt 1000000000 ]
 }
 
 @test "who comes back: always does, no and on-failure do not" {
@@ -58,8 +57,8 @@ END
   ok stead stop -t 0 stopped
   power_cut
   daemon_start
-  within 10 has_status running always
-  within 10 has_status running unless
+  within 20 has_status running always
+  within 20 has_status running unless
   sleep 1
   has_status exited stopped
   has_status exited plain
@@ -84,9 +83,9 @@ END
   ok inside web sh -c 'echo kept > /data/index.html; sync'
   power_cut
   daemon_start
-  within 10 fetch "http://127.0.0.1:$p/"
+  within 20 fetch "http://127.0.0.1:$p/"
   is "$(fetch "http://127.0.0.1:$p/")" kept
-  within 5 inside client wget -q -O - http://web/
+  within 20 inside client wget -q -O - http://web/
 }
 
 @test "logs from before the reboot are still there" {
@@ -95,11 +94,11 @@ services:
   a: { image: tiny, restart: always, command: "sh -c 'echo hello again; exec sleep 1000'" }
 END
   ok stead up -d
-  within 5 bash -c "'$STEAD_EXE' -H unix://$SOCK logs a | grep -q hello"
+  within 20 logged a hello
   power_cut
   daemon_start
-  within 10 has_status running a
-  within 5 bash -c "[ \$('$STEAD_EXE' -H unix://$SOCK logs a | grep -c hello) -eq 2 ]"
+  within 20 has_status running a
+  within 20 logged a $'hello again\nhello again'
 }
 
 @test "what was taken down stays down" {

@@ -68,8 +68,19 @@ sandbox_new() { # DIRECTORY
   mkdir -p "$dir"/{state,run}
   {
     echo "NAME=t$(tr -dc 'a-z0-9' </dev/urandom | head -c 5)"
-    echo "PORTS=$((10000 + RANDOM % 220 * 100))"
+    echo "PORTS=$(sandbox_ports "$(dirname "$dir")")"
   } >"$dir/env"
+}
+
+# A hundred of which nobody listens on one and no other sandbox of this root has one; below what the kernel chooses from.
+sandbox_ports() { # ROOT
+  local ports try
+  for ((try = 0; try < 100; try++)); do
+    ports=$((10000 + RANDOM % 220 * 100))
+    grep -qsx "PORTS=$ports" "$1"/*/env && continue
+    ss -Htuln 2>/dev/null | awk -v from="$ports" '{ sub(/.*:/, "", $5); if ($5 >= from && $5 < from + 100) taken = 1 } END { exit taken }' && break
+  done
+  echo "$ports"
 }
 
 # Ends what a sandbox's daemon left, however it ended: first the daemon, then all that is its own.
@@ -97,10 +108,9 @@ sandbox_destroy() { # DIRECTORY
   rm -rf --one-file-system "${dir:?}"
 }
 
-# All sandboxes below a root, or those whose name begins with PREFIX.
-sandbox_destroy_all() { # ROOT [PREFIX]
+sandbox_destroy_all() { # ROOT
   local env
-  for env in "$1/${2:-}"*/env; do
+  for env in "$1"/*/env; do
     [[ -f $env ]] && sandbox_destroy "${env%/env}"
   done
   return 0

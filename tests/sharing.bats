@@ -16,7 +16,7 @@ END
   is "$(inside side hostname)" dbhost
   is "$(inside side cat /etc/hosts)" "$(inside db cat /etc/hosts)"
   is "$(inside side ip -o -4 addr)" "$(inside db ip -o -4 addr)"
-  ok inside side nslookup web
+  within 20 inside side nslookup web
 }
 
 @test "a shared network stays while its owner is stopped, and ends with the last" {
@@ -34,7 +34,7 @@ END
   ok stead stop db
   ok stead start db
   is "$(inside db readlink /proc/self/ns/net)" "$ns"
-  within 5 curl -fsS -m 2 "http://127.0.0.1:$(port 1)/hostname"
+  within 20 curl -fsS -m 10 "http://127.0.0.1:$(port 1)/hostname"
   ok stead stop db
   ok stead stop side
   ok stead start

@@ -58,6 +58,16 @@ END
   says "src/cli/shell.c:2"
 }
 
+@test "check-sources catches a test that a busy machine would fail" {
+  tree
+  mkdir tests
+  printf '#!/usr/bin/env bats\n# SPDX-License-Identifier: Apache-2.0\n  within 20 true\n' >tests/a.bats
+  ok "$SANDBOX_TOOLS/check-sources" .
+  printf '  with%s 5 true\n' in >>tests/a.bats
+  fails 1 "$SANDBOX_TOOLS/check-sources" .
+  says "tests/a.bats:4"
+}
+
 @test "leftovers finds stray directories, mounts, interfaces, rules and processes" {
   ok leftovers --wait 0
   local id tag

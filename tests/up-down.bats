@@ -59,10 +59,10 @@ services:
 END
   "$STEAD_EXE" -H "unix://$SOCK" up >out.txt 2>&1 </dev/null 3>&- &
   local pid=$!
-  within 10 grep -q 'talker.*line 3' out.txt
+  within 20 grep -q 'talker.*line 3' out.txt
   kill -INT "$pid"
   wait "$pid" || true
-  within 10 has_status exited talker
+  within 20 has_status exited talker
 }
 
 @test "up of one service brings its dependencies along, and nothing else" {
@@ -137,7 +137,7 @@ services:
     domainname: example.org
 END
   ok stead up -d
-  within 5 inside web test -s /tmp/host
+  within 20 inside web test -s /tmp/host
   ok inside web cat /tmp/id
   says "uid=1000(app) gid=1000(app)"
   says "3000"
@@ -182,7 +182,7 @@ END
   [ "$(started_at worker)" != "$first" ]
 
   ok stead kill web
-  within 5 has_status exited web
+  within 20 has_status exited web
   is "$(inspect "$(container web)" .State.ExitCode)" 137
   ok stead rm -f web
   is "$(containers)" "$PROJECT-worker-1"
@@ -203,22 +203,34 @@ END
 services:
   polite:
     image: tiny
-    command: sh -c 'trap "echo got USR1; exit 7" USR1; while :; do sleep 0.1; done'
+    command: sh -c 'trap "echo got USR1; exit 7" USR1; echo ready; while :; do sleep 0.1; done'
     stop_signal: SIGUSR1
+    stop_grace_period: 2m
   deaf:
     image: tiny
-    command: sh -c 'trap "" TERM; while :; do sleep 0.1; done'
+    command: sh -c 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
     stop_grace_period: 1s
+  stubborn:
+    image: tiny
+    command: sh -c 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
+    stop_grace_period: 6s
 END
   ok stead up -d
-  sleep 0.3
-  local begin=$SECONDS
+  local s
+  for s in polite deaf stubborn; do within 20 logged "$s" ready; done
+  local begin deaf stubborn
+  begin=$(date +%s%N)
   ok stead stop
-  [ $((SECONDS - begin)) -le 5 ]
   is "$(inspect "$(container polite)" .State.ExitCode)" 7
   is "$(inspect "$(container deaf)" .State.ExitCode)" 137
-  ok stead logs polite
-  says "got USR1"
+  deaf=$(date -d "$(inspect "$(container deaf)" .State.FinishedAt)" +%s%N)
+  stubborn=$(date -d "$(inspect "$(container stubborn)" .State.FinishedAt)" +%s%N)
+  echo "after $(((deaf - begin) / 1000000)) and $(((stubborn - begin) / 1000000)) ms"
+  [ $((deaf - begin)) -ge 1000000000 ]
+  [ $((stubborn - begin)) -ge 6000000000 ]
+  # Both were asked at the same time, and each had a time of its own.
+  [ $((stubborn - deaf)) -ge 1000000000 ]
+  within 20 logged polite "got USR1"
 }
 
 @test "ps lists what runs, ps -a everything, ps -q the ids" {
@@ -228,7 +240,7 @@ services:
   once: { image: tiny, command: "sh -c 'exit 3'" }
 END
   ok stead up -d
-  within 5 has_status exited once
+  within 20 has_status exited once
   ok stead ps
   says "$PROJECT-web-1"
   says_not "$PROJECT-once-1"
@@ -249,8 +261,11 @@ services:
     command: sh -c 'sh -c "sleep 0.1 & exit 0"; exec sleep 1000'
 END
   ok stead up -d
-  sleep 0.6
-  ok inside app ps -o pid,stat,args
-  says_not " Z"
-  says "sleep 1000"
+  within 20 runs app "sleep 1000"
+  within 20 reaped
+}
+
+reaped() {
+  local list
+  list=$(inside app ps -o stat,args) && ! grep -E '^Z|^[A-Z<+]+ +sleep 0\.1$' <<<"$list"
 }

@@ -283,7 +283,7 @@ static void connecting(void **state)
 	}
 	assert_int_equal(http_call(c, "GET", "/", NULL, false, NULL), 204);
 	struct pollfd p = { .fd = http_fd(c), .events = POLLIN };
-	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_int_equal(poll(&p, 1, 60000), 1);
 	assert_int_equal(http_call(c, "GET", "/", NULL, false, NULL), 204);
 	assert_int_equal(http_call(c, "GET", "/", NULL, false, NULL), 204);
 	http_client_free(c);

@@ -24,7 +24,7 @@
 #include "net/addr.h"
 #include "net/netns.h"
 
-#define WAIT_MS 15000   /* for what must come */
+#define WAIT_MS 60000  /* for what must come */
 #define NOTHING_MS 150 /* for what must not come */
 
 static char test_run_dir[] = "/tmp/stead-test-net-XXXXXX";

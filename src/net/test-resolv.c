@@ -75,7 +75,7 @@ static void write_conf(const char *path, const char *text)
 
 static void turn_until(uv_loop_t *loop, const char *address)
 {
-	int64_t until = time_mono() + 5 * NSEC_PER_SEC;
+	int64_t until = time_mono() + 60 * NSEC_PER_SEC;
 	char text[ADDR_TEXT_MAX];
 
 	while (!str_eq(addr_text(&seen, text), address) && time_mono() < until) {

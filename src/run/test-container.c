@@ -13,7 +13,7 @@ static void test_life(void **state)
 	box_start(&b);
 	ContainerState st;
 	AUTO_STRV char **lines = NULL;
-	for (int i = 0; i < 500 && !lines; i++) {
+	for (int i = 0; i < 6000 && !lines; i++) {
 		(void) usleep(10000);
 		lines = logs_tail_lines(&b.paths, 5);
 	}
@@ -117,6 +117,23 @@ static void test_oom(void **state)
 }
 
 /* stead-init: process 1 that hands signals on and reaps what others leave. */
+/* Dead children of the container's init that it has not reaped; the shell's own are the shell's to reap. */
+static size_t orphan_zombies(const Box *b)
+{
+	AUTO_FREE char *zombie = xasprintf(") Z %d ", (int) b->pid);
+	pid_t *pids = NULL;
+	size_t n = 0, zombies = 0;
+	assert_int_equal(cgroup_pids(world.rt, b->paths.cgroup, &pids, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int) pids[i]);
+		AUTO_BUF stat_text = BUF_INIT;
+		if (file_read(AT_FDCWD, path, 4096, &stat_text) == 0 && strstr(buf_cstr(&stat_text), zombie))
+			zombies++;
+	}
+	free(pids);
+	return zombies;
+}
+
 static void test_init(void **state)
 {
 	(void) state;
@@ -126,23 +143,16 @@ static void test_init(void **state)
 	assert_int_equal(box_create(&b), 0);
 	box_start(&b);
 	AUTO_STRV char **lines = NULL;
-	for (int i = 0; i < 500 && !lines; i++) {
+	for (int i = 0; i < 6000 && !lines; i++) {
 		(void) usleep(10000);
 		lines = logs_tail_lines(&b.paths, 1);
 	}
 	assert_string_equal(lines[0], "2");
 	(void) usleep(200000);
-	pid_t *pids = NULL;
-	size_t n = 0, zombies = 0;
-	assert_int_equal(cgroup_pids(world.rt, b.paths.cgroup, &pids, &n), 0);
-	for (size_t i = 0; i < n; i++) {
-		AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int) pids[i]);
-		AUTO_BUF stat_text = BUF_INIT;
-		if (file_read(AT_FDCWD, path, 4096, &stat_text) == 0 && strstr(buf_cstr(&stat_text), ") Z "))
-			zombies++;
+	for (int i = 0; orphan_zombies(&b) > 0; i++) {
+		assert_true(i < 6000);
+		(void) usleep(10000);
 	}
-	free(pids);
-	assert_int_equal(zombies, 0);
 	assert_int_equal(container_kill(world.rt, &b.paths, SIGUSR1), 0);
 	world_until(&world, &b.ended);
 	assert_int_equal(b.end.exit_code, 9);
@@ -158,7 +168,7 @@ static void test_terminal(void **state)
 	assert_int_equal(box_create(&b), 0);
 	box_start(&b);
 	AUTO_STRV char **lines = NULL;
-	for (int i = 0; i < 500 && !lines; i++) {
+	for (int i = 0; i < 6000 && !lines; i++) {
 		(void) usleep(10000);
 		lines = logs_tail_lines(&b.paths, 1);
 	}
@@ -264,7 +274,7 @@ static void test_log_rotation(void **state)
 		}
 		assert_int_equal(logs_rotate(&b.paths, 20000, 5), 0);
 		(void) uv_run(&world.loop, UV_RUN_NOWAIT);
-		assert_true(time_mono() - begin < 60 * NSEC_PER_SEC);
+		assert_true(time_mono() - begin < 240 * NSEC_PER_SEC);
 	}
 	log_reader_free(r);
 	world_until(&world, &b.ended);

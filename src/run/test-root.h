@@ -125,7 +125,7 @@ static int world_remove(void)
 static void world_timeout(uv_timer_t *t)
 {
 	(void) t;
-	fail_msg("nothing happened for 20 seconds");
+	fail_msg("nothing happened for two minutes");
 }
 
 /* Runs the loop until *flag is true. */
@@ -133,7 +133,7 @@ static void world_until(World *w, const bool *flag)
 {
 	uv_timer_t t;
 	assert_int_equal(uv_timer_init(&w->loop, &t), 0);
-	assert_int_equal(uv_timer_start(&t, world_timeout, 20000, 0), 0);
+	assert_int_equal(uv_timer_start(&t, world_timeout, 120000, 0), 0);
 	while (!*flag)
 		(void) uv_run(&w->loop, UV_RUN_ONCE);
 	uv_close((uv_handle_t *) &t, NULL);
@@ -234,7 +234,7 @@ static void box_remove(Box *b)
 	container_watch_cancel(b->watch);
 	b->watch = NULL;
 	int r = 1;
-	for (int i = 0; r == 1 && i < 2000; i++) {
+	for (int i = 0; r == 1 && i < 60000; i++) {
 		r = container_delete(b->w->rt, &b->paths, &err);
 		if (r == 1)
 			(void) usleep(1000);
