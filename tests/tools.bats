@@ -109,6 +109,39 @@ END
   says "conmon"
   says "cgroup"
   says "mount"
+  says "stead-names without a daemon"
+}
+
+names_servers() { # [OPTION…]
+  leftovers "$@" | awk -F'\t' '$3 ~ /stead-names/ { print $2 }'
+}
+
+@test "leftovers finds a names server that its daemon has lost" {
+  compose <<'END'
+services: { a: { image: tiny } }
+END
+  ok stead up -d
+  local old new
+  old=$(names_servers --all)
+  [[ $old =~ ^[0-9]+$ ]]
+  is "$(readlink "/proc/$old/exe")" "$(realpath "${STEAD_EXE%/*}/../names/stead-names")"
+  daemon_kill
+  ok leftovers --wait 0 # it answers on while no daemon runs
+  rm "$SANDBOX/run/names.sock"
+  daemon_start
+  within 20 two_servers
+  new=$(names_servers --all | grep -vx "$old")
+  is "$(names_servers --wait 0)" "$old"
+  fails 1 leftovers --wait 0
+  says "one of 2 stead-names"
+  kill "$old"
+  ok leftovers
+  is "$(names_servers --all)" "$new"
+  within 20 inside a nslookup a
+}
+
+two_servers() {
+  [ "$(names_servers --all | wc -l)" -eq 2 ]
 }
 
 @test "an orderly end with nothing running leaves the kernel as it was found" {
