@@ -15,6 +15,15 @@
 #define LIMIT_REPLICAS 100                 /* replicas of one service: refused */
 #define LIMIT_STACK_CONTAINERS 2000        /* containers of one stack: refused */
 
+#define LIMIT_SERVICE_ROUTES 100          /* routes of one service: refused */
+#define LIMIT_ROUTE_PATH 512              /* bytes of a route's path: refused */
+#define LIMIT_SMOKE_TESTS 20              /* smoke tests of one service: refused */
+#define LIMIT_SMOKE_REQUEST 2048          /* bytes of a smoke test's path and query: refused */
+#define LIMIT_SMOKE_CONTAINS 1024         /* bytes of the text that a smoke test looks for: refused */
+#define LIMIT_NOTIFY_TARGETS 20           /* of one stack: refused */
+#define LIMIT_NOTIFY_URL 2048             /* bytes of a notice's address: refused */
+#define LIMIT_MAIL_RECIPIENTS 50          /* of one notice: refused */
+
 #define LIMIT_API_BODY (4U << 20)     /* request body that is not a stream: 413 */
 #define LIMIT_API_HEADERS (64U << 10) /* request line and headers: 431 */
 #define LIMIT_API_CLIENTS 64          /* connections at once: further ones wait in the backlog */

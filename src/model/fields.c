@@ -375,6 +375,10 @@ static int parse_duration_field(Reader *r, const Field *f, json_t *v, void *base
 		return reader_fail(r, "must be a duration, such as \"1m30s\"");
 	if (n < f->min)
 		return reader_fail(r, "is too short");
+	if (f->max && n > f->max) {
+		AUTO_FREE char *most = format_duration(f->max);
+		return reader_fail(r, "is too long; give at most %s", most);
+	}
 	*MEMBER(int64_t, base, f->offset) = n;
 	return 0;
 }

@@ -141,6 +141,118 @@ bool mac_valid(const char *s)
 	return true;
 }
 
+static bool label_valid(const char *s, size_t n)
+{
+	if (!n || n > 63 || s[0] == '-' || s[n - 1] == '-')
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!isascii(s[i]) || (!isalnum((unsigned char) s[i]) && s[i] != '-'))
+			return false;
+	return true;
+}
+
+bool host_name_valid(const char *s)
+{
+	if (strlen(s) > 253)
+		return false;
+	for (;; s++) {
+		size_t n = strcspn(s, ".");
+		if (!label_valid(s, n))
+			return false;
+		s += n;
+		if (!*s)
+			return true;
+	}
+}
+
+/* One character of a path or query; its length, 0 for one that has to be encoded. */
+static size_t url_char(const char *s, const char *more)
+{
+	if (*s == '%')
+		return isxdigit((unsigned char) s[1]) && isxdigit((unsigned char) s[2]) ? 3 : 0;
+	if (!*s || !isascii(*s))
+		return 0;
+	return isalnum((unsigned char) *s) || strchr("-._~!$&()*+,;=:@", *s) || strchr(more, *s) ? 1 : 0;
+}
+
+/* One segment; its length, -1 if it cannot be one. A browser takes "%2e" for a dot, too. */
+static ptrdiff_t url_segment(const char *s)
+{
+	size_t len = 0, chars = 0, dots = 0;
+	while (s[len] && s[len] != '/' && s[len] != '?') {
+		size_t n = url_char(s + len, "");
+		if (!n)
+			return -1;
+		chars++;
+		dots += s[len] == '.' || (n == 3 && s[len + 1] == '2' && (s[len + 2] | 0x20) == 'e');
+		len += n;
+	}
+	return chars && chars == dots && chars <= 2 ? -1 : (ptrdiff_t) len;
+}
+
+/* The end of the path at the start of s, or NULL. */
+static const char *url_path_end(const char *s)
+{
+	if (*s != '/')
+		return NULL;
+	while (*s == '/') {
+		ptrdiff_t n = url_segment(++s);
+		if (n < 0 || (!n && *s == '/'))
+			return NULL;
+		s += n;
+	}
+	return s;
+}
+
+bool url_path_valid(const char *s)
+{
+	const char *end = url_path_end(s);
+	return end && !*end;
+}
+
+bool url_request_valid(const char *s)
+{
+	s = url_path_end(s);
+	if (!s || (*s && *s != '?'))
+		return false;
+	for (size_t n = *s != '\0'; *s; s += n, n = *s ? url_char(s, "/?") : 0)
+		if (!n)
+			return false;
+	return true;
+}
+
+bool url_valid(const char *s, const char *const *schemes)
+{
+	const char *rest = NULL, *at;
+	for (const char *p = s; *p; p++)
+		if (*p <= ' ' || *p > '~' || strchr("\"'\\<>{}|^`", *p))
+			return false;
+	for (; *schemes && !rest; schemes++)
+		if (str_starts(s, *schemes) && str_starts(s + strlen(*schemes), "://"))
+			rest = s + strlen(*schemes) + 3;
+	if (!rest)
+		return false;
+	AUTO_FREE char *authority = xstrndup(rest, strcspn(rest, "/?#"));
+	at = strrchr(authority, '@');
+	char *host = authority + (at ? at + 1 - authority : 0), *port = strrchr(host, ':');
+	uint32_t n;
+	if (*host == '[') {
+		char *close = strchr(host, ']');
+		if (!close || (close[1] && close[1] != ':'))
+			return false;
+		port = close[1] ? close + 1 : NULL;
+		*close = '\0';
+		if (address_family(host + 1) != AF_INET6)
+			return false;
+	} else {
+		if (port)
+			*port = '\0';
+		if (!host_name_valid(host))
+			return false;
+	}
+	return !port || (parse_u32_max(port + 1, 65535, &n) == 0 && n);
+}
+
 bool stack_name_valid(const char *name)
 {
 	if (!name || strlen(name) > 63 || !(islower((unsigned char) *name) || isdigit((unsigned char) *name)))

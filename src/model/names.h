@@ -28,5 +28,16 @@ int address_family(const char *s);
 int subnet_family(const char *s, int *ret_prefix);
 /** The address lies in the CIDR (both valid, same family). */
 bool subnet_contains(const char *subnet, const char *address);
+/** RFC 952 and 1123, 2.1: labels of letters, digits and inner hyphens, at most 63 each and 253 in all. */
+bool host_name_valid(const char *s);
+/**
+ * Absolute path of RFC 3986, 3.3: unreserved, %HH, sub-delims, ":" and "@" in segments. No empty segment but
+ * behind the last slash, none of dots alone (encoded ones neither), and no quote.
+ */
+bool url_path_valid(const char *s);
+/** The same, with or without "?" and a query (3.4) behind it. */
+bool url_request_valid(const char *s);
+/** "SCHEME://[USER@]HOST[:PORT][/…]" with a scheme of the list, of printable ASCII without spaces and quotes. */
+bool url_valid(const char *s, const char *const *schemes);
 /** "12:34:56:78:9a:bc" */
 bool mac_valid(const char *s);

@@ -84,7 +84,7 @@ extern const FieldType field_i64;           /* int64_t within min..max */
 extern const FieldType field_u16;           /* uint16_t within min..max */
 extern const FieldType field_number;        /* double within min..max; JSON number or decimal string */
 extern const FieldType field_bytes;         /* int64_t from a decimal string of bytes */
-extern const FieldType field_duration;      /* int64_t ns from a Go duration */
+extern const FieldType field_duration;      /* int64_t ns from a Go duration; max 0 = none */
 extern const FieldType field_mode;          /* int64_t from an octal string, "0440" */
 extern const FieldType field_enum;          /* an enum (int); arg: NULL-terminated names in order of value */
 extern const FieldType field_object;        /* an embedded struct; arg: Schema */

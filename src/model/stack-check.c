@@ -14,11 +14,7 @@
 #include "model/nearest.h"
 #include "model/stack-parts.h"
 
-static int fail_in(Reader *r, const char *service, const char *key, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-
-/* An error at services.SERVICE.KEY (KEY may be NULL). */
-static int fail_in(Reader *r, const char *service, const char *key, const char *fmt, ...)
+int stack_fail_in(Reader *r, const char *service, const char *key, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -60,17 +56,17 @@ static int check_reference(Reader *r, const Service *s, const char *list, const 
 	const char *near = nearest_object(items, n, size, name);
 	AUTO_FREE char *key = xasprintf("%s.%s", list, name);
 	if (near)
-		return fail_in(r, s->name, key, "there is no %s '%s'; did you mean '%s'?", what, name, near);
+		return stack_fail_in(r, s->name, key, "there is no %s '%s'; did you mean '%s'?", what, name, near);
 	if (str_eq(what, "service"))
-		return fail_in(r, s->name, key, "there is no service '%s' (or its profile is off)", name);
-	return fail_in(r, s->name, key, "there is no %s '%s'; declare it at the top level under '%ss:'", what,
+		return stack_fail_in(r, s->name, key, "there is no service '%s' (or its profile is off)", name);
+	return stack_fail_in(r, s->name, key, "there is no %s '%s'; declare it at the top level under '%ss:'", what,
 		name, what);
 }
 
 static int check_name_of(Reader *r, const Stack *st, const Service *s)
 {
 	if (!object_name_valid(s->name) || strlen(s->name) > 63)
-		return fail_in(r, s->name, NULL,
+		return stack_fail_in(r, s->name, NULL,
 			"'%s' is no valid name for a service: letters, digits, '_', '.' and '-', at most 63",
 			s->name);
 	return 0;
@@ -87,7 +83,7 @@ static int check_shared(Reader *r, const Stack *st, const Service *s)
 			continue;
 		const char *name = shared[i].mode + 8,
 			   *near = nearest_object(st->services, st->n_services, sizeof(Service), name);
-		return fail_in(r, s->name, shared[i].key, "there is no service '%s'%s%s%s", name,
+		return stack_fail_in(r, s->name, shared[i].key, "there is no service '%s'%s%s%s", name,
 			near ? "; did you mean '" : " (or its profile is off)", near ? near : "", near ? "'?" : "");
 	}
 	return 0;
@@ -100,18 +96,18 @@ static int check_depends(Reader *r, const Stack *st, const Service *s)
 	for (size_t i = 0; i < s->n_depends; i++) {
 		const Depends *d = &s->depends[i];
 		if (str_eq(d->service, s->name))
-			return fail_in(r, s->name, "depends_on", "'%s' depends on itself", s->name);
+			return stack_fail_in(r, s->name, "depends_on", "'%s' depends on itself", s->name);
 		if (check_reference(r, s, "depends_on", "service", d->service, st->services, st->n_services,
 			    sizeof(Service)) < 0)
 			return -EINVAL;
 		const Service *other = stack_service(st, d->service);
 		if (d->condition == DEPENDS_HEALTHY && other->healthcheck.disable)
-			return fail_in(r, s->name, "depends_on",
+			return stack_fail_in(r, s->name, "depends_on",
 				"waits for '%s' to be healthy, whose health check is disabled; enable it, or use service_started",
 				d->service);
 		if (other->replicas > 1 && (str_starts(s->network_mode ? s->network_mode : "", "service:") &&
 						   str_eq(s->network_mode + 8, other->name)))
-			return fail_in(r, s->name, "network_mode",
+			return stack_fail_in(r, s->name, "network_mode",
 				"'%s' has %d replicas; one container is to be shared", other->name,
 				other->replicas);
 	}
@@ -150,14 +146,14 @@ static int check_fixed_address(
 		return 0;
 	AUTO_FREE char *path = xasprintf("networks.%s.%s", n->key, key);
 	if (s->replicas > 1)
-		return fail_in(r, s->name, path, "%d replicas cannot share the address %s; remove it",
+		return stack_fail_in(r, s->name, path, "%d replicas cannot share the address %s; remove it",
 			s->replicas, address);
 	if (n->external)
 		return 0;
 	for (size_t i = 0; i < n->n_subnets; i++)
 		if (subnet_contains(n->subnets[i].subnet, address))
 			return 0;
-	return fail_in(r, s->name, path,
+	return stack_fail_in(r, s->name, path,
 		"%s is in no subnet of the network '%s'; give it one with 'ipam: {config: [{subnet: …}]}'",
 		address, n->key);
 }
@@ -170,7 +166,7 @@ static int check_address_free(Reader *r, const Stack *st, const Service *s, cons
 		for (size_t i = 0; i < other->n_networks; i++)
 			if (str_eq(other->networks[i].network, a->network) &&
 				str_eq(other->networks[i].ipv4_address, a->ipv4_address))
-				return fail_in(r, s->name, path, "%s is the address of service '%s' already; give each its own",
+				return stack_fail_in(r, s->name, path, "%s is the address of service '%s' already; give each its own",
 					a->ipv4_address, other->name);
 	return 0;
 }
@@ -188,7 +184,7 @@ static int check_attachments(Reader *r, const Stack *st, const Service *s)
 			check_address_free(r, st, s, a) < 0)
 			return -EINVAL;
 		if (a->mac_address && s->replicas > 1)
-			return fail_in(r, s->name, "networks",
+			return stack_fail_in(r, s->name, "networks",
 				"%d replicas cannot share one mac_address; remove it", s->replicas);
 	}
 	return 0;
@@ -213,7 +209,7 @@ static int fail_cycle(Walk *w, size_t again)
 	for (; i < w->depth; i++)
 		buf_printf(&text, "%s → ", w->stack->services[w->path[i]].name);
 	buf_str(&text, w->stack->services[again].name);
-	return fail_in(w->r, w->stack->services[again].name, "depends_on",
+	return stack_fail_in(w->r, w->stack->services[again].name, "depends_on",
 		"the dependencies form a cycle: %s; remove one of them", buf_cstr(&text));
 }
 
@@ -304,9 +300,9 @@ static int fail_port(Reader *r, const Claim *first, const Claim *second)
 	}
 	AUTO_FREE char *key = xasprintf("ports[%zu]", second->index);
 	if (first->service == second->service)
-		return fail_in(r, second->service->name, key, "port %u/%s is published twice; remove one",
+		return stack_fail_in(r, second->service->name, key, "port %u/%s is published twice; remove one",
 			second->port->published, second->port->protocol);
-	return fail_in(r, second->service->name, key,
+	return stack_fail_in(r, second->service->name, key,
 		"port %u/%s is already published by service '%s'; choose another", second->port->published,
 		second->port->protocol, first->service->name);
 }
@@ -349,7 +345,7 @@ static int check_ports(Reader *r, const Stack *st)
 			int room = p->published_end - p->published + 1;
 			if (p->published && s->replicas > room) {
 				AUTO_FREE char *key = xasprintf("ports[%zu]", k);
-				return fail_in(r, s->name, key,
+				return stack_fail_in(r, s->name, key,
 					"%d replicas cannot all publish port %u; give a range of %d ports, or leave the host port out",
 					s->replicas, p->published, s->replicas);
 			}
@@ -382,7 +378,7 @@ static int check_container_names(Reader *r, const Stack *st)
 	objects_sort(names, n, sizeof(*names));
 	for (size_t i = 1; i < n; i++)
 		if (str_eq(names[i - 1].name, names[i].name))
-			return fail_in(r, names[i].service->name, "container_name",
+			return stack_fail_in(r, names[i].service->name, "container_name",
 				"service '%s' has the name '%s' for its container, too; choose another",
 				names[i - 1].service->name, names[i].name);
 	return 0;
@@ -436,7 +432,7 @@ int stack_check(Reader *r, Stack *st)
 			if (checks[k](r, st, &st->services[i]) < 0)
 				return -EINVAL;
 	}
-	if (check_cycles(r, st) < 0 || check_ports(r, st) < 0)
+	if (check_cycles(r, st) < 0 || check_ports(r, st) < 0 || stack_check_routes(r, st) < 0)
 		return -EINVAL;
 	return check_container_names(r, st);
 }

@@ -10,9 +10,15 @@
 extern const Schema port_schema, mount_schema, attachment_schema, depends_schema, healthcheck_schema;
 extern const Schema ulimit_schema, device_schema, file_ref_schema;
 extern const Schema service_schema;
+extern const Schema stead_service_schema, stead_stack_schema; /* the values of "x-stead" */
 extern const Schema network_schema, volume_schema, file_source_schema, stack_schema;
 
 /** Checks that span services, after everything was read and sorted: references, cycles, ports, names. */
 int stack_check(Reader *r, Stack *s);
 /** Checks of one service alone. */
 int service_check(Reader *r, void *service);
+/** An error at services.SERVICE.KEY (KEY may be NULL). */
+int stack_fail_in(Reader *r, const char *service, const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/** That no two routes of the stack contradict each other. */
+int stack_check_routes(Reader *r, const Stack *s);

@@ -290,6 +290,7 @@ static const Field service_fields[] = {
 	{ "oom_score_adj", &field_int, AT(oom_score_adj), .min = -1000, .max = 1000 },
 	{ "attach", &field_bool, AT(attach), .unset = 1 },
 	{ "deploy", &field_same, .arg = &deploy_schema },
+	{ "x-stead", &field_same, .arg = &stead_service_schema },
 
 	{ "profiles", &field_ignored }, /* a service that is here is on */
 	{ "env_file", &field_unresolved },

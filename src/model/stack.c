@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The stack as a whole. How JSON and structs go together is in object.c (the engine), in stack-parts.c
- * and stack-service.c (tables of what is inside a service) and here (tables of the top level); what must
+ * and stack-service.c (tables of what is inside a service), stack-stead.c (of x-stead) and here (of the top level); what must
  * hold between services is in stack-check.c. Arrays are sorted by their key, so that equal stacks give
  * equal JSON and look-ups are binary searches.
  *
- * Two keys of the JSON are ours: "x-stead-origin" says which files a stack came from and where they lie.
+ * "x-stead-origin" in the JSON says which files a stack came from and where they lie.
  */
 #include "model/stack.h"
 
@@ -167,6 +167,7 @@ static const Field stack_fields[] = {
 	{ "secrets", &field_map, TOP(secrets, file_source_schema) },
 	{ "configs", &field_map, TOP(configs, file_source_schema) },
 	{ "x-stead-origin", &field_same, .arg = &origin_schema },
+	{ "x-stead", &field_same, .arg = &stead_stack_schema },
 	{ "version", &field_ignored },
 	{ "include", &field_refused, .arg = "give the files together with -f" },
 	{ "models", &field_refused, .arg = "remove it" },
@@ -250,7 +251,7 @@ static void hash_sources(const FileRef *refs, size_t n, const FileSource *source
  */
 void service_hash(const Stack *s, const Service *svc, char hex[65])
 {
-	static const char *const not_container[] = { "scale", "depends_on", "pull_policy", "attach" };
+	static const char *const not_container[] = { "scale", "depends_on", "pull_policy", "attach", "x-stead" };
 	json_t *o = service_to_json(svc), *names = json_object(), *configs = json_object(), *secrets = json_object();
 	for (size_t i = 0; i < ARRAY_SIZE(not_container); i++)
 		(void) json_object_del(o, not_container[i]);

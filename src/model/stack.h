@@ -12,8 +12,9 @@
  * its neighbours); stack_from_json accepts that form and nothing looser. Durations are Go durations
  * ("1m30s"), sizes are decimal strings of bytes ("536870912"), as there. Where Compose has two spellings,
  * both are read and one is written: `scale`, `mem_limit`, `mem_reservation`, `cpus`, `pids_limit` and
- * `restart` (deploy.restart_policy only with a delay, a window, or a bound on "any"). One key is ours:
- * "x-stead-origin": {"working_dir": …, "files": […]}.
+ * `restart` (deploy.restart_policy only with a delay, a window, or a bound on "any"). Two keys are ours:
+ * "x-stead-origin": {"working_dir": …, "files": […]}, and "x-stead" in a service and at the top level, for
+ * what Compose has no word for: routes, rules of a deploy, notices. docs/COMPOSE.md has its keys.
  *
  * "unset" for numbers is -1 unless said otherwise, for strings NULL. strv fields with pairs hold
  * "key=value". Arrays carry a counter n_x beside x. Everything is owned by the Stack.
@@ -106,6 +107,76 @@ typedef struct FileRef {
 	int64_t mode;     /* mode bits, -1 = 0444 */
 } FileRef;
 
+typedef enum TlsMode {
+	TLS_AUTO, /* a certificate is obtained, or for names that no authority signs, made */
+	TLS_OFF,
+	TLS_FILES,
+} TlsMode;
+
+/** Cache of GET and HEAD at the edge. All -1: none; else all are set. */
+typedef struct RouteCache {
+	int64_t ttl;      /* ns that a response is fresh whose own headers say nothing of it; 0 = it is not kept */
+	int64_t max_size; /* bytes in memory (a tmpfs), default 64 MiB */
+	int64_t disk;     /* bytes on disk, default 0 = in memory only */
+} RouteCache;
+
+/** What of the requests from outside leads to a service. */
+typedef struct Route {
+	char *host;       /* RFC 1123, lower case: "app.example.com"; "*.example.com" stands for one label; NULL = any */
+	char *path;       /* RFC 3986: "/" or "/api" (no slash at its end); whole segments: /api and /api/x, never /apix */
+	uint16_t port;    /* of the container; 0 = its only exposed one: `expose`, `ports`, else the image's EXPOSE */
+	RouteCache cache;
+	int64_t max_body; /* bytes of a request, -1 = no limit */
+	int64_t rate;     /* requests per rate_period from one address, -1 = no limit */
+	int64_t rate_period; /* ns: a second, a minute or an hour */
+	int64_t timeout;  /* ns to the first byte of the response, -1 = 60 s */
+	TlsMode tls;
+	char *cert, *key; /* absolute paths; TLS_FILES only */
+} Route;
+
+/** A request to each new container before it gets traffic; redirects are not followed. */
+typedef struct SmokeTest {
+	char *get;       /* path and query, begins with "/" */
+	int status;      /* 200 to 599, default 200 */
+	char *contains;  /* a text in the body, or NULL */
+	uint16_t port;   /* 0 = the first route's, else the only exposed one */
+	int64_t timeout; /* ns, default 5 s */
+} SmokeTest;
+
+typedef enum DeployOrder {
+	/* The first, unless the old container holds what only one can: a host port, a writable volume of its own,
+	 * a fixed address, a namespace of the host. Then the second. */
+	ORDER_AUTO,
+	ORDER_START_FIRST, /* the new container takes over from the running old one */
+	ORDER_STOP_FIRST,  /* the edge holds requests in between */
+} DeployOrder;
+
+/** Every member is set: what is not written has its default. Durations in ns. */
+typedef struct DeployRules {
+	DeployOrder order;
+	int64_t health_timeout; /* default 60 s */
+	int64_t drain;          /* default 30 s */
+	int64_t bake;           /* default 10 s */
+	int64_t hold;           /* default 30 s, which is also the most */
+	SmokeTest *smoke;
+	size_t n_smoke;
+	int keep;                        /* releases kept for rollback, default 5 */
+	char **pre_deploy, **post_deploy; /* argv, NULL = none */
+} DeployRules;
+
+typedef enum NotifyKind { NOTIFY_SLACK, NOTIFY_DISCORD, NOTIFY_NTFY, NOTIFY_WEBHOOK, NOTIFY_MAIL } NotifyKind;
+
+/** Who is told of deploys and alerts. */
+typedef struct NotifyTarget {
+	NotifyKind kind;
+	char *url;   /* http:, https:; mail: its server, smtp://HOST[:PORT] or smtps:// */
+	char **on;   /* of "deploy" and "alert"; default both; never empty */
+	char *token; /* ntfy: access token, or NULL */
+	char **to;   /* mail: addresses, at least one */
+	char *from;  /* mail: address */
+	char *user, *password; /* mail: both or neither */
+} NotifyTarget;
+
 typedef struct Service {
 	char *name;
 	char *image;
@@ -169,6 +240,9 @@ typedef struct Service {
 	char *platform; /* "linux/arm64" or NULL */
 	int oom_score_adj; /* default 0 */
 	bool attach;    /* default true: shown by a foreground `up` */
+	Route *routes;  /* x-stead.routes, in the order of the file */
+	size_t n_routes;
+	DeployRules deploy_rules; /* x-stead.deploy */
 } Service;
 
 typedef struct Subnet {
@@ -216,6 +290,8 @@ typedef struct Stack {
 	size_t n_volumes;
 	FileSource *secrets, *configs;
 	size_t n_secrets, n_configs;
+	NotifyTarget *notify; /* x-stead.notify */
+	size_t n_notify;
 } Stack;
 
 void stack_free(Stack *s);
@@ -233,7 +309,7 @@ typedef struct ModelPath {
 /**
  * Strict parse and validation of the canonical form: types, ranges, unknown keys, references between
  * services, networks, volumes, configs and secrets, cycles in dependencies, duplicate published ports,
- * names. -EINVAL with a text "PATH: what; what to do"; `where` (may be NULL) gets the path.
+ * routes and names. -EINVAL with a text "PATH: what; what to do"; `where` (may be NULL) gets the path.
  *
  * The result needs no further checks: every required dependency, network, volume, config and secret that
  * a service names is there. Services whose namespace is shared (network_mode, pid, ipc "service:NAME")
@@ -257,7 +333,7 @@ FileSource *stack_config(const Stack *s, const char *key);
 
 /**
  * Sha-256 (hex) of what makes a container of this service: its JSON without replicas, depends_on,
- * pull_policy, profiles, restart conditions of others; with the names of its networks and volumes
+ * pull_policy, profiles, restart conditions of others, x-stead; with the names of its networks and volumes
  * and the contents' hash of its configs and secrets' literals. Equal hash and image = leave it alone.
  */
 void service_hash(const Stack *s, const Service *svc, char hex[65]);
@@ -272,6 +348,8 @@ void healthcheck_done(Healthcheck *h);
 
 const char *restart_policy_name(RestartPolicy p);
 const char *depends_condition_name(DependsCondition c);
+/** "slack", "mail" …: the key of a NotifyTarget of this kind. */
+const char *notify_kind_name(NotifyKind k);
 /** Valid project name: ^[a-z0-9][a-z0-9_-]*$, at most 63. */
 bool stack_name_valid(const char *name);
 /** Valid container, network, volume name: ^[a-zA-Z0-9][a-zA-Z0-9_.-]*$, at most 128. */

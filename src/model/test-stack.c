@@ -121,7 +121,7 @@ static const struct {
 	{ "'zzz':1", "services.web.zzz: unknown key of a service; remove it, or prefix it with 'x-'" },
 	{ "'build':{}", "services.web.build: 'build' is not supported yet; build the image" },
 	{ "'annotations':{'a':'b'}", "services.web.annotations: 'annotations' is not supported yet; use labels" },
-	{ "'x-stead':{'route':'a'}", "services.web.x-stead: 'x-stead' is not supported yet; remove it" },
+	{ "'x-stead-hosts':{}", "services.web.x-stead-hosts: 'x-stead-hosts' is not supported yet; remove it" },
 	{ "'env_file':[]", "'env_file' belongs in a compose file" },
 	{ "'command':'a b'", "services.web.command: must be a list of strings, not a string" },
 	{ "'command':[1]", "services.web.command[0]: must be a string, not a number" },
@@ -301,7 +301,8 @@ static void hashes(void **state)
 	hash_of("'environment':{'A':'1','B':'2'}", a);
 	hash_of("'environment':{'B':'2','A':'1'}", b);
 	assert_string_equal(a, b);
-	hash_of("'environment':{'B':'2','A':'1'},'scale':3,'pull_policy':'always','attach':false", b);
+	hash_of("'environment':{'B':'2','A':'1'},'scale':3,'pull_policy':'always','attach':false,"
+		"'x-stead':{'routes':[{'host':'a.b'}],'deploy':{'keep':9}}", b);
 	assert_string_equal(a, b);
 	hash_of("'environment':{'B':'2','A':'0'}", b);
 	assert_string_not_equal(a, b);
