@@ -43,6 +43,18 @@ static const char *by_tmpfs_path(Arena *a, const Node *n)
 	return n->kind == NODE_SCALAR ? arena_strndup(a, n->text, strcspn(n->text, ":")) : NULL;
 }
 
+static const char *by_route(Arena *a, const Node *n)
+{
+	const char *path = text_of(n, "path");
+	return arena_printf(a, "%s%s", text_of(n, "host"), *path ? path : "/");
+}
+
+/* A smoke test is about what it asks for. */
+static const char *by_request(Arena *a, const Node *n)
+{
+	return arena_printf(a, "%s:%s", text_of(n, "port"), text_of(n, "get"));
+}
+
 /*
  * Keys of a service whose lists are more than a set of texts. `replaced` ones are one value that happens to
  * be a list.
@@ -56,6 +68,8 @@ static const struct {
 	{ "ports", by_port, false }, { "volumes", by_target, false }, { "devices", by_target, false },
 	{ "secrets", by_target, false }, { "configs", by_target, false }, { "env_file", by_path, false },
 	{ "tmpfs", by_tmpfs_path, false }, { "config", NULL, true }, /* ipam */
+	{ "routes", by_route, false }, { "smoke", by_request, false },
+	{ "pre_deploy", NULL, true }, { "post_deploy", NULL, true },
 };
 
 /*

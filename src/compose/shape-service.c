@@ -176,18 +176,6 @@ static Node *shape_pull_policy(Shape *s, const Node *n)
 	return v;
 }
 
-static Node *shape_lower_string(Shape *s, const Node *n)
-{
-	Node *v = shape_string(s, n);
-	char *text = v ? arena_strdup(&s->l->arena, v->text) : NULL;
-	for (char *p = text; p && *p; p++)
-		if (*p >= 'A' && *p <= 'Z')
-			*p += 'a' - 'A';
-	if (v)
-		v->text = text;
-	return v;
-}
-
 /* ---- deploy ---- */
 
 /* What steers a cluster's scheduler or a rolling update: there is nothing here that it could steer. */
@@ -280,9 +268,10 @@ static const ShapeKey service_keys[] = {
 	{ "configs", shape_file_refs_config },
 	{ "logging", shape_logging },
 	{ "pull_policy", shape_pull_policy },
-	{ "platform", shape_lower_string },
+	{ "platform", shape_lower },
 	{ "oom_score_adj", shape_int },
 	{ "attach", shape_bool },
+	{ "x-stead", shape_stead_service },
 };
 
 Node *shape_service(Shape *s, const Node *n)
@@ -372,6 +361,7 @@ static Node *shape_sources(Shape *s, const Node *n)
 static const ShapeKey document_keys[] = {
 	{ "version", NULL },          { "name", shape_string },       { "services", shape_services }, { "networks", shape_networks },
 	{ "volumes", shape_top_volumes }, { "secrets", shape_sources }, { "configs", shape_sources },
+	{ "x-stead", shape_stead_top },
 };
 
 Node *shape_document(Load *l, const Node *doc)

@@ -51,6 +51,18 @@ Node *shape_text(Shape *s, const Node *n)
 	return shape_string(s, n);
 }
 
+Node *shape_lower(Shape *s, const Node *n)
+{
+	Node *v = shape_string(s, n);
+	char *text = v ? arena_strdup(&s->l->arena, v->text) : NULL;
+	for (char *p = text; p && *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p += 'a' - 'A';
+	if (v)
+		v->text = text;
+	return v;
+}
+
 Node *shape_bool(Shape *s, const Node *n)
 {
 	static const char *const yes[] = { "true", "y", "yes", "on", "1", "t" }, *const no[] = { "false", "n",

@@ -24,7 +24,7 @@ typedef struct ShapeKey {
 	ShapeFn *fn;
 } ShapeKey;
 
-/** One file's document (interpolated). Drops `version` and `x-*`. NULL on failure. */
+/** One file's document (interpolated). Drops `version` and `x-*` but x-stead. NULL on failure. */
 Node *shape_document(Load *l, const Node *doc);
 
 /** Shapes the values of a map by a table; nulls and x-* are left out, unknown keys kept. */
@@ -49,6 +49,8 @@ ShapeFn shape_command;  /* a list, or a string split as a shell does */
 ShapeFn shape_ports, shape_expose;
 ShapeFn shape_volumes, shape_devices, shape_file_refs_secret, shape_file_refs_config;
 ShapeFn shape_service;
+ShapeFn shape_lower;    /* a scalar in lower case (ASCII) */
+ShapeFn shape_stead_service, shape_stead_top; /* the values of x-stead */
 
 /** Fails at `n` with the current path; always NULL. */
 void *shape_fail(Shape *s, const Node *n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

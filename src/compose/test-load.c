@@ -255,6 +255,28 @@ static const struct {
 	{ "restart: always, deploy: {restart_policy: {condition: on-failure, max_attempts: 2}}", "restart", "'on-failure:2'" },
 	{ "deploy: {restart_policy: {delay: 5s}}", "deploy", "{'restart_policy':{'condition':'any','delay':'5s'}}" },
 	{ "x-note: {a: b}, attach: false", "attach", "false" },
+	/* x-stead */
+	{ "x-stead: {route: App.example.com}", "x-stead", "{'routes':[{'host':'app.example.com','path':'/'}]}" },
+	{ "x-stead: {route: app.example.com/api/}", "x-stead", "{'routes':[{'host':'app.example.com','path':'/api'}]}" },
+	{ "x-stead: {route: '*.example.com'}", "x-stead", "{'routes':[{'host':'*.example.com','path':'/'}]}" },
+	{ "x-stead: {route: /}", "x-stead", "{'routes':[{'path':'/'}]}" },
+	{ "x-stead: {route: '${SET}.test'}", "x-stead", "{'routes':[{'host':'value.test','path':'/'}]}" },
+	{ "x-stead: {route: [a.b, c.d/e]}", "x-stead", "{'routes':[{'host':'a.b','path':'/'},{'host':'c.d','path':'/e'}]}" },
+	{ "x-stead: {routes: [{host: a, port: '80', cache: 10m, max_body: 20m, rate: 50/s, timeout: 2m, tls: off}]}", "x-stead",
+		"{'routes':[{'host':'a','path':'/','port':80,'cache':{'ttl':'10m0s','max_size':'67108864','disk':'0'},"
+		"'max_body':'20971520','rate':'50/s','timeout':'2m0s','tls':'off'}]}" },
+	{ "x-stead: {routes: [{tls: {cert: a.pem, key: /k/b.pem}, cache: {max_size: 1m, disk: 1g}}]}", "x-stead",
+		"{'routes':[{'path':'/','cache':{'ttl':'0s','max_size':'1048576','disk':'1073741824'},"
+		"'tls':{'cert':'$DIR/a.pem','key':'/k/b.pem'}}]}" },
+	{ "x-stead: {routes: [{rate: 600/m, tls: auto}]}", "x-stead", "{'routes':[{'path':'/','rate':'600/m'}]}" },
+	{ "x-stead: {deploy: {order: stop-first, drain: 5s, bake: 0s, keep: 3, smoke: /up, pre_deploy: 'sh -c \"a b\"', post_deploy: [x]}}",
+		"x-stead", "{'deploy':{'order':'stop-first','drain':'5s','bake':'0s','keep':3,'smoke':[{'get':'/up'}],"
+			   "'pre_deploy':['sh','-c','a b'],'post_deploy':['x']}}" },
+	{ "x-stead: {deploy: {smoke: [{get: /h?a=b, status: 404, contains: ' UP', port: 8080, timeout: 1s}, /x]}}", "x-stead",
+		"{'deploy':{'smoke':[{'get':'/h?a=b','status':404,'contains':' UP','port':8080,'timeout':'1s'},{'get':'/x'}]}}" },
+	{ "x-stead: {deploy: {order: auto, health_timeout: 60s, drain: 30s, bake: 10s, hold: 30s, keep: 5}}", "x-stead", NULL },
+	{ "x-stead: {x-note: 1}", "x-stead", NULL },
+	{ "x-stead: ", "x-stead", NULL },
 };
 
 static void canonical_forms(void **state)
@@ -366,8 +388,30 @@ static void refusals(void **state)
 		{ "include:\n  - x.yaml\n", "compose.yaml:2: include: 'include' is not supported yet" },
 		{ "services:\n  web: {image: i, secrets: [s]}\nsecrets:\n  s:\n    external: true\n",
 			"compose.yaml:5: secrets.s.external: 'external' is not supported yet" },
-		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: a\n", "compose.yaml:4: services.web.x-stead: 'x-stead' is not supported yet" },
-		{ "services: {web: {image: i}}\nx-stead: {notify: []}\n", "compose.yaml:2: x-stead: 'x-stead' is not supported yet" },
+		{ "services:\n  web:\n    image: i\n    x-stead-hosts: a\n", "compose.yaml:4: services.web.x-stead-hosts: 'x-stead-hosts' is not supported yet" },
+		{ "services: {web: {image: i}}\nx-stead: {host: a}\n", "compose.yaml:2: x-stead.host: 'host' is not supported yet; choose the machine with -H" },
+		{ "services: {web: {image: i}}\nx-stead: {notfy: []}\n", "compose.yaml:2: x-stead.notfy: unknown key of x-stead of the file; did you mean 'notify'?" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      host: a\n", "compose.yaml:5: services.web.x-stead.host: 'host' is not supported yet; a route's host is written 'route: HOST'" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      rout: a\n", "compose.yaml:5: services.web.x-stead.rout: unknown key of x-stead of a service; did you mean 'route'?" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: https://a.b/\n", "compose.yaml:5: services.web.x-stead.route: 'https://a.b/' must be HOST[/PATH]" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: ''\n", "compose.yaml:5: services.web.x-stead.route: must be HOST[/PATH], not nothing" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: a b\n", "compose.yaml:5: services.web.x-stead.routes[0].host: 'a b' is no host name" },
+		{ "services:\n  web:\n    image: i\n    x-stead: {route: a, routes: [b]}\n", "compose.yaml:4: services.web.x-stead.route: is the short form of 'routes'" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      routes:\n      - host: a\n      - host: ${NO}\n",
+			"compose.yaml:7: services.web.x-stead.routes[1].host: must not be empty; leave the key out for any host" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      routes:\n      - host: a\n        path: /x{y}\n",
+			"compose.yaml:7: services.web.x-stead.routes[0].path: '/x{y}' is no path of a URL" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      routes:\n      - {host: a, tls: {cert: a.pem, kee: b.pem}}\n",
+			"compose.yaml:6: services.web.x-stead.routes[0].tls.kee: unknown key of tls; did you mean 'key'?" },
+		{ "services:\n  a: {image: i, x-stead: {route: a.b/x}}\n  b:\n    image: i\n    x-stead:\n      routes: [c.d, A.b/x/]\n",
+			"compose.yaml:6: services.b.x-stead.routes[1]: service 'a' has the route a.b/x, too; choose another host or path" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      deploy:\n        smoke:\n        - get: /a\n          status: 999\n",
+			"compose.yaml:8: services.web.x-stead.deploy.smoke[0].status: must be 200 to 599, not 999" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      deploy: {hold: 31s}\n",
+			"compose.yaml:5: services.web.x-stead.deploy.hold: is too long; give at most 30s" },
+		{ "services: {web: {image: i}}\nx-stead:\n  notify:\n  - {slack: 'https://a.b', on: deplyo}\n",
+			"compose.yaml:4: x-stead.notify[0].on: 'deplyo' is unknown; did you mean 'deploy'?" },
+		{ "services: {web: {image: i}}\nx-stead:\n  notify: {slack: 'https://a.b'}\n", "compose.yaml:3: x-stead.notify: must be a list, not a map" },
 		{ "services:\n  web:\n    image: i\n    ports:\n      - 1:80\n      - 8080:80x\n",
 			"compose.yaml:6: services.web.ports[1]: '8080:80x': the container port is no port" },
 		{ "services:\n  web:\n    image: i\n    ports: ['99999:80']\n", "'99999:80': the host port is no port" },
@@ -469,6 +513,64 @@ static void merging(void **state)
 	assert_null(stack_service(s, "db")->hostname);
 	assert_int_equal(strv_len(s->files), 2);
 	assert_null(stack_volume(s, "data")); /* no longer used */
+}
+
+/* Routes by host and path, smoke tests by what they ask for, a hook as a whole, notices one behind the other. */
+static void merging_x_stead(void **state)
+{
+	Place *p = *state;
+	char *files[] = { (char *) "a.yaml", (char *) "b.yaml", NULL };
+	p->o.files = files;
+	put(p, "a.yaml",
+		"services:\n  web:\n    image: i\n    x-stead:\n      routes: [{host: A.test, port: 80, cache: 10m}, {host: a.test, path: /api/}]\n"
+		"      deploy: {drain: 5s, keep: 3, pre_deploy: [a, b], smoke: [/up, {get: /x, status: 404}]}\n"
+		"  off: {image: i, x-stead: {route: off.test}}\n"
+		"x-stead: {notify: [{slack: 'https://s.test/1'}]}\n");
+	put(p, "b.yaml",
+		"services:\n  web:\n    x-stead:\n      routes: [{host: a.test, path: /api, port: 90}, {host: a.test, tls: off}, b.test]\n"
+		"      deploy: {keep: 7, pre_deploy: c, smoke: [{get: /x, status: 410}]}\n"
+		"  off: {x-stead: {route: !reset null}}\n"
+		"x-stead: {notify: [{slack: 'https://s.test/1'}]}\n");
+	AUTO_STACK *s = load(p);
+	const Service *web = stack_service(s, "web");
+	assert_int_equal(web->n_routes, 3);
+	assert_string_equal(web->routes[0].host, "a.test");
+	assert_string_equal(web->routes[0].path, "/");
+	assert_int_equal(web->routes[0].port, 0); /* the later entry as a whole */
+	assert_int_equal(web->routes[0].cache.ttl, -1);
+	assert_int_equal(web->routes[0].tls, TLS_OFF);
+	assert_string_equal(web->routes[1].path, "/api");
+	assert_int_equal(web->routes[1].port, 90);
+	assert_string_equal(web->routes[2].host, "b.test");
+	assert_int_equal(web->deploy_rules.drain, 5000000000);
+	assert_int_equal(web->deploy_rules.keep, 7);
+	assert_int_equal(strv_len(web->deploy_rules.pre_deploy), 1);
+	assert_int_equal(web->deploy_rules.n_smoke, 2);
+	assert_int_equal(web->deploy_rules.smoke[1].status, 410);
+	assert_int_equal(stack_service(s, "off")->n_routes, 0);
+	assert_int_equal(s->n_notify, 2);
+}
+
+static void notices(void **state)
+{
+	Place *p = *state;
+	AUTO_STACK *s = load_text(p,
+		"services: {a: {image: i}}\nx-stead:\n  notify:\n"
+		"  - {slack: 'https://${SET}.test/1', on: deploy}\n"
+		"  - {webhook: '${NO}', on: [alert]}\n"
+		"  - {ntfy: 'http://n.test/topic', token: t}\n"
+		"  - {mail: {to: ops@a.test, from: b@a.test, server: 'smtp://m.test:25', user: u, password: '${NO:-p}'}}\n"
+		"  - {mail: {to: [ops@a.test], from: b@a.test, server: '${NO}'}}\n");
+	assert_int_equal(s->n_notify, 3);
+	assert_string_equal(s->notify[0].url, "https://value.test/1");
+	assert_int_equal(strv_len(s->notify[0].on), 1);
+	assert_int_equal(s->notify[1].kind, NOTIFY_NTFY);
+	assert_string_equal(s->notify[1].token, "t");
+	assert_int_equal(strv_len(s->notify[1].on), 2);
+	assert_string_equal(s->notify[2].to[0], "ops@a.test");
+	assert_string_equal(s->notify[2].password, "p");
+	assert_true(strv_has(p->warnings, "compose.yaml:5: x-stead.notify[1]: the address is empty; nothing is sent there"));
+	assert_true(strv_has(p->warnings, "compose.yaml:8: x-stead.notify[4]: the address is empty; nothing is sent there"));
 }
 
 static void merging_conflict(void **state)
@@ -755,7 +857,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(canonical_forms), TEST(yaml_merges), TEST(yaml_text), TEST(yaml_refusals), TEST(yaml_limits), TEST(refusals),
-		TEST(merging), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
+		TEST(merging), TEST(merging_x_stead), TEST(notices), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
 		TEST(variables), TEST(env_files), TEST(project_names), TEST(profiles), TEST(links_and_names),
 		TEST(extensions), TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(bind_with_a_name), TEST(warnings), TEST(written_and_read_again),
 	};
