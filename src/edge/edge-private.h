@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The edge's inside: what its files share. Who is who:
+ *
+ *   edge.c            joins all below; edge_set, waiters, retries
+ *   table.c           EdgeTable and the reference matcher
+ *   proxy-state.c     EdgeTable to HAProxy's terms
+ *   haproxy-config.c  these terms to a configuration and map files (pure)
+ *   converge.c        two such states to the commands that lead from one to the other (pure)
+ *   answers.c         HAProxy's answers to states (pure)
+ *   runtime.c         one command after the other over HAProxy's socket
+ *   haproxy.c         the process: start, take over, watch, replace, end
+ *   listen.c          public sockets
+ *   log.c, stats.c    log pipe to access log and histograms
+ *   cert.c            certificates, behind the functions edge_cert_*
+ *   cache.c           nginx, behind the functions edge_cache_*
+ */
+
+#include "edge/edge.h"
+#include "edge/proxy-state.h"
+
+struct Haproxy;
+struct EdgeLog;
+struct Certs;
+struct Cache;
+
+struct Edge {
+	uv_loop_t *loop;
+	char *dir;       /* RUN/edge */
+	char *state_dir; /* STATE/edge */
+	char *http, *https;
+	EdgeTable *wanted; /* never NULL */
+	struct Haproxy *haproxy;
+	struct EdgeLog *log;
+	struct Certs *certs; /* cert.c's own */
+	struct Cache *cache; /* cache.c's own */
+	struct EdgeWaiter *waiters;
+	uint64_t serial; /* of the last edge_set */
+};
+
+/** What is wanted has changed beyond the table (a certificate came, the cache is ready): the edge converges again. Called from anywhere. */
+void edge_kick(Edge *e);
+
+/*
+ * Certificates (cert.c). edge.c calls these; what changes later is told with edge_kick.
+ *
+ * A certificate is a file below STATE/edge whose content (certificate, chain, key; PEM, without empty lines) is also given to HAProxy through
+ * the runtime API: converge.c compares digests and does `new/set/commit ssl cert` and `add/del ssl crt-list`. So to renew one, only its
+ * digest and pem have to differ the next time edge_cert_state is asked.
+ */
+int edge_cert_open(Edge *e, Err *err);
+void edge_cert_close(Edge *e);
+/** The table that is wanted from now on: obtain what it lacks, forget what nobody wants. */
+void edge_cert_table(Edge *e, const EdgeTable *t);
+/** Appends to s->certs; the default certificate first. None at all: HTTPS handshakes fail until there is one. */
+void edge_cert_state(Edge *e, ProxyState *s);
+int edge_cert_check(Edge *e, const EdgeTable *t, Err *err);
+/** RouteHooks; `user` is the Edge. */
+bool edge_cert_redirect(void *user, const EdgeRoute *r);
+const char *edge_cert_thumbprint(void *user, const EdgeRoute *r);
+
+/*
+ * The cache (cache.c). Requests to a route with the flag "c" (RouteHooks.cache gave true) and a method of GET or HEAD go to the backend
+ * `cache`, nginx on a unix socket in HAProxy's chroot (RUN/edge/jail/cache.sock). nginx asks the frontend `cache_origin` on RUN/edge/jail/origin.sock,
+ * which leads to the slot named in the header X-Stead-Slot. Both sections are written by edge_cache_sections.
+ */
+int edge_cache_open(Edge *e, Err *err);
+/** nginx stays. */
+void edge_cache_close(Edge *e);
+/** nginx ends. */
+void edge_cache_quit(Edge *e);
+/** The table that is wanted from now on: nginx is there while a route asks for it. */
+void edge_cache_table(Edge *e, const EdgeTable *t);
+/** RouteHooks; `user` is the Edge. False while nginx is not ready: then requests go straight to the service. */
+bool edge_cache_route(void *user, const EdgeRoute *r, Buf *ret);
+/**
+ * Appends the sections `frontend cache_origin` and `backend cache`; `jail` is the directory of the sockets. In them: var(txn.cache) is what
+ * edge_cache_route appended, var(txn.slot) the slot, var(txn.host) the host without port.
+ */
+void edge_cache_sections(const char *jail, Buf *ret);
