@@ -53,3 +53,6 @@
 #define LIMIT_DNS_TCP_CLIENTS 64     /* TCP connections at once, over all networks: oldest closed */
 #define LIMIT_WORKER_LINE (1U << 20) /* a line of a worker's report: the worker is killed */
 #define LIMIT_WORKERS 4              /* workers at once: further jobs wait */
+
+#define LIMIT_CERT_FILE (128 << 10) /* a certificate or key that a user names: refused */
+#define LIMIT_CERT_BUNDLE 15000     /* certificates and key as HAProxy gets them at run time, in one of its buffers of 16 KiB: refused */

@@ -24,8 +24,7 @@ void report_init(void)
 	(void) dup2(STDERR_FILENO, STDOUT_FILENO);
 }
 
-/* Takes ownership. */
-static void line(json_t *o)
+void report_line(json_t *o)
 {
 	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
@@ -61,7 +60,7 @@ void report_progress(const char *fmt, ...)
 	va_start(ap, fmt);
 	(void) vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	line(json_pack("{s:o}", "progress", text_value(text)));
+	report_line(json_pack("{s:o}", "progress", text_value(text)));
 }
 
 void report_images(const ImageList *l)
@@ -73,24 +72,24 @@ void report_images(const ImageList *l)
 			(void) json_array_append_new(tags, json_string(*t));
 		for (size_t k = 0; k < image->n_layers; k++)
 			(void) json_array_append_new(sizes, json_integer(image->layers[k].size));
-		line(json_pack("{s:{s:s, s:o, s:o}}", "image", "id", image->id, "tags", tags, "sizes", sizes));
+		report_line(json_pack("{s:{s:s, s:o, s:o}}", "image", "id", image->id, "tags", tags, "sizes", sizes));
 	}
 }
 
 void report_copied(void)
 {
-	line(json_pack("{s:b}", "copied", 1));
+	report_line(json_pack("{s:b}", "copied", 1));
 }
 
 void report_freed(int64_t bytes)
 {
-	line(json_pack("{s:I}", "freed", (json_int_t) bytes));
+	report_line(json_pack("{s:I}", "freed", (json_int_t) bytes));
 }
 
 void report_end(int code, const Err *err)
 {
 	if (code < 0)
-		line(json_pack("{s:o, s:i}", "error", text_value(err_text(err)), "code", code));
+		report_line(json_pack("{s:o, s:i}", "error", text_value(err_text(err)), "code", code));
 	else
-		line(json_pack("{s:s}", "result", "done"));
+		report_line(json_pack("{s:s}", "result", "done"));
 }

@@ -10,6 +10,7 @@
  *   last: {"result": "done"} or {"error": "text", "code": -errno}
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -25,6 +26,8 @@ void image_list_done(ImageList *l);
 
 /** Switches the reports on; before (as in tests) they go nowhere. Takes stdout over: what else writes there goes to stderr. */
 void report_init(void);
+/** A line as it is. Takes ownership. */
+void report_line(json_t *o);
 void report_progress(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void report_images(const ImageList *l);
 void report_copied(void);

@@ -2,7 +2,7 @@
 /*
  * stead-worker JOB STATE_DIR: one job on images, for the daemon (image/job.c is the other side). The
  * archive is descriptor 3, further options come as JSON on stdin, the report goes to stdout as JSON
- * lines (image/report.h). A worker ends with its parent, so that nothing works on a state directory
+ * lines (image/report.h). With five arguments it is the hook that uacme calls. A worker ends with its parent, so that nothing works on a state directory
  * whose daemon is gone.
  */
 
@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "edge/cert-work.h"
 #include "image/archive.h"
 #include "image/bootstrap.h"
 #include "image/copy.h"
@@ -96,8 +97,22 @@ static int run_sweep(const char *state_dir, const json_t *options, ImageList *re
 	return r;
 }
 
+/* Becomes uacme, whose output is the daemon's to read. */
+static int run_acme(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return acme_work(options, err);
+}
+
+static int run_certificates(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	int r = sandbox_enter(state_dir, err);
+	return r < 0 ? r : cert_work(options, report_line, err);
+}
+
 static const WorkerJob jobs[] = {
+	{ "acme", true, run_acme },
 	{ "bootstrap", true, run_bootstrap },
+	{ "certificates", true, run_certificates },
 	{ "copy", true, run_copy },
 	{ "import", true, run_import },
 	{ "load", false, run_load },
@@ -134,6 +149,8 @@ static int run(const WorkerJob *job, const char *state_dir)
 
 int main(int argc, char **argv)
 {
+	if (argc == 6) /* uacme's hook: METHOD TYPE IDENT TOKEN AUTH */
+		return acme_hook(argv[1], argv[2]);
 	if (argc == 3)
 		for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
 			if (!str_eq(argv[1], jobs[i].name))
