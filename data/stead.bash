@@ -44,6 +44,22 @@ down|--volumes|-v|flag|
 down|--remove-orphans||flag|
 down|--timeout|-t|number|
 down|--rmi||choice|local all
+deploy|||operands|service
+deploy|--plan||flag|
+deploy|--no-wait||flag|
+deploy|--timeout|-t|number|
+releases|||operands|service
+releases|--quiet|-q|flag|
+releases|--no-trunc||flag|
+releases|--format||choice|table json
+rollback|||operands|
+rollback|--to||number|release
+rollback|--no-wait||flag|
+routes|||operands|
+routes|--all-stacks|-A|flag|
+routes|--format||choice|table json
+maintenance|||operands|service
+cache purge|||operands|service
 ps|||operands|service
 ps|--all|-a|flag|
 ps|--all-stacks|-A|flag|
@@ -245,15 +261,15 @@ _stead_kind() { # KIND
   case $1 in
     file) mapfile -t COMPREPLY < <(compgen -f -- "$_stead_cur") && compopt -o filenames 2>/dev/null ;;
     directory) mapfile -t COMPREPLY < <(compgen -d -- "$_stead_cur") && compopt -o filenames 2>/dev/null ;;
-    service | container | image | volume | network | stack)
+    service | container | image | volume | network | stack | release)
       mapfile -t words < <("${COMP_WORDS[0]}" "${_stead_context[@]}" __complete "$1" 2>/dev/null)
       _stead_words "${words[@]}"
       if [[ -n $colon && $COMP_WORDBREAKS == *:* ]]; then
         COMPREPLY=("${COMPREPLY[@]#"$colon"}")
       fi
       ;;
-    command) _stead_words up down ps logs exec start stop restart kill rm wait top stats ls config events inspect images rmi load save \
-      import image volume network version info daemon help ;;
+    command) _stead_words up down deploy releases rollback routes maintenance cache ps logs exec start stop restart kill rm wait top \
+      stats ls config events inspect images rmi load save import image volume network version info daemon help ;;
     ?*)
       # A choice: its words stand in the table.
       local choices
@@ -307,7 +323,7 @@ _stead() {
       [[ $verb == exec ]] && ended=1
     elif [[ -n $group ]]; then
       verb="$group $word"
-    elif [[ $word == image || $word == volume || $word == network ]]; then
+    elif [[ $word == image || $word == volume || $word == network || $word == cache ]]; then
       group=$word
     else
       verb=$word
@@ -332,6 +348,8 @@ _stead() {
     _stead_kind command
   elif [[ $verb == exec && $operands -gt 0 ]]; then
     return 0
+  elif [[ $verb == maintenance && $operands -eq 0 ]]; then
+    _stead_words on off
   else
     while IFS='|' read -r word previous _ _ words; do
       [[ $word == "$verb" && -z $previous ]] && _stead_kind "$words"

@@ -85,6 +85,21 @@ int client_post(HttpClient *c, const char *target, const json_t *body, json_t **
 	return r < 0 ? r : 0;
 }
 
+void client_stack_url(Buf *url, const char *stack, const char *rest)
+{
+	buf_str(url, "/stead/v1/stacks/");
+	http_url_append(url, stack);
+	buf_printf(url, "/%s", rest);
+}
+
+json_t *strv_to_json(char *const *list)
+{
+	json_t *a = json_array();
+	for (char *const *s = list; s && *s; s++)
+		(void) json_array_append_new(a, json_string(*s));
+	return a;
+}
+
 const char *json_text(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));

@@ -27,6 +27,12 @@ int client_open_or_fail(const Cli *cli, HttpClient **ret);
 int client_get(HttpClient *c, const char *target, json_type type, json_t **ret, Err *err);
 int client_post(HttpClient *c, const char *target, const json_t *body, json_t **ret, Err *err);
 
+/** Appends /stead/v1/stacks/STACK/REST. */
+void client_stack_url(Buf *url, const char *stack, const char *rest);
+
+/** A list of strings. New reference; NULL gives an empty one. */
+json_t *strv_to_json(char *const *list);
+
 /* Reading answers without caring whether a field is there: "" / 0 / NULL then. Borrowed. */
 const char *json_text(const json_t *o, const char *key);
 int64_t json_number(const json_t *o, const char *key);

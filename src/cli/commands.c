@@ -21,11 +21,18 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_ls, command_config, command_events, command_inspect, command_images, command_rmi, command_load,
 	command_save, command_import, command_image_bootstrap, command_image_prune, command_volume_ls,
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
-	command_complete, command_options;
+	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
+	command_cache_purge;
 
 static const Verb verbs[] = {
 	{ "up", &command_up },
 	{ "down", &command_down },
+	{ "deploy", &command_deploy },
+	{ "releases", &command_releases },
+	{ "rollback", &command_rollback },
+	{ "routes", &command_routes },
+	{ "maintenance", &command_maintenance },
+	{ "cache purge", &command_cache_purge },
 	{ "ps", &command_ps },
 	{ "logs", &command_logs },
 	{ "exec", &command_exec },

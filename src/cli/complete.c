@@ -110,6 +110,22 @@ static void complete_stacks(const Cli *cli, HttpClient *c)
 	complete_array(c, "/stead/v1/stacks", "name");
 }
 
+static void complete_releases(const Cli *cli, HttpClient *c)
+{
+	AUTO_FREE char *project = NULL;
+	AUTO_BUF url = BUF_INIT;
+	json_t *list = NULL, *item;
+	size_t i;
+	if (!c || project_name_try(cli, &project, NULL) < 0)
+		return;
+	client_stack_url(&url, project, "releases");
+	if (client_get(c, buf_cstr(&url), JSON_ARRAY, &list, NULL) < 0)
+		return;
+	json_array_foreach(list, i, item)
+		printf("%lld\n", (long long) json_number(item, "number"));
+	json_decref(list);
+}
+
 static int run_complete(Cli *cli, void *values, char **args)
 {
 	static const struct {
@@ -118,6 +134,7 @@ static int run_complete(Cli *cli, void *values, char **args)
 	} kinds[] = {
 		{ "command", complete_verbs }, { "service", complete_both }, { "container", complete_containers }, { "image", complete_images },
 		{ "volume", complete_volumes }, { "network", complete_networks }, { "stack", complete_stacks },
+		{ "release", complete_releases },
 	};
 	AUTO_HTTP *client = NULL;
 	(void) client_open(cli, &client, NULL);

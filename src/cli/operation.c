@@ -13,7 +13,7 @@
 #include "cli/stream.h"
 #include "cli/term.h"
 
-static void print_failure(const json_t *last, const char *project, const Cli *cli)
+void operation_failure(const json_t *last, const char *project, const Cli *cli)
 {
 	const char *path = json_text(last, "path");
 	if (*path && cli) {
@@ -52,7 +52,7 @@ static void print_failure(const json_t *last, const char *project, const Cli *cl
 }
 
 /* Takes one line: 1 = go on, 0 = it was the last one (in *last), -errno. */
-static int take_line(Progress *p, const char *text, json_t **last, Err *err)
+static int take_line(Progress *p, const char *text, const OperationOptions *op, json_t **last, Err *err)
 {
 	json_error_t why;
 	if (!*text)
@@ -62,9 +62,13 @@ static int take_line(Progress *p, const char *text, json_t **last, Err *err)
 		json_decref(o);
 		return err_set(err, -EPROTO, "the daemon sent a line that is not a JSON object: %.60s", text);
 	}
+	if (op->line)
+		op->line(op->user, o);
 	if (json_object_get(o, "result") || json_object_get(o, "error")) {
 		if (p->mode == PROGRESS_JSON)
 			progress_event(p, o, time_mono());
+		else if (json_object_get(o, "result"))
+			progress_settle(p, time_mono());
 		json_decref(*last);
 		*last = o;
 		return 0;
@@ -100,10 +104,10 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 		char *text;
 		r = lines_next(&lines, &text, err);
 		if (r > 0)
-			r = take_line(p, text, last, err);
+			r = take_line(p, text, o, last, err);
 		else if (r == 0)
-			r = err_set(err, -EPIPE, "the connection to the daemon ended before the operation did; has the daemon been stopped? "
-				"It takes the operation up again when it starts; 'stead ps -a' shows how far it is");
+			r = err_set(err, -EPIPE, "the connection to the daemon ended before the operation did; has the daemon been stopped? %s",
+				o->lost ? o->lost : "It takes the operation up again when it starts; 'stead ps -a' shows how far it is");
 		if (r <= 0 && r != -EAGAIN)
 			break;
 		if (r != -EAGAIN)
@@ -148,7 +152,8 @@ int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json
 			fprintf(stderr, "stead: no longer watching; the daemon goes on with it ('stead %s' shows how far it is)\n",
 				p->project ? "ps -a" : "images");
 	} else if (json_object_get(last, "error")) {
-		print_failure(last, p->project, o->cli);
+		if (!o->last)
+			operation_failure(last, p->project, o->cli);
 		code = json_number(last, "code") == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
 	}
 	if (ret_last)
@@ -162,9 +167,7 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 	AUTO_ERR err = ERR_INIT;
 	AUTO_BUF url = BUF_INIT;
 	Progress p;
-	buf_str(&url, "/stead/v1/stacks/");
-	http_url_append(&url, project);
-	buf_printf(&url, "/%s", verb);
+	client_stack_url(&url, project, verb);
 	const HttpBody b = { .json = body };
 	/* Before the request, so that no interrupt falls between it and the watching; the daemon answers the headers at once. */
 	signals_catch();
@@ -177,7 +180,7 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 	progress_init(&p, cli_progress_mode(cli), STDERR_FILENO, project);
 	OperationOptions with_cli = *o;
 	with_cli.cli = cli;
-	int code = operation_stream(c, &p, &with_cli, NULL);
+	int code = operation_stream(c, &p, &with_cli, o->last);
 	progress_done(&p);
 	return code;
 }

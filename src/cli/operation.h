@@ -18,6 +18,10 @@ typedef struct OperationOptions {
 	bool foreground;       /* an interrupt is the caller's to explain; signals stay caught */
 	int64_t give_up_at;    /* monotonic; then the watching ends as a failure; 0 = never */
 	const Cli *cli;        /* to name file and line of what was refused; operation_run sets it. NULL: the key alone is named */
+	void (*line)(void *user, const json_t *line); /* sees each line first; or NULL */
+	void *user;
+	const char *lost;      /* what becomes of the operation where the daemon has gone; NULL: it is taken up again */
+	json_t **last;         /* gets the last line, and the caller prints why it failed; NULL: it is printed */
 } OperationOptions;
 
 /**
@@ -25,6 +29,8 @@ typedef struct OperationOptions {
  * have been printed. An interrupt ends the watching, not the operation: EXIT_INTERRUPTED.
  */
 int operation_run(const Cli *cli, HttpClient *c, const char *project, const char *verb, const json_t *body, const OperationOptions *o);
+/** Prints why an operation failed, from its last line. `cli` may be NULL, as in OperationOptions. */
+void operation_failure(const json_t *last, const char *project, const Cli *cli);
 /** A stream that makes an image: progress, then the image's id on standard output. Gives the exit code. */
 int operation_image(const Cli *cli, HttpClient *c);
 /** Any other stream of {"progress"}, {"warning"}, {"result"}, {"error"} lines; the last line goes to ret_last (may be NULL). */

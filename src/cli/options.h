@@ -35,7 +35,7 @@ typedef struct Option {
 	const char *arg;      /* "FILE", as --help shows it; NULL for flags */
 	const char *help;     /* one line */
 	const char *complete; /* choice: the words, with spaces between; else what the shell offers: "file", "directory",
-	                         "service", "container", "image", "volume", "network", "stack" or NULL */
+	                         "service", "container", "image", "volume", "network", "stack", "release" or NULL */
 } Option;
 
 /** Ends with an entry whose name is NULL. */

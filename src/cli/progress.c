@@ -23,7 +23,15 @@
 
 typedef enum StatusClass { STATUS_ACTIVE, STATUS_WAITING, STATUS_FINISHED, STATUS_FAILED } StatusClass;
 
-static StatusClass status_class(const char *status)
+/* Steps of a deploy follow each other in one row, whose end only the end of the whole thing is. */
+static StatusClass service_class(const char *status)
+{
+	if (str_ends(status, " failed"))
+		return STATUS_FAILED;
+	return str_eq(status, "deployed") || str_eq(status, "restored") ? STATUS_FINISHED : STATUS_ACTIVE;
+}
+
+static StatusClass status_class(const char *kind, const char *status)
 {
 	static const struct {
 		const char *status;
@@ -34,6 +42,8 @@ static StatusClass status_class(const char *status)
 		{ "stopped", STATUS_FINISHED }, { "removed", STATUS_FINISHED }, { "recreated", STATUS_FINISHED },
 		{ "killed", STATUS_FINISHED }, { "failed", STATUS_FAILED },
 	};
+	if (str_eq(kind, "service"))
+		return service_class(status);
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		if (str_eq(table[i].status, status))
 			return table[i].class;
@@ -78,6 +88,8 @@ static ProgressRow *row_of(Progress *p, const char *kind, const char *name, int6
 	r->name = xstrdup(name);
 	if (str_eq(kind, "container"))
 		r->label = xstrdup(progress_short_name(p->project, name));
+	else if (str_eq(kind, "service"))
+		r->label = xstrdup(name);
 	else
 		r->label = xasprintf("%s %s", kind, name);
 	r->since = now;
@@ -96,6 +108,70 @@ static char *clean(const json_t *o, const char *key)
 	return buf_steal(&b);
 }
 
+/* The row of an object has this status from now on. Gives whether that is news. */
+static bool set_status(Progress *p, const char *kind, const char *name, const char *status, int64_t now)
+{
+	ProgressRow *r = row_of(p, kind, name, now);
+	bool same = str_eq(r->status, status);
+	StatusClass class = status_class(kind, status);
+	str_set(&r->status, status);
+	if (class == STATUS_FINISHED || class == STATUS_FAILED)
+		r->until = r->until && same ? r->until : now;
+	else
+		r->until = 0;
+	return !same;
+}
+
+/* Words for a step of a deploy: while it is under way, and once it is done. */
+static char *step_words(const char *step, const char *status)
+{
+	static const struct {
+		const char *step, *begin, *done;
+	} table[] = {
+		{ "pre_deploy", "running pre_deploy", "pre_deploy done" },
+		{ "start", "starting", "started" },
+		{ "health", "waiting for health", "healthy" },
+		{ "smoke", "smoke test", "smoke test passed" },
+		{ "switch", "switching", "switched" },
+		{ "drain", "draining", "drained" },
+		{ "stop", "stopping", "stopped" },
+		{ "bake", "watching", "watched" },
+		{ "retire", "retiring the old", "old retired" },
+		{ "post_deploy", "running post_deploy", "post_deploy done" },
+		{ "restore", "restoring", "restored" },
+	};
+	if (str_eq(status, "failed"))
+		return xasprintf("%s failed", step);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		if (str_eq(table[i].step, step))
+			return xstrdup(str_eq(status, "done") ? table[i].done : table[i].begin);
+	return xasprintf("%s%s", step, str_eq(status, "done") ? " done" : "");
+}
+
+static void deploy_event(Progress *p, const json_t *event, int64_t now)
+{
+	AUTO_FREE char *service = clean(event, "service"), *step = clean(event, "step"), *status = clean(event, "status");
+	AUTO_FREE char *detail = clean(event, "detail"), *words = step_words(step, status);
+	const json_t *seconds = json_object_get(event, "seconds");
+	if (*service)
+		(void) set_status(p, "service", service, words, now);
+	if (p->mode != PROGRESS_PLAIN)
+		return;
+	AUTO_BUF line = BUF_INIT;
+	buf_printf(&line, "%s%s%s", service, *service ? "  " : "", words);
+	if (json_is_number(seconds) && !str_eq(status, "begin"))
+		buf_printf(&line, "  %.2fs", json_number_value(seconds));
+	buf_printf(&line, "%s%s\n", *detail ? "  " : "", detail);
+	write_all(p, &line);
+}
+
+void progress_settle(Progress *p, int64_t now)
+{
+	for (size_t i = 0; i < p->n_rows; i++)
+		if (str_eq(p->rows[i].kind, "service") && !p->rows[i].until)
+			(void) set_status(p, "service", p->rows[i].name, "deployed", now);
+}
+
 void progress_event(Progress *p, const json_t *event, int64_t now)
 {
 	AUTO_FREE char *kind = clean(event, "kind"), *name = clean(event, "name"), *status = clean(event, "status");
@@ -105,30 +181,28 @@ void progress_event(Progress *p, const json_t *event, int64_t now)
 		(void) fflush(stdout);
 		return;
 	}
+	if (str_eq(kind, "deploy")) {
+		deploy_event(p, event, now);
+		progress_tick(p, now);
+		return;
+	}
 	if (!*kind || !*name || !*status)
 		return;
-	ProgressRow *r = row_of(p, kind, name, now);
-	bool same = str_eq(r->status, status);
-	StatusClass class = status_class(status);
-	str_set(&r->status, status);
-	if (class == STATUS_FINISHED || class == STATUS_FAILED)
-		r->until = r->until && same ? r->until : now;
-	else
-		r->until = 0;
-	if (p->mode == PROGRESS_PLAIN && !same) {
+	bool news = set_status(p, kind, name, status, now);
+	if (p->mode == PROGRESS_PLAIN && news) {
 		AUTO_BUF line = BUF_INIT;
-		buf_printf(&line, "%s%s%s  %s\n", str_eq(kind, "container") ? "" : kind, str_eq(kind, "container") ? "" : " ", r->name, r->status);
+		buf_printf(&line, "%s%s%s  %s\n", str_eq(kind, "container") ? "" : kind, str_eq(kind, "container") ? "" : " ", name, status);
 		write_all(p, &line);
 	}
 	progress_tick(p, now);
 }
 
-static void render_row(const Progress *p, const ProgressRow *r, size_t label_width, unsigned columns, int64_t now, Buf *out)
+static void render_row(const Progress *p, const ProgressRow *r, size_t label_width, size_t status_width, unsigned columns, int64_t now, Buf *out)
 {
 	static const char *const spinner[] = { "⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏" };
 	static const char ascii[] = "-\\|/";
 	static const char *const colours[] = { TERM_BLUE, TERM_DIM, TERM_GREEN, TERM_RED };
-	StatusClass class = status_class(r->status);
+	StatusClass class = status_class(r->kind, r->status);
 	uint64_t turn = (uint64_t) (now / REDRAW_INTERVAL);
 	char spin[2] = { ascii[turn % 4], '\0' };
 	const char *mark = p->utf8 ? spinner[turn % ARRAY_SIZE(spinner)] : spin;
@@ -139,7 +213,7 @@ static void render_row(const Progress *p, const ProgressRow *r, size_t label_wid
 	else if (class == STATUS_WAITING)
 		mark = p->utf8 ? "·" : ".";
 	double seconds = (double) ((r->until ? r->until : now) - r->since) / NSEC_PER_SEC;
-	AUTO_FREE char *rest = xasprintf("  %-10s %6.1fs", r->status, seconds);
+	AUTO_FREE char *rest = xasprintf("  %-*s %6.1fs", (int) status_width, r->status, seconds);
 	/* Three columns stand before the label and one stays free; a label that does not fit is cut, so that no line wraps. */
 	size_t room = columns > strlen(rest) + 4 ? columns - strlen(rest) - 4 : 1;
 	size_t width = label_width < room ? label_width : room;
@@ -159,10 +233,12 @@ static void render_row(const Progress *p, const ProgressRow *r, size_t label_wid
 
 void progress_render(const Progress *p, unsigned columns, unsigned rows, bool all, int64_t now, Buf *out)
 {
-	size_t finished = 0, width = 0, room = rows > 4 ? rows - 3 : 1;
+	size_t finished = 0, width = 0, status_width = 10, room = rows > 4 ? rows - 3 : 1;
 	for (size_t i = 0; i < p->n_rows; i++) {
 		size_t n = term_columns(p->rows[i].label);
 		width = n > width ? n : width;
+		n = term_columns(p->rows[i].status);
+		status_width = n > status_width ? n : status_width;
 		finished += p->rows[i].until != 0;
 	}
 	if (!p->n_rows)
@@ -177,12 +253,12 @@ void progress_render(const Progress *p, unsigned columns, unsigned rows, bool al
 	size_t hide = !all && p->n_rows > room ? p->n_rows - room : 0, hidden = 0, shown = 0;
 	for (size_t i = 0; i < p->n_rows; i++) {
 		const ProgressRow *r = &p->rows[i];
-		bool finished_well = r->until && status_class(r->status) == STATUS_FINISHED;
+		bool finished_well = r->until && status_class(r->kind, r->status) == STATUS_FINISHED;
 		if ((hidden < hide && finished_well) || (hide && shown >= room)) {
 			hidden++;
 			continue;
 		}
-		render_row(p, r, width, columns, now, out);
+		render_row(p, r, width, status_width, columns, now, out);
 		shown++;
 	}
 	if (hidden && columns > 20)

@@ -43,8 +43,13 @@ typedef struct Progress {
 
 /** PROGRESS_AUTO is decided by fd. */
 void progress_init(Progress *p, ProgressMode mode, int fd, const char *project);
-/** One event of the stream; `now` is monotonic. Events that name no object are ignored (but printed in JSON mode). */
+/**
+ * One event of the stream; `now` is monotonic. Events that name no object are ignored (but printed in JSON mode). A step of a deploy moves
+ * the row of its service on, or is a line of its own.
+ */
 void progress_event(Progress *p, const json_t *event, int64_t now);
+/** The operation has succeeded: services that were being deployed are. */
+void progress_settle(Progress *p, int64_t now);
 /** Redraws the live table: spinner and elapsed times move on. Cheap when called too often. */
 void progress_tick(Progress *p, int64_t now);
 /** What is going on, in words: one line that the next one replaces; elsewhere a line each. */

@@ -9,118 +9,14 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/commands.h"
-#include "cli/fake-server.h"
+#include "cli/run-cli.h"
 
-static char dir[] = "/tmp/stead-test-cli-XXXXXX";
-static char *socket_path, *host;
-
-typedef struct Outcome {
-	int code;
-	char *out, *err, *requests;
-} Outcome;
-
-static int setup(void **state)
-{
-	if (!mkdtemp(dir) || chdir(dir) < 0)
-		return -1;
-	static const char *const unset[] = { "STEAD_HOST", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "TERM" };
-	for (size_t i = 0; i < ARRAY_SIZE(unset); i++)
-		(void) unsetenv(unset[i]);
-	socket_path = xasprintf("%s/sock", dir);
-	host = xasprintf("unix://%s", socket_path);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	free(socket_path);
-	free(host);
-	return chdir("/") < 0 ? -1 : tree_remove(AT_FDCWD, dir);
-}
-
-static int daemon_fake(int argc, char **argv)
-{
-	return argc == 3 && str_eq(argv[0], "daemon") && str_eq(argv[1], "--name") && str_eq(argv[2], "x") ? 3 : 4;
-}
-
-static void write_file(const char *name, const char *text)
-{
-	assert_int_equal(file_write(AT_FDCWD, name, text, strlen(text), 0644), 0);
-}
-
-static char *read_fd(int fd)
-{
-	Buf b = BUF_INIT;
-	AUTO_FREE char *path = xasprintf("/proc/self/fd/%d", fd);
-	assert_int_equal(file_read(AT_FDCWD, path, 16 << 20, &b), 0);
-	return buf_steal(&b);
-}
-
-/* Runs `stead -H … words` in this process with its three descriptors redirected. */
-static Outcome run_input(const char *input, const FakeRule *rules, const char *const *words)
-{
-	static const int fds[] = { 0, 1, 2 };
-	int saved[3], files[3];
-	Outcome o = { 0 };
-	AUTO_STRV char **argv = NULL;
-	FakeServer *server = rules ? fake_start(socket_path, rules) : NULL;
-	strv_add(&argv, "stead");
-	strv_add(&argv, "-H");
-	strv_add(&argv, host);
-	for (; *words; words++)
-		strv_add(&argv, *words);
-	(void) fflush(NULL);
-	for (int i = 0; i < 3; i++) {
-		files[i] = memfd_create("file", MFD_CLOEXEC);
-		saved[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 10);
-		assert_true(files[i] >= 0 && saved[i] >= 0);
-	}
-	if (input)
-		(void) fd_write_all(files[0], input, strlen(input));
-	(void) lseek(files[0], 0, SEEK_SET);
-	for (int i = 0; i < 3; i++)
-		(void) dup2(files[i], fds[i]);
-	o.code = cli_main((int) strv_len(argv), argv, daemon_fake);
-	(void) fflush(NULL);
-	for (int i = 0; i < 3; i++) {
-		(void) dup2(saved[i], fds[i]);
-		(void) close(saved[i]);
-	}
-	o.out = read_fd(files[1]);
-	o.err = read_fd(files[2]);
-	for (int i = 0; i < 3; i++)
-		(void) close(files[i]);
-	o.requests = server ? fake_stop(server) : NULL;
-	return o;
-}
-#define run(rules, ...) run_input(NULL, rules, (const char *const[]) { __VA_ARGS__, NULL })
-
-static void done(Outcome *o)
-{
-	free(o->out);
-	free(o->err);
-	free(o->requests);
-}
-
-static void expect(const Outcome *o, int code, const char *out, const char *err)
-{
-	bool out_fits = !out || strstr(o->out, out), err_fits = !err || strstr(o->err, err);
-	if (o->code == code && out_fits && err_fits)
-		return;
-	fail_msg("exit code %d (wanted %d)\n--- stdout:\n%s\n--- wanted in it: %s\n--- stderr:\n%s\n--- wanted in it: %s", o->code, code, o->out,
-		out ? out : "-", o->err, err ? err : "-");
-}
-
-#define STREAM "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
-#define UPGRADED "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-#define RAW "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: close\r\n\r\n"
 #define LABELS(service, number) \
 	"\"Labels\":{\"com.docker.compose.project\":\"blog\",\"com.docker.compose.service\":\"" service \
 	"\",\"com.docker.compose.container-number\":\"" number "\"}"
@@ -136,7 +32,7 @@ static void expect(const Outcome *o, int code, const char *out, const char *err)
 static void no_daemon(void **state)
 {
 	Outcome o = run(NULL, "-p", "blog", "ps");
-	expect(&o, EXIT_USAGE, "", socket_path);
+	expect(&o, EXIT_USAGE, "", cli_socket_path);
 	done(&o);
 	o = run(NULL, "-p", "blog", "up", "-d");
 	done(&o);
@@ -779,5 +675,5 @@ int main(void)
 		cmocka_unit_test(exec_passes_input), cmocka_unit_test(exec_finds_containers), cmocka_unit_test(exec_that_is_cut_off),
 		cmocka_unit_test(containers_by_name), cmocka_unit_test(images), cmocka_unit_test(bad_image_options), cmocka_unit_test(inspect),
 		cmocka_unit_test(listings), cmocka_unit_test(remaining), cmocka_unit_test(daemon_gets_its_own_words), cmocka_unit_test(config) };
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

@@ -144,6 +144,59 @@ static void texts_replace_each_other(void **state)
 	progress_done(&p);
 }
 
+static void step(Progress *p, const char *service, const char *step, const char *status, int64_t now)
+{
+	json_t *e = json_pack("{s:s, s:s, s:s, s:s, s:f}", "kind", "deploy", "service", service, "step", step, "status", status, "seconds", 0.5);
+	progress_event(p, e, now);
+	json_decref(e);
+}
+
+/* One row a service, whichever step it is at. */
+static void deploys(void **state)
+{
+	AUTO_BUF out = BUF_INIT;
+	Progress p;
+	progress_init(&p, PROGRESS_QUIET, -1, "blog");
+	p.utf8 = p.colour = false;
+	step(&p, "db", "start", "begin", 10 * SECOND);
+	step(&p, "db", "start", "done", 11 * SECOND);
+	step(&p, "web", "health", "begin", 11 * SECOND);
+	step(&p, "api", "smoke", "failed", 12 * SECOND);
+	step(&p, "odd", "dance", "done", 12 * SECOND);
+	progress_render(&p, 80, 24, false, 13 * SECOND, &out);
+	assert_string_equal(buf_cstr(&out), "[ ] blog  1/4\n"
+					    " | db   started               3.0s\n"
+					    " | web  waiting for health    2.0s\n"
+					    " ! api  smoke failed          0.0s\n"
+					    " | odd  dance done            1.0s\n");
+	buf_clear(&out);
+	step(&p, "api", "restore", "done", 14 * SECOND);
+	progress_settle(&p, 15 * SECOND);
+	progress_render(&p, 80, 24, false, 16 * SECOND, &out);
+	assert_string_equal(buf_cstr(&out), "[+] blog  4/4\n"
+					    " + db   deployed      5.0s\n"
+					    " + web  deployed      4.0s\n"
+					    " + api  restored      2.0s\n"
+					    " + odd  deployed      3.0s\n");
+	progress_done(&p);
+}
+
+static void deploys_line_by_line(void **state)
+{
+	AUTO_CLOSE int fd = memfd_create("out", MFD_CLOEXEC);
+	Progress p;
+	progress_init(&p, PROGRESS_PLAIN, fd, "blog");
+	step(&p, "web", "switch", "begin", SECOND);
+	step(&p, "web", "switch", "done", SECOND);
+	step(&p, "web\033[2J", "drain", "failed", SECOND);
+	step(&p, "", "bake", "done", SECOND);
+	progress_settle(&p, SECOND);
+	progress_end(&p, SECOND);
+	AUTO_FREE char *text = content(fd);
+	assert_string_equal(text, "web  switching\nweb  switched  0.50s\nweb?[2J  drain failed  0.50s\nwatched  0.50s\n");
+	progress_done(&p);
+}
+
 static void short_names(void **state)
 {
 	assert_string_equal(progress_short_name("blog", "blog-web-1"), "web-1");
@@ -156,6 +209,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(plain_lines), cmocka_unit_test(quiet_says_nothing), cmocka_unit_test(table),
 		cmocka_unit_test(narrow_terminals_cut_names), cmocka_unit_test(what_is_finished_gives_way),
-		cmocka_unit_test(live_redraws_in_place), cmocka_unit_test(texts_replace_each_other), cmocka_unit_test(short_names) };
+		cmocka_unit_test(live_redraws_in_place), cmocka_unit_test(texts_replace_each_other), cmocka_unit_test(deploys),
+		cmocka_unit_test(deploys_line_by_line), cmocka_unit_test(short_names) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,14 +75,6 @@ static int check_services(const Stack *stack, const char *option, char *const *l
 	return 0;
 }
 
-static json_t *strv_json(char *const *list)
-{
-	json_t *a = json_array();
-	for (char *const *s = list; s && *s; s++)
-		(void) json_array_append_new(a, json_string(*s));
-	return a;
-}
-
 static int check_options(const Cli *cli, const UpOptions *o)
 {
 	bool detached = o->detach || o->wait;
@@ -104,7 +96,7 @@ static int check_options(const Cli *cli, const UpOptions *o)
 static json_t *make_body(const UpOptions *o, const Stack *stack, char *const *services, json_t *scale)
 {
 	json_t *body = json_pack("{s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:O}", "model", stack_to_json(stack), "services",
-		strv_json(services), "wait", o->wait, "no_start", o->no_start, "no_deps", o->no_deps, "force_recreate", o->force_recreate,
+		strv_to_json(services), "wait", o->wait, "no_start", o->no_start, "no_deps", o->no_deps, "force_recreate", o->force_recreate,
 		"no_recreate", o->no_recreate, "always_recreate_deps", o->always_recreate_deps, "remove_orphans", o->remove_orphans,
 		"renew_anon_volumes", o->renew_anon_volumes, "scale", scale);
 	if (o->timeout >= 0)
@@ -184,14 +176,14 @@ static int add_logs(const Cli *cli, Follower *f, const UpOptions *o, const Stack
 /* Stops the stack, kills it at a second interrupt, and shows its logs meanwhile. */
 static int bring_down(Follower *f, char *const *services, const UpOptions *o, int code)
 {
-	json_t *body = json_pack("{s:o}", "services", strv_json(services));
+	json_t *body = json_pack("{s:o}", "services", strv_to_json(services));
 	if (o->timeout >= 0)
 		(void) json_object_set_new(body, "timeout", json_integer(o->timeout));
 	FollowEnd end = follower_finish(f, "stop", body);
 	if (end == FOLLOW_INTERRUPTED) {
 		fprintf(stderr, "stead: killing the containers\n");
 		json_decref(body);
-		body = json_pack("{s:o, s:s}", "services", strv_json(services), "signal", "SIGKILL");
+		body = json_pack("{s:o, s:s}", "services", strv_to_json(services), "signal", "SIGKILL");
 		end = follower_finish(f, "kill", body);
 	}
 	json_decref(body);

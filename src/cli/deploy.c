@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/mem.h"
+#include "cli/client.h"
+#include "cli/deploying.h"
+#include "cli/project.h"
+
+typedef struct DeployOptions {
+	bool plan, no_wait;
+	int64_t timeout;
+} DeployOptions;
+
+#define D(member) offsetof(DeployOptions, member)
+static const Option options[] = {
+	{ "plan", 0, OPTION_FLAG, D(plan), NULL, "Only show every step; nothing is done", NULL },
+	{ "no-wait", 0, OPTION_FLAG, D(no_wait), NULL, "Fail at once where another deploy of the stack is under way", NULL },
+	{ "timeout", 't', OPTION_NUMBER, D(timeout), "SECONDS", "Time to stop before a kill (default: stop_grace_period)", NULL },
+	{ NULL },
+};
+
+static int run(Cli *cli, void *values, char **args)
+{
+	const DeployOptions *o = values;
+	AUTO_STACK *stack = NULL;
+	int code = project_load(cli, args, &stack);
+	if (code)
+		return code;
+	json_t *body = json_pack("{s:o, s:b, s:b}", "model", stack_to_json(stack), "plan", o->plan, "no_wait", o->no_wait);
+	if (args)
+		(void) json_object_set_new(body, "services", strv_to_json(args));
+	if (o->timeout >= 0)
+		(void) json_object_set_new(body, "timeout", json_integer(o->timeout));
+	const DeployingOptions d = { .plan = o->plan, .working_dir = stack->working_dir };
+	return deploying_run(cli, stack->name, "deploy", body, &d);
+}
+
+const Command command_deploy = {
+	.name = "deploy",
+	.operands = "[SERVICE...]",
+	.summary = "Replace what runs by what the compose file says, losing no request",
+	.text = "Makes a release: starts what has changed beside what runs, dependencies first, waits for its health, runs its\n"
+		"smoke tests, leads requests to it, lets those in flight end, watches it for a while and then retires the old.\n"
+		"Where one of these fails, what was there serves on, and the new is gone; so it is after Ctrl-C, which waits for\n"
+		"that (a second Ctrl-C does not). Exit code 1: it failed; 2: it was refused before anything was changed.",
+	.options = options,
+	.size = sizeof(DeployOptions),
+	.max = -1,
+	.complete = "service",
+	.flags = COMMAND_JSON,
+	.run = run,
+};
