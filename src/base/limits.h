@@ -49,6 +49,12 @@
 #define LIMIT_PROBE_BODY (1U << 20)     /* its body: read no further, the rest counts as fine */
 #define LIMIT_EXECS 256         /* exec instances at once: 409 */
 
+#define LIMIT_NOTICE_BYTES (32U << 10) /* a notice as JSON: log lines are left out, texts cut */
+#define LIMIT_NOTICE_LINES 100         /* log lines in it: the last ones */
+#define LIMIT_NOTICE_QUEUE 32          /* notices that wait for one receiver: the oldest is dropped */
+#define LIMIT_NOTIFY_SENDERS 8         /* messages on their way at once; to receivers that failed last time half of that */
+#define LIMIT_NOTIFY_ANSWER (16U << 10) /* bytes of a receiver's answer: the rest is not read */
+
 #define LIMIT_DNS_FORWARDS 512       /* outstanding forwards: SERVFAIL */
 #define LIMIT_DNS_TCP_CLIENTS 64     /* TCP connections at once, over all networks: oldest closed */
 #define LIMIT_WORKER_LINE (1U << 20) /* a line of a worker's report: the worker is killed */
