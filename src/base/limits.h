@@ -52,7 +52,7 @@
 #define LIMIT_NOTICE_BYTES (32U << 10) /* a notice as JSON: log lines are left out, texts cut */
 #define LIMIT_NOTICE_LINES 100         /* log lines in it: the last ones */
 #define LIMIT_NOTICE_QUEUE 32          /* notices that wait for one receiver: the oldest is dropped */
-#define LIMIT_NOTIFY_SENDERS 8         /* messages on their way at once; to receivers that failed last time half of that */
+#define LIMIT_NOTIFY_SENDERS 16        /* messages on their way at once; to receivers that failed last time half of that */
 #define LIMIT_NOTIFY_ANSWER (16U << 10) /* bytes of a receiver's answer: the rest is not read */
 
 #define LIMIT_DNS_FORWARDS 512       /* outstanding forwards: SERVFAIL */

@@ -214,6 +214,7 @@ struct Daemon {
 	struct Net *net;
 	struct Nft *nft;
 	struct Jobs *jobs;
+	struct NotifyQueue *notices;
 	char **forward_guard;
 	struct Events *events;
 	int64_t started_at;

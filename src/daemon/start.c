@@ -18,6 +18,7 @@
 #include "daemon/events.h"
 #include "daemon/image.h"
 #include "daemon/network.h"
+#include "daemon/notify.h"
 #include "daemon/restart.h"
 #include "daemon/stack.h"
 #include "daemon/state.h"
@@ -158,6 +159,8 @@ static int open_parts(Daemon *d, Err *err)
 		r = jobs_new(d->loop, d->o.state_dir, image_refs, d, &d->jobs, err);
 	if (r == 0)
 		r = state_load(d, err);
+	if (r == 0)
+		notify_open(d);
 	return r;
 }
 
@@ -237,6 +240,7 @@ void daemon_close(Daemon *d)
 	uv_close((uv_handle_t *) &d->wake, NULL);
 	uv_close((uv_handle_t *) &d->write_timer, NULL);
 	uv_close((uv_handle_t *) &d->rotate_timer, NULL);
+	notify_close(d);
 	if (d->jobs)
 		jobs_free(d->jobs);
 	if (d->nft)

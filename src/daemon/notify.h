@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Notices of what happens to a stack, to the receivers in its x-stead.notify. What leaves the machine is masked first (notify/mask.h): the
+ * stack's secrets, whatever a failing program printed of them.
+ */
+
+#include "daemon/daemon.h"
+#include "notify/mask.h"
+#include "notify/notice.h"
+
+void notify_open(Daemon *d);
+void notify_close(Daemon *d);
+
+/** To the receivers of the stack's model; nothing without one. `n` is borrowed; its id, time, host and (if NULL) url are filled in. Never fails: the log says. */
+void notify_event(const StackState *s, const Notice *n);
+/** The same for a model that is not (or no longer) the stack's: of a deploy under way, say. */
+void notify_event_of(Daemon *d, const Stack *model, const Notice *n);
+
+/** The secrets of a stack: variables of its services and images whose names say so, contents of its secrets, addresses of its receivers. The caller's. */
+Mask *notify_mask(Daemon *d, const Stack *model);
