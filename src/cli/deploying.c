@@ -81,6 +81,8 @@ static void print_success(const Deploying *d)
 	AUTO_FREE char *changes = release_changes(json_object_get(release, "changes"));
 	if (str_eq(json_text(d->last, "result"), "unchanged"))
 		printf("release %lld: nothing has changed\n", (long long) d->release);
+	else if (json_number(release, "source") > 0)
+		printf("release %lld: back to release %lld in %s\n", (long long) d->release, (long long) json_number(release, "source"), takes);
 	else
 		printf("release %lld: %s in %s\n", (long long) d->release, *changes ? changes : "done", takes);
 	json_decref(release);
@@ -95,7 +97,7 @@ static void print_failure(const Deploying *d, const json_t *release)
 	int64_t base = json_number(release, "base");
 	if (!*text)
 		text = *json_text(report, "text") ? json_text(report, "text") : json_text(release, "result");
-	if (str_starts(text, "release "))
+	if (strstr(text, "release "))
 		cli_error("%s", text);
 	else
 		cli_error("release %lld failed: %s", (long long) d->release, text);

@@ -128,6 +128,7 @@ static char *step_words(const char *step, const char *status)
 	static const struct {
 		const char *step, *begin, *done;
 	} table[] = {
+		{ "wait", "waiting", "waited" },
 		{ "pre_deploy", "running pre_deploy", "pre_deploy done" },
 		{ "start", "starting", "started" },
 		{ "health", "waiting for health", "healthy" },
@@ -153,16 +154,20 @@ static void deploy_event(Progress *p, const json_t *event, int64_t now)
 	AUTO_FREE char *service = clean(event, "service"), *step = clean(event, "step"), *status = clean(event, "status");
 	AUTO_FREE char *detail = clean(event, "detail"), *words = step_words(step, status);
 	const json_t *seconds = json_object_get(event, "seconds");
-	if (*service)
-		(void) set_status(p, "service", service, words, now);
-	if (p->mode != PROGRESS_PLAIN)
-		return;
 	AUTO_BUF line = BUF_INIT;
 	buf_printf(&line, "%s%s%s", service, *service ? "  " : "", words);
 	if (json_is_number(seconds) && !str_eq(status, "begin"))
 		buf_printf(&line, "  %.2fs", json_number_value(seconds));
-	buf_printf(&line, "%s%s\n", *detail ? "  " : "", detail);
-	write_all(p, &line);
+	buf_printf(&line, "%s%s", *detail ? "  " : "", detail);
+	if (*service)
+		(void) set_status(p, "service", service, words, now);
+	if (p->mode == PROGRESS_PLAIN) {
+		buf_char(&line, '\n');
+		write_all(p, &line);
+	} else if (p->mode == PROGRESS_LIVE) {
+		/* What is about no service, waiting for another deploy say, is shown below the table while it lasts. */
+		str_set(&p->text, !*service && str_eq(status, "begin") ? buf_cstr(&line) : NULL);
+	}
 }
 
 void progress_settle(Progress *p, int64_t now)

@@ -148,7 +148,7 @@ void release_full(const json_t *release, const char *stack, int64_t now, Buf *ou
 {
 	const json_t *report = json_object_get(release, "report");
 	const char *commit = json_text(release, "commit"), *author = json_text(release, "author"), *who = json_text(release, "who");
-	int64_t created = 0, base = json_number(release, "base");
+	int64_t created = 0, base = json_number(release, "base"), source = json_number(release, "source");
 	(void) time_parse_rfc3339(json_text(release, "created"), &created);
 	AUTO_FREE char *ago = human_ago(created, now);
 	AUTO_FREE char *takes = release_seconds(json_number_value(json_object_get(release, "seconds")));
@@ -165,6 +165,8 @@ void release_full(const json_t *release, const char *stack, int64_t now, Buf *ou
 	buf_clear(&line);
 	if (base > 0)
 		buf_printf(&line, "replaces release %lld", (long long) base);
+	if (source > 0)
+		buf_printf(&line, "%sbrings release %lld back", line.len ? ", " : "", (long long) source);
 	if (*commit)
 		buf_printf(&line, "%scommit %s%s%s", line.len ? ", " : "", commit, *author ? " by " : "", author);
 	if (line.len)

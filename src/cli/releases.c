@@ -35,8 +35,10 @@ static void add_row(Table *t, const json_t *r, const ReleasesOptions *o, int64_t
 	table_addf(t, "%lld%s", (long long) json_number(r, "number"), json_is_true(json_object_get(r, "current")) ? " *" : "");
 	table_add(t, age);
 	table_add(t, json_text(r, "who"));
-	table_addf(t, "%s%s%s", str_eq(json_text(r, "kind"), "rollback") ? "rollback" : "",
-		str_eq(json_text(r, "kind"), "rollback") && *cut ? ": " : "", cut);
+	if (json_number(r, "source") > 0)
+		table_addf(t, "back to %lld%s%s", (long long) json_number(r, "source"), *cut ? ": " : "", cut);
+	else
+		table_add(t, cut);
 	table_add(t, result);
 	table_add(t, str_eq(result, "running") ? "" : takes);
 }

@@ -190,11 +190,11 @@ static void rollback(void **state)
 {
 	const FakeRule rules[] = {
 		{ .request = ROLLBACK, .close = true, .raw = STREAM STEP("start", "done", ",\"seconds\":0.1") "{\"result\":\"done\",\"release\":7,\"seconds\":0.84}\n" },
-		{ .request = RELEASES "/7", .status = 200, .body = RELEASE("success", "") },
+		{ .request = RELEASES "/7", .status = 200, .body = RELEASE("success", ",\"source\":5") },
 		{ NULL },
 	};
 	Outcome o = run(rules, "rollback", "--to", "5", "--no-wait");
-	expect(&o, EXIT_DONE, "release 7: web image app:2, environment A in 0.8 s\n", "web  started  0.10s\n");
+	expect(&o, EXIT_DONE, "release 7: back to release 5 in 0.8 s\n", "web  started  0.10s\n");
 	assert_non_null(strstr(o.requests, "\"to\":5"));
 	assert_non_null(strstr(o.requests, "\"who\":"));
 	assert_null(strstr(o.requests, "\"model\""));
@@ -217,13 +217,13 @@ static void releases(void **state)
 		{ .request = RELEASES "/7", .status = 200, .body = RELEASE("failed", REPORT) },
 		{ .request = RELEASES "/99", .status = 404, .body = "{\"message\":\"stack 'blog' has no release 99\"}" },
 		{ .request = RELEASES, .status = 200, .body = "[" RELEASE("success", "") ",{\"number\":8,\"kind\":\"rollback\",\"created\":\"2026-01-02T03:04:05Z\","
-			"\"seconds\":130,\"who\":\"b\\u001b@h\",\"result\":\"running\",\"changes\":[]}]" },
+			"\"seconds\":130,\"who\":\"b\\u001b@h\",\"result\":\"running\",\"source\":6,\"changes\":[]}]" },
 		{ NULL },
 	};
 	Outcome o = run(rules, "releases");
 	expect(&o, EXIT_DONE, "NUMBER    AGE", NULL);
 	expect(&o, EXIT_DONE, "ada@box   web image app:2, environment A   success   3.2 s\n", NULL);
-	expect(&o, EXIT_DONE, "b?@h      rollback                         running   \n", NULL);
+	expect(&o, EXIT_DONE, "b?@h      back to 6                        running   \n", NULL);
 	expect(&o, EXIT_DONE, "\n7 *       ", NULL);
 	done(&o);
 	o = run(rules, "releases", "web", "-q");

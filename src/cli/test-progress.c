@@ -181,6 +181,21 @@ static void deploys(void **state)
 	progress_done(&p);
 }
 
+static void what_is_about_no_service(void **state)
+{
+	AUTO_CLOSE int fd = memfd_create("out", MFD_CLOEXEC);
+	Progress p;
+	progress_init(&p, PROGRESS_LIVE, fd, "s");
+	p.utf8 = p.colour = false;
+	step(&p, "", "wait", "begin", SECOND);
+	step(&p, "web", "start", "begin", 2 * SECOND);
+	progress_end(&p, 3 * SECOND);
+	AUTO_FREE char *text = content(fd);
+	assert_string_equal(text, "   waiting\n\033[1A\r\033[J[ ] s  0/1\n - web  starting      0.0s\n"
+				  "\033[2A\r\033[J[ ] s  0/1\n | web  starting      1.0s\n");
+	progress_done(&p);
+}
+
 static void deploys_line_by_line(void **state)
 {
 	AUTO_CLOSE int fd = memfd_create("out", MFD_CLOEXEC);
@@ -209,7 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(plain_lines), cmocka_unit_test(quiet_says_nothing), cmocka_unit_test(table),
 		cmocka_unit_test(narrow_terminals_cut_names), cmocka_unit_test(what_is_finished_gives_way),
-		cmocka_unit_test(live_redraws_in_place), cmocka_unit_test(texts_replace_each_other), cmocka_unit_test(deploys),
+		cmocka_unit_test(live_redraws_in_place), cmocka_unit_test(texts_replace_each_other), cmocka_unit_test(deploys), cmocka_unit_test(what_is_about_no_service),
 		cmocka_unit_test(deploys_line_by_line), cmocka_unit_test(short_names) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "cli/containers.h"
 #include "cli/follow.h"
 #include "cli/operation.h"
+#include "cli/origin.h"
 #include "cli/project.h"
 #include "cli/signals.h"
 
@@ -233,6 +234,15 @@ static int foreground(const Cli *cli, const UpOptions *o, const Stack *stack, ch
 	return code;
 }
 
+/* Only with routes is an `up` a deploy, of which people ask where it came from. */
+static bool has_routes(const Stack *stack)
+{
+	for (size_t i = 0; i < stack->n_services; i++)
+		if (stack->services[i].n_routes)
+			return true;
+	return false;
+}
+
 static int run(Cli *cli, void *values, char **args)
 {
 	const UpOptions *o = values;
@@ -253,6 +263,7 @@ static int run(Cli *cli, void *values, char **args)
 		return cli_usage(cli, "%s", err_text(&err));
 	}
 	body = make_body(o, stack, args, scale);
+	origin_add(body, has_routes(stack) ? stack->working_dir : NULL);
 	json_decref(scale);
 	code = client_open_or_fail(cli, &client);
 	if (!code && (o->detach || o->wait || o->no_start)) {

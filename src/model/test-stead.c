@@ -290,6 +290,7 @@ static void bad_notices(void **state)
 	AUTO_FREE char *text = with_notice("{'slack':'secret-without-scheme'}");
 	AUTO_ERR err = ERR_INIT;
 	AUTO_STACK *s = parse(text, NULL, &err);
+	assert_null(s);
 	assert_null(strstr(err_text(&err), "secret")); /* an address is a password */
 }
 
