@@ -36,9 +36,9 @@ vm_die() {
 vm_packages() {
   echo systemd-sysv dbus udev linux-image-cloud-amd64 initramfs-tools
   # What stead runs and is tested with, and what it is built from.
-  echo crun runc conmon nftables mmdebstrap bats jq curl sqlite3 iproute2 procps netcat-openbsd busybox-static strace
+  echo crun runc conmon nftables mmdebstrap haproxy nginx-light uacme openssl nghttp2-client bats jq curl sqlite3 iproute2 procps netcat-openbsd busybox-static strace
   echo gcc libc6-dev meson ninja-build pkg-config make libuv1-dev libjansson-dev libfyaml-dev libsqlite3-dev libmd-dev libmnl-dev \
-    libnftnl-dev libssl-dev libarchive-dev libzstd-dev libseccomp-dev libhttp-parser-dev libcmocka-dev
+    libnftnl-dev libssl-dev libcurl4-openssl-dev libarchive-dev libzstd-dev libseccomp-dev libhttp-parser-dev libcmocka-dev libnghttp2-dev
   # Its peer, whose client is a package of its own in later releases.
   echo docker.io
 }
@@ -93,7 +93,7 @@ exec bash <&3 >&3 2>&1
 END
   chmod +x "$tree/usr/local/sbin/vm-agent"
   local unit
-  for unit in serial-getty@ttyS0.service getty@tty1.service docker.service docker.socket containerd.service apt-daily.timer apt-daily-upgrade.timer \
+  for unit in serial-getty@ttyS0.service getty@tty1.service docker.service docker.socket containerd.service haproxy.service nginx.service apt-daily.timer apt-daily-upgrade.timer \
     dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-timesyncd.service; do
     ln -sf /dev/null "$tree/etc/systemd/system/$unit"
   done
