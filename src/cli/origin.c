@@ -70,8 +70,8 @@ static char *git_head(const char *dir)
 	uv_loop_t loop;
 	if (uv_loop_init(&loop) < 0)
 		return NULL;
-	if (child_spawn(&loop, &o, NULL, NULL) == 0)
-		(void) uv_run(&loop, UV_RUN_DEFAULT);
+	(void) child_spawn(&loop, &o, NULL, NULL);
+	(void) uv_run(&loop, UV_RUN_DEFAULT); /* also what could not be started has something to close */
 	(void) uv_loop_close(&loop);
 	return text;
 }

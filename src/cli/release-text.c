@@ -176,6 +176,12 @@ void release_full(const json_t *release, const char *stack, int64_t now, Buf *ou
 		buf_char(out, '\n');
 		add_line(out, "", json_text(report, "text"));
 	}
+	if (*json_text(report, "step")) {
+		buf_clear(&line);
+		buf_printf(&line, "failed step: %s%s%s", json_text(report, "step"), *json_text(report, "service") ? " of " : "",
+			json_text(report, "service"));
+		add_line(out, "", buf_cstr(&line));
+	}
 	release_evidence(report, 0, out);
 	add_timeline(json_object_get(report, "timeline"), out);
 }

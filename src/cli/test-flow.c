@@ -209,6 +209,7 @@ static void up(void **state)
 	assert_non_null(strstr(o.requests, "\"scale\":{\"web\":2}"));
 	assert_non_null(strstr(o.requests, "\"services\":[\"web\"]"));
 	assert_non_null(strstr(o.requests, "\"model\":{"));
+	assert_non_null(strstr(o.requests, "\"who\":\""));
 	done(&o);
 	const FakeRule taken[] = { { .request = "POST ", .status = 409, .body = "{\"message\":\"port 8080 is taken\"}" }, { NULL } };
 	o = run(taken, "up", "-d");

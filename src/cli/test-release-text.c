@@ -86,7 +86,7 @@ static void full(void **state)
 	json_t *release = json("{'number':7,'kind':'deploy','created':'2026-01-02T03:04:05Z','seconds':3.2,'who':'u@h','commit':'abc','author':'A B',"
 			       "'result':'failed','base':6,'current':false,'changes':[{'service':'web','what':'image','names':['a:1','a:2']},"
 			       "{'service':'','what':'config','names':['x','y']}],"
-			       "'report':{'text':'web: smoke failed','container':'c','logs':['l'],"
+			       "'report':{'text':'web: smoke failed','step':'smoke','service':'web','container':'c','logs':['l'],"
 			       "'timeline':[{'t':0,'service':'web','step':'start','status':'begin'},"
 			       "{'t':1.25,'service':'web','step':'smoke','status':'failed','detail':'GET / answered 500'}]}}");
 	AUTO_BUF out = BUF_INIT;
@@ -97,7 +97,7 @@ static void full(void **state)
 					    "deploy  failed, by u@h, 2026-01-02T03:04:05Z (2 hours ago), took 3.2 s\n"
 					    "replaces release 6, commit abc by A B\n"
 					    "Changed:\n  web image a:1 → a:2\n  (stack) config x, y\n"
-					    "\nweb: smoke failed\ncontainer c\nIts log:\n  l\n"
+					    "\nweb: smoke failed\nfailed step: smoke of web\ncontainer c\nIts log:\n  l\n"
 					    "Time line:\n      0.00s  web  start begin\n      1.25s  web  smoke failed  GET / answered 500\n");
 	json_decref(release);
 }
