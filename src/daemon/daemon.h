@@ -182,6 +182,8 @@ struct StackState {
 	Operation *op;    /* running, or NULL */
 	Operation *queue; /* waiting */
 	bool awake;       /* a plan is due */
+	char **held;        /* services whose requests wait while they have no container; daemon/edge.h */
+	char **maintenance; /* services whose routes give the maintenance page, "*" = all */
 };
 
 #define WRITE_DELAY_MSEC 100 /* states that can be found again after a crash are written at most this late */
@@ -202,6 +204,8 @@ struct Names;
 struct Net;
 struct Nft;
 struct Events;
+struct Edge;
+struct EdgeTable;
 
 struct Daemon {
 	DaemonOptions o;
@@ -217,6 +221,9 @@ struct Daemon {
 	struct NotifyQueue *notices;
 	char **forward_guard;
 	struct Events *events;
+	struct Edge *edge;
+	struct EdgeTable *edge_table; /* the last that the edge was told */
+	unsigned edge_pending;        /* tables that are not in effect yet */
 	int64_t started_at;
 	bool stopping;
 

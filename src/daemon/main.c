@@ -16,6 +16,7 @@
 #include "daemon/api.h"
 #include "daemon/start.h"
 #include "daemon/state.h"
+#include "edge/edge.h"
 #include "io/http-server.h"
 #include "run/runtime.h"
 
@@ -84,6 +85,11 @@ static int parse_options(int argc, char **argv, DaemonOptions *o)
 	}
 	if (!stack_name_valid(o->name) || strlen(o->name) > 32) {
 		fprintf(stderr, "stead daemon: --name: lower-case letters, digits, '-' and '_' are expected, at most 32, not '%s'\n", o->name);
+		return -EINVAL;
+	}
+	AUTO_ERR err = ERR_INIT;
+	if (edge_address_check("--edge-http", o->edge_http, &err) < 0 || edge_address_check("--edge-https", o->edge_https, &err) < 0) {
+		fprintf(stderr, "stead daemon: %s\n", err_text(&err));
 		return -EINVAL;
 	}
 	if (o->state_dir[0] != '/' || o->run_dir[0] != '/') {

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/edge.h"
 #include "daemon/network.h"
 #include "daemon/stack.h"
 #include "daemon/state.h"
@@ -396,6 +397,8 @@ void operation_check(StackState *s)
 			return;
 		op->undone = true;
 	}
+	if (!op->failed && !daemon_edge_settled(d))
+		return; /* it wakes the stack */
 	finish(s);
 }
 

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/container.h"
+#include "edge/edge.h"
 #include "image/job.h"
 #include "io/http-server.h"
 #include "net/names.h"
@@ -739,6 +740,117 @@ void names_synced(Names *n)
 }
 
 /* ── image jobs ───────────────────────────────────────────────────── */
+
+/* ── edge: what is wanted is in effect at once ── */
+
+struct Edge {
+	uv_loop_t *loop;
+	EdgeTable *table;
+	struct SimEdgeDone *done;
+};
+
+typedef struct SimEdgeDone {
+	struct SimEdgeDone *next;
+	Later *later;
+	Edge *e;
+	EdgeDoneFn fn;
+	EdgeCountFn count;
+	void *user;
+} SimEdgeDone;
+
+static void edge_done(void *arg)
+{
+	SimEdgeDone *done = arg;
+	for (SimEdgeDone **at = &done->e->done; *at; at = &(*at)->next)
+		if (*at == done) {
+			*at = done->next;
+			break;
+		}
+	if (done->fn)
+		done->fn(done->user, NULL);
+	if (done->count)
+		done->count(done->user, 0, NULL);
+	free(done);
+}
+
+static void edge_later(Edge *e, EdgeDoneFn fn, EdgeCountFn count, void *user)
+{
+	SimEdgeDone *done = xcalloc(1, sizeof(*done));
+	*done = (SimEdgeDone) { .next = e->done, .e = e, .fn = fn, .count = count, .user = user };
+	e->done = done;
+	done->later = later(e->loop, edge_done, done, sim_random(20));
+}
+
+int edge_new(uv_loop_t *loop, const EdgeOptions *o, Edge **ret, Err *err)
+{
+	*ret = xcalloc(1, sizeof(**ret));
+	(*ret)->loop = loop;
+	return 0;
+}
+
+void edge_free(Edge *e)
+{
+	if (!e)
+		return;
+	while (e->done) {
+		SimEdgeDone *next = e->done->next;
+		for (Later *l = laters; l; l = l->next)
+			if (l == e->done->later) { /* else it was dropped with the daemon */
+				later_cancel(l);
+				break;
+			}
+		free(e->done);
+		e->done = next;
+	}
+	edge_table_free(e->table);
+	free(e);
+}
+
+void edge_quit(Edge *e)
+{
+}
+
+void edge_set(Edge *e, EdgeTable *table, EdgeDoneFn done, void *user)
+{
+	edge_table_free(e->table);
+	e->table = table;
+	if (done)
+		edge_later(e, done, NULL, user);
+}
+
+void edge_forget(Edge *e, const void *user)
+{
+	for (SimEdgeDone *done = e->done; done; done = done->next)
+		if (done->user == user) {
+			done->fn = NULL;
+			done->count = NULL;
+		}
+}
+
+void edge_in_flight(Edge *e, const char *backend, const char *server_id, EdgeCountFn fn, void *user)
+{
+	edge_later(e, NULL, fn, user);
+}
+
+bool edge_stats(const Edge *e, const char *backend, const char *server_id, EdgeStats *ret)
+{
+	*ret = (EdgeStats) { 0 };
+	return false;
+}
+
+void edge_mark(Edge *e, const char *backend)
+{
+}
+
+int edge_check(Edge *e, const EdgeTable *table, Err *err)
+{
+	return edge_table_check(table, err);
+}
+
+pid_t edge_pid(const Edge *e)
+{
+	return 0;
+}
 
 int jobs_new(uv_loop_t *loop, const char *state_dir, JobRefsFn refs, void *user, Jobs **ret, Err *err)
 {

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/edge.h"
 #include "daemon/operation.h"
 #include "daemon/state.h"
 #include "plan/plan.h"
@@ -46,6 +47,8 @@ void stack_state_free(StackState *s)
 	for (size_t i = 0; i < s->n_missing; i++)
 		free(s->missing[i].service);
 	free(s->missing);
+	strv_free(s->held);
+	strv_free(s->maintenance);
 	stack_free(s->model);
 	free(s->name);
 	free(s);
@@ -287,6 +290,7 @@ static void run_plan(StackState *s)
 void stack_run_plans(Daemon *d)
 {
 	/* A plan may wake its own or, through a name that became free, another stack: go on until all is quiet. */
+	bool any = false;
 	for (bool again = true; again;) {
 		again = false;
 		for (size_t i = 0; i < d->n_stacks; i++) {
@@ -294,9 +298,11 @@ void stack_run_plans(Daemon *d)
 			if (!s->awake)
 				continue;
 			s->awake = false;
-			again = true;
+			again = any = true;
 			run_plan(s);
 			operation_check(s); /* may forget s */
 		}
 	}
+	if (any)
+		daemon_edge_update(d);
 }

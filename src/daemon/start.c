@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/container.h"
+#include "daemon/edge.h"
 #include "daemon/events.h"
 #include "daemon/image.h"
 #include "daemon/network.h"
@@ -204,6 +205,8 @@ int daemon_open(Daemon *d, Err *err)
 	int r = open_parts(d, err);
 	if (r == 0)
 		r = recover(d, err);
+	if (r == 0)
+		r = daemon_edge_open(d, err);
 	if (r < 0)
 		return r;
 	(void) uv_prepare_start(&d->wake, before_sleep);
@@ -228,6 +231,8 @@ void daemon_leave(Daemon *d)
 		log_warning("%s", err_text(&err));
 	if (d->names)
 		names_quit(d->names);
+	if (d->edge)
+		edge_quit(d->edge);
 	(void) cgroup_remove(d->runtime, d->runtime->cgroup_parent);
 }
 
@@ -241,6 +246,7 @@ void daemon_close(Daemon *d)
 	uv_close((uv_handle_t *) &d->write_timer, NULL);
 	uv_close((uv_handle_t *) &d->rotate_timer, NULL);
 	notify_close(d);
+	daemon_edge_close(d);
 	if (d->jobs)
 		jobs_free(d->jobs);
 	if (d->nft)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/edge.h"
 #include "daemon/json.h"
 #include "daemon/stack.h"
 #include "store/store.h"
@@ -516,6 +517,7 @@ void state_delete_stack(StackState *s)
 		r = store_meta_set(s->d->store, key, NULL, &err);
 	if (r < 0)
 		log_error("stack %s: %s", s->name, err_text(&err));
+	daemon_edge_forget(s);
 	stack_set_model(s, NULL);
 	s->down = false;
 }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/edge.h"
 #include "daemon/events.h"
 #include "daemon/files.h"
 #include "daemon/image.h"
@@ -153,7 +154,7 @@ static int check(Operation *op, Err *err)
 			return r;
 	}
 	op->where.text[0] = '\0';
-	return 0;
+	return daemon_edge_check(op->s, op->model, &op->where, err);
 }
 
 /* ── intent ───────────────────────────────────────────────────────── */

@@ -18,26 +18,56 @@
  *   cache.c           nginx, behind the functions edge_cache_*
  */
 
+#include "edge/converge.h"
 #include "edge/edge.h"
+#include "edge/haproxy.h"
+#include "edge/listen.h"
+#include "edge/log.h"
 #include "edge/proxy-state.h"
+#include "edge/stats.h"
 
-struct Haproxy;
-struct EdgeLog;
 struct Certs;
 struct Cache;
+
+typedef struct EdgeWaiter {
+	struct EdgeWaiter *next;
+	uint64_t serial; /* of the table it waits for */
+	EdgeDoneFn fn;
+	void *user;
+} EdgeWaiter;
+
+typedef struct InFlight InFlight;
 
 struct Edge {
 	uv_loop_t *loop;
 	char *dir;       /* RUN/edge */
 	char *state_dir; /* STATE/edge */
-	char *http, *https;
+	ListenAddress http, https;
 	EdgeTable *wanted; /* never NULL */
-	struct Haproxy *haproxy;
-	struct EdgeLog *log;
+	uint64_t serial;   /* of the last edge_set */
+	EdgeWaiter *waiters;
+	InFlight *in_flight;
+
+	int fds[HAPROXY_FDS]; /* ours: listeners and the log's pipe; -1 = none */
+	Haproxy *haproxy;
+	EdgeLog *log;
+	Stats *stats;
 	struct Certs *certs; /* cert.c's own */
 	struct Cache *cache; /* cache.c's own */
-	struct EdgeWaiter *waiters;
-	uint64_t serial; /* of the last edge_set */
+
+	ProxyState *have;  /* what the running process has; NULL = unknown, it is replaced */
+	ProxyState *after; /* what it has once the commands under way, or the start, are done */
+	Commands commands;
+	size_t next_command;     /* of `commands` */
+	uint64_t running_serial; /* of the table that `after` is for */
+	uint64_t reported;       /* serial whose failure was told to the log */
+	bool reaping;            /* the commands delete what is in maintenance */
+	bool without_certs;      /* the last start failed: the next is tried with none */
+	bool quitting;
+	unsigned failures; /* in a row */
+	unsigned reaps;    /* in a row without an end */
+	uv_idle_t *kick;   /* heap: the next step is due in this turn of the loop */
+	uv_timer_t *retry, *reap;
 };
 
 /** What is wanted has changed beyond the table (a certificate came, the cache is ready): the edge converges again. Called from anywhere. */

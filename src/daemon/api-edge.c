@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * /stead/v1: routes and maintenance. docs/API.md describes it.
+ */
+#include <errno.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "daemon/api.h"
+#include "daemon/container.h"
+#include "daemon/edge.h"
+#include "daemon/json.h"
+
+/* ── maintenance ──────────────────────────────────────────────────── */
+
+typedef struct Answer {
+	HttpRequest *r; /* NULL once the client has gone */
+} Answer;
+
+static void client_gone(void *user)
+{
+	((Answer *) user)->r = NULL;
+}
+
+static void maintenance_done(void *user, const Err *err)
+{
+	Answer *a = user;
+	HttpRequest *r = a->r;
+	if (r) {
+		http_set_user(r, NULL, NULL);
+		if (err)
+			http_error(r, 500, "it is noted, but not in effect yet: %s", err_text(err));
+		else
+			http_reply(r, 204, NULL, NULL, 0);
+	}
+	free(a);
+}
+
+static void maintenance(Daemon *d, HttpRequest *r, char *const *args)
+{
+	AUTO_ERR err = ERR_INIT;
+	StackState *s = daemon_stack(d, args[0]);
+	json_t *body = NULL;
+	if (!s || !s->model) {
+		http_error(r, 404, "no such stack: %s", args[0]);
+		return;
+	}
+	int e = http_body_json(r, &body, &err);
+	const json_t *on = json_object_get(body, "on");
+	AUTO_STRV char **services = json_to_strv(json_object_get(body, "services"));
+	if (e == 0 && !json_is_boolean(on))
+		e = err_set(&err, -EINVAL, "\"on\" must be true or false");
+	if (e == 0)
+		e = daemon_edge_maintenance(s, services, json_is_true(on), &err);
+	json_decref(body);
+	if (e < 0) {
+		http_error_err(r, &err);
+		return;
+	}
+	Answer *a = xcalloc(1, sizeof(*a));
+	a->r = r;
+	http_set_user(r, a, client_gone);
+	daemon_edge_apply(d, maintenance_done, a);
+}
+
+/* ── routes ───────────────────────────────────────────────────────── */
+
+static const char *replica_state(const Container *c, const EdgeServer *server)
+{
+	if (server)
+		return server->draining ? "draining" : "up";
+	return ctr_is_running(c) && c->health_state == HEALTH_STARTING ? "starting" : c->phase == PHASE_STARTING ? "starting" : "down";
+}
+
+static json_t *replicas_json(Daemon *d, const EdgeRoute *route)
+{
+	json_t *list = json_array();
+	const EdgeBackend *b = edge_table_backend(d->edge_table, route->backend);
+	for (size_t i = 0; i < d->n_containers; i++) {
+		Container *c = d->containers[i];
+		const EdgeServer *server = NULL;
+		if (!str_eq(c->stack, route->stack) || !str_eq(c->svc.name, route->service))
+			continue;
+		for (size_t k = 0; k < b->n_servers; k++)
+			if (str_eq(b->servers[k].id, c->id))
+				server = &b->servers[k];
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s}", "container", c->id, "name", c->name, "address", edge_container_address(c), "state",
+						    replica_state(c, server)));
+	}
+	return list;
+}
+
+static uint16_t backend_port(const char *name)
+{
+	const char *colon = strrchr(name, ':');
+	uint32_t port = 0;
+	(void) parse_u32_max(colon ? colon + 1 : "", UINT16_MAX, &port);
+	return (uint16_t) port;
+}
+
+static json_t *route_json(Daemon *d, const EdgeRoute *route)
+{
+	EdgeStats st = { 0 };
+	char since[TIME_TEXT_MAX];
+	const EdgeBackend *b = edge_table_backend(d->edge_table, route->backend);
+	(void) edge_stats(d->edge, route->backend, NULL, &st);
+	return json_pack("{s:s?, s:s, s:s, s:s, s:i, s:o, s:b, s:s, s:{}, s:I, s:I, s:f, s:f, s:s}", "host", route->route.host, "path", route->route.path, "stack",
+		route->stack, "service", route->service, "port", backend_port(route->backend), "replicas", replicas_json(d, route), "maintenance", b->maintenance, "tls",
+		"off", "certificate", "requests", (json_int_t) st.requests, "errors", (json_int_t) st.errors, "p50", (double) st.p50 / NSEC_PER_SEC, "p99",
+		(double) st.p99 / NSEC_PER_SEC, "since", time_rfc3339(st.since, since));
+}
+
+static void routes(Daemon *d, HttpRequest *r, char *const *args)
+{
+	json_t *list = json_array();
+	daemon_edge_update(d);
+	for (size_t i = 0; i < d->edge_table->n_routes; i++)
+		json_array_append_new(list, route_json(d, &d->edge_table->routes[i]));
+	http_reply_json(r, 200, list);
+}
+
+const ApiRoute api_edge_routes[] = {
+	{ "GET", "/stead/v1/routes", routes, false },
+	{ "POST", "/stead/v1/stacks/*/maintenance", maintenance, false },
+	{ NULL, NULL, NULL, false },
+};
