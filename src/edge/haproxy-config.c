@@ -287,6 +287,12 @@ static void put_tables(Buf *b)
 			tables[i][1], tables[i][1]);
 }
 
+/* No request comes here. A map that no rule names could not be reached through the runtime API. */
+static void put_names(const HaproxyConfig *c, Buf *b)
+{
+	buf_printf(b, "backend names from common\n\thttp-request set-var(txn.backend) var(txn.slot),map(%s/slots.map)\n", c->dir);
+}
+
 static void put_head(const HaproxyConfig *c, Buf *b)
 {
 	put_global(c, b);
@@ -295,6 +301,7 @@ static void put_head(const HaproxyConfig *c, Buf *b)
 	put_frontend(c, true, b);
 	put_measured(c, b);
 	put_tables(b);
+	put_names(c, b);
 }
 
 void haproxy_config_frame(const HaproxyConfig *c, size_t n_slots, Buf *ret)
