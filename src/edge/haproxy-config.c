@@ -242,6 +242,8 @@ static void put_measured(const HaproxyConfig *c, Buf *b)
 		"\tbind unix@%1$s/jail/measured.sock mode 600 user haproxy\n"
 		"\tfilter lua.measure\n"
 		"\thttp-request set-var(txn.slot) req.hdr(X-Stead-Slot)\n"
+		/* HAProxy keeps a map that some rule names; the daemon alone reads this one. */
+		"\thttp-request set-var(txn.backend) var(txn.slot),map(%1$s/slots.map) if FALSE\n"
 		"\thttp-request set-var(txn.max) req.hdr(X-Stead-Max),add(0)\n"
 		"\thttp-request set-var(txn.kind) str(html) if { req.fhdr(accept) -m sub text/html }\n"
 		"\thttp-request del-header X-Stead- -m beg\n"
