@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Real senders (stead-notify) to a receiver on loopback, on the same loop. A path says how it is answered: /ok; /fail/N fails N times with 500, then
- * takes it; /slow asks once to come back in a second; /gone is a 404; /hang never answers.
+ * takes it; /slow asks once to come back in a second; /gone is a 404; /hang never answers, /dying from the second time on.
  */
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -71,11 +71,13 @@ static size_t seen_of(const char *start)
 /** 0 = none. */
 static int status_for(const char *path, const char *id)
 {
-	AUTO_FREE char *start = xasprintf("%s %s ", path, id);
+	AUTO_FREE char *start = xasprintf("%s %s ", path, id); /* its earlier tries */
 	size_t before = seen_of(start);
 	uint32_t fails;
 	if (str_starts(path, "/hang"))
 		return 0;
+	if (str_starts(path, "/dying"))
+		return before ? 0 : 500;
 	if (str_eq(path, "/gone"))
 		return 404;
 	if (str_eq(path, "/slow"))
@@ -267,7 +269,7 @@ static bool most_hang(void)
 	return n_hanging == LIMIT_NOTIFY_SENDERS - 1;
 }
 
-static void the_dead_delay_nobody(void **state)
+static void one_that_hangs_delays_nobody(void **state)
 {
 	next_id = 0;
 	for (unsigned i = 0; i < LIMIT_NOTIFY_SENDERS - 1; i++) {
@@ -279,15 +281,25 @@ static void the_dead_delay_nobody(void **state)
 	add("b", "/hang/0");
 	add("b", "/ok");
 	assert_int_equal(notify_queue_length(queue), LIMIT_NOTIFY_SENDERS + 1);
-	notify_queue_free(queue);
-	queue = notify_queue_new(&loop, &quick);
-	/* Those that have failed leave half of the places to the others, however often they try. */
+}
+
+static bool all_have_failed(void)
+{
+	return n_hanging >= LIMIT_NOTIFY_SENDERS / 2 && seen_of("/dying") >= 2 * LIMIT_NOTIFY_SENDERS + LIMIT_NOTIFY_SENDERS / 2;
+}
+
+/* Those that have failed leave half of the places to the others, however many they are. */
+static void the_dead_delay_nobody(void **state)
+{
+	next_id = 0;
 	for (unsigned i = 0; i < 2 * LIMIT_NOTIFY_SENDERS; i++) {
-		AUTO_FREE char *path = xasprintf("/fail/100%u", i);
+		AUTO_FREE char *path = xasprintf("/dying/%u", i);
 		add("a", path);
 	}
+	run_until(all_have_failed);
 	add("b", "/ok");
 	run_until(good_one_came);
+	assert_int_equal(n_hanging, LIMIT_NOTIFY_SENDERS / 2);
 }
 
 static void has_a_bound(void **state)
@@ -323,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(again_until_it_is_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(as_late_as_it_asks, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused_once_is_enough, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_that_hangs_delays_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_dead_delay_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(has_a_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(given_up, setup, teardown),
