@@ -450,13 +450,31 @@ static void done_on(const Field *f, void *base)
 
 static const FieldType field_on = { NULL, parse_on, emit_on, done_on };
 
+const char *notify_topic(const char *url, size_t *ret_len)
+{
+	static const char chars[] = "-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	const char *host = strstr(url, "://");
+	host = host ? host + 3 : url;
+	size_t end = strcspn(host, "?#");
+	while (end && host[end - 1] == '/')
+		end--;
+	size_t at = end;
+	while (at && host[at - 1] != '/')
+		at--;
+	*ret_len = end - at;
+	return at && end - at >= 1 && end - at <= 64 && strspn(host + at, chars) == end - at ? host + at : NULL;
+}
+
 static int check_target(Reader *r, void *base)
 {
+	size_t n;
 	NotifyTarget *t = base;
 	if (!t->url)
 		return reader_fail(r, "names no receiver; give one of slack, discord, ntfy, webhook or mail");
 	if (t->token && t->kind != NOTIFY_NTFY)
 		return reader_fail_at(r, "token", "applies to ntfy only");
+	if (t->kind == NOTIFY_NTFY && !notify_topic(t->url, &n))
+		return reader_fail_at(r, "ntfy", "must end in a topic of letters, digits, '-' and '_', as in https://ntfy.sh/my-topic");
 	if (!t->on)
 		t->on = strv_dup((char *const *) notify_events);
 	return 0;

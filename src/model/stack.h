@@ -350,6 +350,8 @@ const char *restart_policy_name(RestartPolicy p);
 const char *depends_condition_name(DependsCondition c);
 /** "slack", "mail" …: the key of a NotifyTarget of this kind. */
 const char *notify_kind_name(NotifyKind k);
+/** Where in the address of an ntfy receiver its topic stands, the last part of the path (1 to 64 letters, digits, '-' and '_'); NULL: there is none. */
+const char *notify_topic(const char *url, size_t *ret_len);
 /** Valid project name: ^[a-z0-9][a-z0-9_-]*$, at most 63. */
 bool stack_name_valid(const char *name);
 /** Valid container, network, volume name: ^[a-zA-Z0-9][a-zA-Z0-9_.-]*$, at most 128. */

@@ -133,7 +133,7 @@ static void values(void **state)
 static void receivers(void **state)
 {
 	AUTO_FREE char *text = with_notice(
-		"{'slack':'https://a'},{'discord':'https://b','on':['alert']},{'ntfy':'http://c','token':'t'},{'webhook':'http://d'},"
+		"{'slack':'https://a'},{'discord':'https://b','on':['alert']},{'ntfy':'http://c/top','token':'t'},{'webhook':'http://d'},"
 		"{'mail':{'to':['x@a','y.z@b.test'],'from':'f@a','server':'smtps://m:465','user':'u','password':'p'},'on':['deploy']}");
 	AUTO_STACK *s = stack(text);
 	assert_int_equal(s->n_notify, 5);
@@ -271,6 +271,7 @@ static void bad_notices(void **state)
 		{ "{'webhook':'https://a\\r\\nX: y'}", "has a control character" },
 		{ "{'slack':'https://a','on':[]}", "x-stead.notify[0].on: must name deploy or alert" },
 		{ "{'slack':'https://a','on':['x']}", "x-stead.notify[0].on: 'x' is unknown; use deploy or alert" },
+		{ "{'ntfy':'https://ntfy.sh/'}", "x-stead.notify[0].ntfy: must end in a topic of letters, digits, '-' and '_'" },
 		{ "{'slack':'https://a','token':'t'}", "x-stead.notify[0].token: applies to ntfy only" },
 		{ "{'mail':{'from':'a@b','server':'smtp://m'}}", "x-stead.notify[0].mail: 'to' is missing" },
 		{ "{'mail':{'to':[],'from':'a@b','server':'smtp://m'}}", "mail.to: must name at least one address" },

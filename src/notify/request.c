@@ -9,21 +9,13 @@
 /** https://ntfy.sh/TOPIC: the document is posted to what stands before the topic, which goes into it. A query (auth=…) stays where it is. */
 static int split_topic(const char *url, char **ret_url, char **ret_topic, Err *err)
 {
-	static const char chars[] = "-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-	const char *host = strstr(url, "://");
-	host = host ? host + 3 : url;
-	size_t end = strcspn(host, "?#"), path_end = end;
-	const char *query = host + end;
-	while (path_end && host[path_end - 1] == '/')
-		path_end--;
-	size_t topic = path_end;
-	while (topic && host[topic - 1] != '/')
-		topic--;
-	size_t n = path_end - topic;
-	if (topic == 0 || n == 0 || n > 64 || strspn(host + topic, chars) != n)
-		return err_set(err, -EINVAL, "ntfy: the address must end in a topic of letters, digits, '-' and '_', as in https://ntfy.sh/my-topic");
-	*ret_topic = xstrndup(host + topic, n);
-	*ret_url = xasprintf("%.*s%.*s", (int) (host + topic - url), url, (int) strcspn(query, "#"), query);
+	size_t n;
+	const char *topic = notify_topic(url, &n);
+	if (!topic)
+		return err_set(err, -EINVAL, "ntfy: the address does not end in a topic, as https://ntfy.sh/my-topic does");
+	const char *query = topic + strcspn(topic, "?#");
+	*ret_topic = xstrndup(topic, n);
+	*ret_url = xasprintf("%.*s%.*s", (int) (topic - url), url, (int) strcspn(query, "#"), query);
 	return 0;
 }
 
