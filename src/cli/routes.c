@@ -18,14 +18,12 @@ static const Option options[] = {
 	{ NULL },
 };
 
-/* "2 up, 1 draining", in the order in which the states first appear. */
+/* "2 up, 1 draining (maintenance)", in the order in which the states first appear. */
 static char *replicas_of(const json_t *route)
 {
 	Buf out = BUF_INIT;
 	json_t *list = json_object_get(route, "replicas"), *a, *b;
 	size_t i, k;
-	if (json_is_true(json_object_get(route, "maintenance")))
-		return xstrdup("maintenance");
 	json_array_foreach(list, i, a)
 	{
 		size_t same = 0;
@@ -42,6 +40,8 @@ static char *replicas_of(const json_t *route)
 	}
 	if (!out.len)
 		buf_str(&out, "none");
+	if (json_is_true(json_object_get(route, "maintenance")))
+		buf_str(&out, " (maintenance)");
 	return buf_steal(&out);
 }
 
@@ -51,6 +51,8 @@ static void add_time(Table *t, const json_t *route, const char *key)
 	double seconds = json_number_value(v);
 	if (!json_is_number(v) || !json_number(route, "requests"))
 		table_add(t, "-");
+	else if (seconds < 0.001)
+		table_add(t, "<1ms"); /* the log has whole milliseconds */
 	else if (seconds < 1)
 		table_addf(t, "%.1fms", seconds * 1000);
 	else

@@ -257,17 +257,18 @@ static void routes(void **state)
 			"\"issuer\":\"x\"},\"requests\":12,\"errors\":1,\"p50\":0.0012,\"p99\":1.5},"
 			"{\"host\":\"app.test\",\"path\":\"/api\",\"stack\":\"blog\",\"service\":\"api\",\"port\":81,\"replicas\":[],\"maintenance\":true,"
 			"\"tls\":\"acme\",\"certificate\":{\"error\":\"port 80 cannot be reached\"},\"requests\":0,\"errors\":0,\"p50\":0,\"p99\":0},"
-			"{\"host\":null,\"path\":\"/\",\"stack\":\"other\",\"service\":\"x\",\"port\":1,\"replicas\":[],\"tls\":\"off\",\"requests\":0,\"errors\":0}]" },
+			"{\"host\":null,\"path\":\"/\",\"stack\":\"other\",\"service\":\"x\",\"port\":1,\"replicas\":[],\"tls\":\"off\",\"requests\":5,\"errors\":0,\"p50\":0,\"p99\":0.5}]" },
 		{ NULL },
 	};
 	Outcome o = run(rules, "routes");
-	expect(&o, EXIT_DONE, "app.test   /         blog/web:80   2 up, 1 draining   acme      2027-01-02   12         1         1.2ms     1.50s\n", NULL);
-	expect(&o, EXIT_DONE, "app.test   /api      blog/api:81   maintenance        acme      error        0          0         -         -\n",
+	expect(&o, EXIT_DONE, "app.test   /         blog/web:80   2 up, 1 draining     acme      2027-01-02   12         1         1.2ms     1.50s\n", NULL);
+	expect(&o, EXIT_DONE, "app.test   /api      blog/api:81   none (maintenance)   acme      error        0          0         -         -\n",
 		"certificate of app.test: port 80 cannot be reached\n");
 	assert_null(strstr(o.out, "other"));
 	done(&o);
 	o = run(rules, "routes", "-A");
 	expect(&o, EXIT_DONE, "*          /         other/x:1", NULL);
+	expect(&o, EXIT_DONE, "5          0         <1ms      500.0ms\n", NULL);
 	done(&o);
 	o = run(rules, "routes", "--json", "-p", "other");
 	expect(&o, EXIT_DONE, "\"service\":\"x\"", "");
