@@ -165,6 +165,31 @@ END
   [ "$(started_at app)" != "$first" ]
 }
 
+@test "restart: true lets a dependent run on until the recreated service is healthy" {
+  compose <<'END'
+services:
+  db:
+    image: tiny
+    environment: { V: "${V:-1}" }
+    healthcheck: { test: 'test "$$V" = 1 || test -e /tmp/well', interval: 100ms, retries: 2 }
+  app:
+    image: tiny
+    depends_on: { db: { condition: service_healthy, restart: true } }
+END
+  ok stead up -d
+  local first
+  first=$(started_at app)
+  V=2 fails 1 stead up -d
+  says "unhealthy"
+  has_status running app
+  is "$(started_at app)" "$first"
+  ok inside db touch /tmp/well
+  within 20 has_health healthy db
+  V=2 ok stead up -d
+  has_status running app
+  [ "$(started_at app)" != "$first" ]
+}
+
 @test "--wait returns when all are healthy, and fails when one is not" {
   compose <<'END'
 services:

@@ -58,14 +58,16 @@ void operation_warn(StackState *s, const char *fmt, ...)
 }
 
 /*
- * What a failed operation had not begun, it does not begin: a container that still runs is not replaced. One that was stopped
- * for its successor had been running, so the successor is started all the same.
+ * What a failed operation had not begun, it does not begin: a container that still runs is not replaced, nor restarted. One
+ * that was stopped for its successor had been running, so the successor is started all the same.
  */
 static void call_off(StackState *s, Container *c)
 {
 	if (ctr_is_busy(c))
 		return;
 	bool successor = c->phase == PHASE_CREATED && !c->fresh;
+	if (c->ask_start && c->phase == PHASE_RUNNING)
+		c->ask_stop = false;
 	if (c->ask_start && !successor)
 		c->ask_start = false;
 	if (!c->ask_replace)

@@ -226,8 +226,11 @@ static void carry_out(StackState *s, const PlanStep *step, Container **cs, const
 		AUTO_FREE char *text = why(step, cs[step->culprit]);
 		if (c && (!s->op || s->op->failed) && c->ask_start) {
 			c->ask_start = false;
-			str_set(&c->error, text);
-			log_error("%s is not started: %s", c->name, text);
+			if (c->phase == PHASE_RUNNING)
+				c->ask_stop = false;
+			else
+				str_set(&c->error, text);
+			log_error("%s is not %s: %s", c->name, c->phase == PHASE_RUNNING ? "restarted" : "started", text);
 			ctr_changed(c); /* who waits for the start is told */
 		}
 		if (s->op && !s->op->failed)

@@ -411,6 +411,51 @@ static void what_was_just_started_stays(void **state)
 	expect_agreement();
 }
 
+/* a ← b, which is restarted with it. */
+static SimClient *up_follower(unsigned generation)
+{
+	json_t *body = pair_body(generation);
+	json_t *services = json_object_get(json_object_get(body, "model"), "services");
+	json_t *b = json_object_get(services, "b");
+	json_object_set_new(json_object_get(json_object_get(b, "depends_on"), "a"), "restart", json_true());
+	json_object_del(b, "environment");
+	return submit(OP_UP, body);
+}
+
+static void a_dependent_runs_on_until_it_can_be_restarted(void **state)
+{
+	SimClient *c = up_follower(1);
+	assert_null(finish(c));
+	sim_client_gone(c);
+	const Container *b = daemon_container_by_name(&d, "t-b-1");
+	int64_t first = b->started_at;
+	sim.probe_fails = 1;
+	c = up_follower(2);
+	assert_non_null(strstr(finish(c), "unhealthy"));
+	sim_client_gone(c);
+	settle();
+	assert_int_equal(b->phase, PHASE_RUNNING);
+	assert_true(b->started_at == first);
+	assert_true(b->wanted_running);
+	/* Nothing differs any more, but its restart is still due, and comes once a is healthy. */
+	sim.probe_fails = 0;
+	const Container *a = daemon_container_by_name(&d, "t-a-1");
+	int64_t end = time_mono() + 120 * NSEC_PER_SEC;
+	while (a->health_state != HEALTH_HEALTHY && time_mono() < end)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	c = up_follower(2);
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_int_equal(sim_running(), 2);
+	assert_true(b->started_at > first);
+	int64_t second = b->started_at;
+	c = up_follower(2);
+	assert_null(finish(c));
+	sim_client_gone(c);
+	assert_true(b->started_at == second);
+	expect_agreement();
+}
+
 static void what_cannot_follow_is_not_replaced(void **state)
 {
 	SimClient *c = submit(OP_UP, pair_body(1));
@@ -682,6 +727,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_just_started_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_follow_is_not_replaced, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_dependent_runs_on_until_it_can_be_restarted, setup, teardown),
 		cmocka_unit_test_setup_teardown(eager_checks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shared_network_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(kill_is_not_undone_by_the_policy, setup, teardown),

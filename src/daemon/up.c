@@ -281,6 +281,12 @@ static bool shares_with(const Service *svc, const char *service)
 	return false;
 }
 
+/* Its dependency is replaced, or was made after it had been started: by this `up`, or by one that did not get this far. */
+static bool is_outdated(const Operation *op, const Container *c, const Container *dep)
+{
+	return dep->ask_replace || (strv_has(op->services, c->svc.name) && c->started_at && dep->created > c->started_at);
+}
+
 static void follow_replaced(Operation *op)
 {
 	StackState *s = op->s;
@@ -291,12 +297,10 @@ static void follow_replaced(Operation *op)
 			const Service *svc = str_eq(c->stack, s->name) ? stack_service(s->model, c->svc.name) : NULL;
 			for (size_t k = 0; svc && !c->ask_remove && k < svc->n_depends; k++) {
 				Container *dep = find(s, svc->depends[k].service, 1);
-				if (!dep || !dep->ask_replace)
-					continue;
-				if (shares_with(svc, dep->svc.name)) {
+				if (dep && dep->ask_replace && shares_with(svc, dep->svc.name)) {
 					replace(op, c);
 					again = true;
-				} else if (svc->depends[k].restart && ctr_is_running(c) && !c->ask_stop) {
+				} else if (dep && svc->depends[k].restart && is_outdated(op, c, dep) && ctr_is_running(c) && !c->ask_stop) {
 					c->ask_stop = c->ask_start = true;
 					c->ask_timeout = op->timeout;
 				}

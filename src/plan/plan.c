@@ -117,6 +117,27 @@ static bool may_stop(const PlanInput *in, const char *service)
 	return true;
 }
 
+/* Something that the service depends on is to stop before it can be there again. */
+static bool dependency_stops(const PlanInput *in, const char *service)
+{
+	const Service *svc = stack_service(in->stack, service);
+	for (size_t i = 0; svc && i < in->n_containers; i++) {
+		const PlanContainer *c = &in->containers[i];
+		if (!c->stop && !(c->remove && !c->replace))
+			continue;
+		for (size_t k = 0; k < svc->n_depends; k++)
+			if (str_eq(svc->depends[k].service, c->service))
+				return true;
+	}
+	return false;
+}
+
+/* A restart whose second half would have to wait, or would fail, lets the container run until then. */
+static bool may_restart(Plan *p, const PlanContainer *c, size_t i)
+{
+	return !c->start || c->remove || dependency_stops(p->in, c->service) || may_start(p, c->service, false, i) == HOLDS;
+}
+
 static void plan_container(Plan *p, size_t i)
 {
 	const PlanContainer *c = &p->in->containers[i];
@@ -131,7 +152,7 @@ static void plan_container(Plan *p, size_t i)
 		add(p, PLAN_REMOVE, false, i);
 	} else if (c->remove || c->stop) {
 		/* One that ended by itself meanwhile has nothing to wait for. */
-		if (c->phase != PLAN_RUNNING || may_stop(p->in, c->service))
+		if (c->phase != PLAN_RUNNING || (may_stop(p->in, c->service) && may_restart(p, c, i)))
 			add(p, PLAN_STOP, false, i);
 	} else if (c->start && c->phase != PLAN_RUNNING) {
 		if (may_start(p, c->service, false, i) == HOLDS)

@@ -8,7 +8,8 @@
  *
  * Order, as Compose has it: a container starts when the conditions of its service's `depends_on`
  * hold; it stops when all that depends on it and is asked to stop as well has stopped; one that is
- * replaced stops only when its successor could start. Conditions that can no longer come true end in
+ * replaced stops only when its successor could start, and one that is restarted when it could start again,
+ * unless what it depends on is to stop, too. Conditions that can no longer come true end in
  * a PLAN_FAIL step (or, for `required: false` and when a machine is restored after a boot, in a PLAN_WARN).
  */
 
@@ -34,7 +35,7 @@ typedef struct PlanContainer {
 	bool restarting; /* exited, and its restart policy will start it again */
 	bool busy;       /* a step on it is under way */
 	bool stop;       /* asked: stop, then clear */
-	bool start;      /* asked: start (after `stop`), then clear */
+	bool start;      /* asked: start (after `stop`: a restart), then clear */
 	bool remove;     /* asked: stop and remove */
 	bool replace;    /* with remove: a new one takes its place (it also stands in `missing`) */
 } PlanContainer;

@@ -114,6 +114,25 @@ static void restarts_through_both_orders(void **state)
 	EXPECT("start db-1", DB(.phase = PLAN_EXITED, .start = true), JOB(.phase = PLAN_EXITED), WEB(1, .phase = PLAN_EXITED, .start = true));
 }
 
+static void restarts_when_it_could_start_again(void **state)
+{
+	/* db is made anew, or is not healthy yet. */
+	EXPECT("stop db-1", DB(.phase = PLAN_RUNNING, .remove = true, .replace = true), JOB(.phase = PLAN_EXITED),
+		WEB(1, .phase = PLAN_RUNNING, .stop = true, .start = true));
+	EXPECT("", DB(.phase = PLAN_RUNNING, .health = PLAN_STARTING), JOB(.phase = PLAN_EXITED),
+		WEB(1, .phase = PLAN_RUNNING, .stop = true, .start = true));
+	EXPECT("stop web-1", DB(.phase = PLAN_RUNNING, .health = PLAN_HEALTHY), JOB(.phase = PLAN_EXITED),
+		WEB(1, .phase = PLAN_RUNNING, .stop = true, .start = true));
+	EXPECT("fail web-1 db-1", DB(.phase = PLAN_RUNNING, .health = PLAN_UNHEALTHY), JOB(.phase = PLAN_EXITED),
+		WEB(1, .phase = PLAN_RUNNING, .stop = true, .start = true));
+	/* What only stops does not look at that. */
+	EXPECT("stop web-1", DB(.phase = PLAN_RUNNING, .health = PLAN_UNHEALTHY), JOB(.phase = PLAN_EXITED),
+		WEB(1, .phase = PLAN_RUNNING, .stop = true));
+	/* Nor what has to be out of the way first. */
+	EXPECT("stop web-1", DB(.phase = PLAN_RUNNING, .remove = true), JOB(.phase = PLAN_EXITED),
+		WEB(1, .phase = PLAN_RUNNING, .stop = true, .start = true));
+}
+
 static void replaces_when_the_successor_could_start(void **state)
 {
 	PlanContainer cs[] = { DB(.phase = PLAN_RUNNING, .health = PLAN_STARTING), JOB(.phase = PLAN_EXITED),
@@ -150,6 +169,7 @@ int main(void)
 		cmocka_unit_test(optional_and_restored_only_warn),
 		cmocka_unit_test(stops_in_reverse),
 		cmocka_unit_test(restarts_through_both_orders),
+		cmocka_unit_test(restarts_when_it_could_start_again),
 		cmocka_unit_test(replaces_when_the_successor_could_start),
 		cmocka_unit_test(waits_for_a_dependency_that_is_still_to_be_made),
 	};
