@@ -80,17 +80,17 @@ power_cut() {
   local kind what rest
   while IFS=$'\t' read -r kind what rest; do
     case $kind in
-      daemon | process) kill -KILL "$what" 2>/dev/null ;;
+      daemon | process) kill -KILL "$what" 2>/dev/null || true ;;
     esac
   done < <(leftovers --all)
   within 20 nothing_runs
   while IFS=$'\t' read -r kind what rest; do
     case $kind in
       mount) umount -l "$what" ;;
-      link) ip link delete "$what" 2>/dev/null ;;
+      link) ip link delete "$what" 2>/dev/null || true ;;
       # shellcheck disable=SC2086 # family and name
       table) nft delete table $what ;;
-      cgroup) find "$what" -depth -type d -exec rmdir {} + 2>/dev/null ;;
+      cgroup) find "$what" -depth -type d -exec rmdir {} + 2>/dev/null || true ;;
     esac
   done < <(leftovers --all)
   find "$SANDBOX/run" -xdev -mindepth 1 -delete
@@ -101,7 +101,7 @@ nothing_runs() {
   local kind what rest left=0
   while IFS=$'\t' read -r kind what rest; do
     [[ $kind == process || $kind == daemon ]] || continue
-    kill -KILL "$what" 2>/dev/null
+    kill -KILL "$what" 2>/dev/null || true
     left=1
   done < <(leftovers --all)
   [[ $left -eq 0 ]]
