@@ -100,6 +100,13 @@ json_t *strv_to_json(char *const *list)
 	return a;
 }
 
+void client_show_warning(const HttpClient *c)
+{
+	const char *text = http_response_header(c, "X-Stead-Warning");
+	if (text)
+		cli_warning("%s", text);
+}
+
 const char *json_text(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));

@@ -26,6 +26,8 @@ int client_open_or_fail(const Cli *cli, HttpClient **ret);
 /** An object of the answer: checks that it is one ("the daemon's answer is not …"). New reference. */
 int client_get(HttpClient *c, const char *target, json_type type, json_t **ret, Err *err);
 int client_post(HttpClient *c, const char *target, const json_t *body, json_t **ret, Err *err);
+/** Prints what the daemon warned of in its last answer, where the Docker API has no place for it. */
+void client_show_warning(const HttpClient *c);
 
 /** Appends /stead/v1/stacks/STACK/REST. */
 void client_stack_url(Buf *url, const char *stack, const char *rest);

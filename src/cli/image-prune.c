@@ -42,6 +42,7 @@ static int run(Cli *cli, void *values, char **args)
 		return code;
 	if (client_post(client, buf_cstr(&url), NULL, &answer, &err) < 0)
 		return cli_fail(&err);
+	client_show_warning(client);
 	if (cli->global.json) {
 		print_json(answer);
 		return EXIT_DONE;

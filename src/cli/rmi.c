@@ -26,6 +26,7 @@ static int remove_image(HttpClient *c, const RmiOptions *o, const char *name, bo
 	http_url_query(&url, "noprune", o->no_prune ? "1" : NULL);
 	if (http_call_json(c, "DELETE", buf_cstr(&url), NULL, &answer, &err) < 0)
 		return cli_fail(&err);
+	client_show_warning(c);
 	json_array_foreach(answer, i, item)
 	{
 		AUTO_BUF line = BUF_INIT;

@@ -179,14 +179,59 @@ static void tag(Daemon *d, HttpRequest *r, char *const *args)
 		http_reply(r, 201, NULL, NULL, 0);
 }
 
+/* ── removal: the answer comes when the layers have gone from the disk, too, as docker's does ── */
+
+typedef struct Removal {
+	HttpRequest *r; /* NULL once the client has gone */
+	json_t *answer;
+} Removal;
+
+static void removal_gone(void *user)
+{
+	((Removal *) user)->r = NULL;
+}
+
+static void removal_done(void *user, const char *warning)
+{
+	Removal *m = user;
+	if (m->r) {
+		http_set_user(m->r, NULL, NULL);
+		if (warning)
+			http_add_header(m->r, "X-Stead-Warning", warning);
+		http_reply_json(m->r, 200, m->answer);
+	} else {
+		json_decref(m->answer);
+	}
+	free(m);
+}
+
+/* Takes ownership of `answer`. */
+static void sweep_and_answer(Daemon *d, HttpRequest *r, json_t *answer)
+{
+	Removal *m = xcalloc(1, sizeof(*m));
+	*m = (Removal) { r, answer };
+	http_set_user(r, m, removal_gone);
+	image_sweep(d, removal_done, m);
+}
+
+static bool has_deleted(const json_t *changes)
+{
+	for (size_t i = 0; i < json_array_size(changes); i++)
+		if (json_object_get(json_array_get(changes, i), "Deleted"))
+			return true;
+	return false;
+}
+
 static void remove_image(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
-	json_t *list_of_changes = NULL;
-	if (image_remove(d, args[0], http_query_bool(r, "force", false), &list_of_changes, &err) < 0)
+	json_t *changes = NULL;
+	if (image_remove(d, args[0], http_query_bool(r, "force", false), &changes, &err) < 0)
 		http_error_err(r, &err);
+	else if (has_deleted(changes))
+		sweep_and_answer(d, r, changes);
 	else
-		http_reply_json(r, 200, list_of_changes);
+		http_reply_json(r, 200, changes);
 }
 
 static void prune(Daemon *d, HttpRequest *r, char *const *args)
@@ -206,7 +251,7 @@ static void prune(Daemon *d, HttpRequest *r, char *const *args)
 	if (e < 0)
 		http_error_err(r, &err);
 	else
-		http_reply_json(r, 200, json_pack("{s:o, s:I}", "ImagesDeleted", changes, "SpaceReclaimed", (json_int_t) bytes));
+		sweep_and_answer(d, r, json_pack("{s:o, s:I}", "ImagesDeleted", changes, "SpaceReclaimed", (json_int_t) bytes));
 }
 
 /* ── archives ─────────────────────────────────────────────────────── */

@@ -210,8 +210,6 @@ int image_remove(Daemon *d, const char *ref, bool force, json_t **ret, Err *err)
 		json_decref(list);
 		return r;
 	}
-	if (last)
-		image_sweep(d);
 	*ret = list;
 	return 0;
 }
@@ -249,7 +247,6 @@ int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
 	int e = state_commit(d, r < 0 ? NULL : err);
 	if (r == 0)
 		r = e;
-	image_sweep(d);
 	if (r < 0) {
 		json_decref(list);
 		return r;
@@ -260,6 +257,7 @@ int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
 
 void state_remove_stack_images(StackState *s, const char *which)
 {
+	bool any = false;
 	for (size_t i = 0; s->model && i < s->model->n_services; i++) {
 		AUTO_ERR err = ERR_INIT;
 		json_t *list = NULL;
@@ -271,8 +269,11 @@ void state_remove_stack_images(StackState *s, const char *which)
 			operation_warn(s, "%s", err_text(&err));
 		else
 			operation_report(s, "image", name, NULL, "removed");
+		any = any || list;
 		json_decref(list);
 	}
+	if (any)
+		image_sweep(s->d, NULL, NULL);
 }
 
 void image_refs(void *user, char ***layers, char ***images)
@@ -288,10 +289,43 @@ void image_refs(void *user, char ***layers, char ***images)
 	}
 }
 
-void image_sweep(Daemon *d)
+typedef struct Sweep {
+	void (*done)(void *user, const char *warning); /* or NULL */
+	void *user;
+} Sweep;
+
+static void sweep_end(Sweep *s, const Err *err)
+{
+	AUTO_FREE char *warning = err ? xasprintf("layers that no image needs any more are still on the disk: %s; `stead image prune` "
+						  "tries again", err_text(err)) : NULL;
+	if (warning)
+		log_warning("%s", warning);
+	if (s->done)
+		s->done(s->user, warning);
+	free(s);
+}
+
+static void swept(void *user, JobResult *result, const Err *err)
+{
+	sweep_end(user, err);
+}
+
+/* The daemon ends; the next one sweeps when it starts. */
+static void sweep_lost(void *user)
+{
+	sweep_end(user, NULL);
+}
+
+void image_sweep(Daemon *d, void (*done)(void *user, const char *warning), void *user)
 {
 	AUTO_ERR err = ERR_INIT;
-	JobCallbacks cb = { 0 };
+	Sweep *s = xcalloc(1, sizeof(*s));
+	JobCallbacks cb = { .done = swept, .lost = sweep_lost, .user = s };
+	bool delayed = jobs_delay_sweep(d->jobs);
+	if (!delayed)
+		*s = (Sweep) { done, user };
 	if (job_sweep(d->jobs, &cb, NULL, &err) < 0)
-		log_warning("images: %s", err_text(&err));
+		sweep_end(s, &err);
+	if (delayed && done)
+		done(user, NULL);
 }

@@ -20,13 +20,17 @@ int image_tag(Daemon *d, Image *img, const char *reference, Err *err);
 /**
  * Docker's rule for DELETE /images/NAME: a tag is taken off; with the last one the image goes, unless a
  * container uses it (-EBUSY). By id: all tags, if there is one only or `force`. `ret` gets the list of Untagged
- * and Deleted (new reference).
+ * and Deleted (new reference). Its layers stay until image_sweep, here and with image_prune.
  */
 int image_remove(Daemon *d, const char *ref, bool force, json_t **ret, Err *err);
 /** Images without a tag (all: without a container) go; `ret` as above, `ret_bytes` is what their own layers held. */
 int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err);
-/** Layers that no image has any more are removed in the background. */
-void image_sweep(Daemon *d);
+/**
+ * Layers that no image has any more are removed in the background. `done` (may be NULL) is called once, when they have gone,
+ * or when they did not go, with the reason; from inside this call where that would keep someone waiting who did not ask for
+ * it: behind a job that makes an image, say, after which they go.
+ */
+void image_sweep(Daemon *d, void (*done)(void *user, const char *warning), void *user);
 /** For job_sweep: what rows refer to. */
 void image_refs(void *user, char ***layers, char ***images);
 

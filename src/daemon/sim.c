@@ -894,7 +894,14 @@ int job_remove_tree(Jobs *j, const char *path, Err *err)
 
 int job_sweep(Jobs *j, const JobCallbacks *cb, Job **ret, Err *err)
 {
+	if (cb->lost)
+		cb->lost(cb->user);
 	return 0;
+}
+
+bool jobs_delay_sweep(const Jobs *j)
+{
+	return false;
 }
 
 /* ── the client ───────────────────────────────────────────────────── */

@@ -175,7 +175,7 @@ static int recover(Daemon *d, Err *err)
 	int r = network_start(d, err);
 	if (r < 0)
 		return r;
-	image_sweep(d);
+	image_sweep(d, NULL, NULL);
 	for (size_t i = 0; i < d->n_containers; i++) {
 		Container *c = d->containers[i];
 		StackState *s = daemon_stack(d, c->stack);

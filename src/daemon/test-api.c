@@ -213,8 +213,22 @@ int image_prune(Daemon *unused, bool all, json_t **ret, int64_t *ret_bytes, Err 
 
 int image_remove(Daemon *unused, const char *ref, bool force, json_t **ret, Err *err)
 {
-	*ret = json_pack("[{s:s}]", "Untagged", ref);
+	*ret = json_pack("[{s:s}]", force ? "Deleted" : "Untagged", ref);
 	return 0;
+}
+
+static bool hold_sweep;
+static void (*swept)(void *user, const char *warning);
+static void *swept_user;
+
+void image_sweep(Daemon *unused, void (*done)(void *user, const char *warning), void *user)
+{
+	if (!hold_sweep) {
+		done(user, NULL);
+		return;
+	}
+	swept = done;
+	swept_user = user;
 }
 
 int image_tag(Daemon *unused, Image *img, const char *reference, Err *err)
@@ -626,6 +640,41 @@ static void wait_sends_its_headers_at_once(void **state)
 	assert_null(waiter);
 }
 
+static void turn_until_swept(void)
+{
+	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
+	while (!swept && time_mono() < end)
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	assert_non_null(swept);
+}
+
+/** An image is gone when its layers are; what keeps them there is told. */
+static void removal_of_an_image_waits_for_its_layers(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	char byte;
+	hold_sweep = true;
+	expect("DELETE", "/images/team/app:1", "", 200, "Untagged"); /* nothing to sweep */
+	AUTO_CLOSE int fd = send_request("DELETE", "/images/team/app:1?force=1", "", "");
+	turn_until_swept();
+	for (int i = 0; i < 10; i++)
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	assert_int_equal(recv(fd, &byte, 1, 0), -1);
+	swept(swept_user, "no space");
+	await(fd, &b, "[{\"Deleted\":\"team/app:1\"}]");
+	assert_non_null(strstr(buf_cstr(&b), "X-Stead-Warning: no space\r\n"));
+	/* A client that has gone is not answered. */
+	swept = NULL;
+	int gone = send_request("POST", "/images/prune", "", "");
+	turn_until_swept();
+	(void) close(gone);
+	for (int i = 0; i < 10; i++)
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	swept(swept_user, NULL);
+	swept = NULL;
+	hold_sweep = false;
+}
+
 static void removes(void **state)
 {
 	AUTO_BUF b = BUF_INIT;
@@ -796,7 +845,7 @@ int main(void)
 		API_TEST(starts_and_stops),
 		API_TEST(waits_for_the_end),
 		API_TEST(wait_sends_its_headers_at_once),
-		API_TEST(removes),
+		API_TEST(removal_of_an_image_waits_for_its_layers), API_TEST(removes),
 		API_TEST(logs),
 		API_TEST(execs),
 		API_TEST(exec_refusals),

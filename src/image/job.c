@@ -289,6 +289,17 @@ static bool may_start(const Job *job)
 	return running < LIMIT_WORKERS;
 }
 
+bool jobs_delay_sweep(const Jobs *j)
+{
+	size_t running = 0;
+	for (const Job *job = j->first; job; job = job->next) {
+		if (job->kind == JOB_MAKES)
+			return true;
+		running += job->kind == JOB_USES && job->child;
+	}
+	return running >= LIMIT_WORKERS;
+}
+
 static void on_timer(uv_timer_t *t)
 {
 	Jobs *j = t->data;

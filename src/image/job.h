@@ -142,3 +142,5 @@ int job_remove_tree(Jobs *j, const char *path, Err *err);
  * job owns. Waits for running makers. Call it at start and after images were removed.
  */
 int job_sweep(Jobs *j, const JobCallbacks *cb, Job **ret, Err *err);
+/** Would a sweep that is asked for now wait for what takes its time: something that makes an image, or a slow reader? */
+bool jobs_delay_sweep(const Jobs *j);
