@@ -201,7 +201,9 @@ char *libexec_path(const char *program)
 	while (n > 0 && self[--n] != '/')
 		;
 	self[n > 0 ? n : 0] = '\0';
-	/* In the build tree "stead-NAME" is in a directory NAME, beside or below ours. */
+	/* In the build tree "stead-NAME" is in a directory NAME, beside or below ours; the cache's belongs to the edge. */
+	if (str_eq(room, "cache"))
+		room = "edge";
 	char *places[] = { xasprintf("%s/%s", self, program), xasprintf("%s/../%s/%s", self, room, program),
 		xasprintf("%s/%s/%s", self, room, program) };
 	char *found = NULL;

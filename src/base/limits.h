@@ -17,6 +17,7 @@
 
 #define LIMIT_SERVICE_ROUTES 100          /* routes of one service: refused */
 #define LIMIT_ROUTE_PATH 512              /* bytes of a route's path: refused */
+#define LIMIT_CACHE_ROUTES 200            /* routes of all stacks that ask for a cache: refused */
 #define LIMIT_SMOKE_TESTS 20              /* smoke tests of one service: refused */
 #define LIMIT_SMOKE_REQUEST 2048          /* bytes of a smoke test's path and query: refused */
 #define LIMIT_SMOKE_CONTAINS 1024         /* bytes of the text that a smoke test looks for: refused */

@@ -92,9 +92,8 @@ bool edge_cert_redirect(void *user, const EdgeRoute *r);
 const char *edge_cert_thumbprint(void *user, const EdgeRoute *r);
 
 /*
- * The cache (cache.c). Requests to a route with the flag "c" (RouteHooks.cache gave true) and a method of GET or HEAD go to the backend
- * `cache`, nginx on a unix socket in HAProxy's chroot (RUN/edge/jail/cache.sock). nginx asks the frontend `cache_origin` on RUN/edge/jail/origin.sock,
- * which leads to the slot named in the header X-Stead-Slot. Both sections are written by edge_cache_sections.
+ * The cache (cache.c; what HAProxy and nginx are told: cache-config.c). Requests to a route with the flag "c" (RouteHooks.cache gave true) may go to the
+ * backend `cache`, nginx on a unix socket in HAProxy's chroot. nginx asks the frontend `cache_origin`, which leads to the slot.
  */
 int edge_cache_open(Edge *e, Err *err);
 /** nginx stays. */
@@ -103,10 +102,7 @@ void edge_cache_close(Edge *e);
 void edge_cache_quit(Edge *e);
 /** The table that is wanted from now on: nginx is there while a route asks for it. */
 void edge_cache_table(Edge *e, const EdgeTable *t);
-/** RouteHooks; `user` is the Edge. False while nginx is not ready: then requests go straight to the service. */
+/** nginx is missing, or its caches would be too many or too large for this machine. */
+int edge_cache_check(const EdgeTable *t, Err *err);
+/** RouteHooks; `user` is the Edge. False: its requests go straight to the service. */
 bool edge_cache_route(void *user, const EdgeRoute *r, Buf *ret);
-/**
- * Appends the sections `frontend cache_origin` and `backend cache`; `jail` is the directory of the sockets. In them: var(txn.cache) is what
- * edge_cache_route appended, var(txn.slot) the slot, var(txn.host) the host without port.
- */
-void edge_cache_sections(const char *jail, Buf *ret);

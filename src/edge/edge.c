@@ -668,6 +668,8 @@ int edge_check(Edge *e, const EdgeTable *table, Err *err)
 	for (int i = 0; i < HAPROXY_LISTENERS; i++)
 		if (fds[i] >= 0 && fds[i] != e->fds[i])
 			(void) close(fds[i]);
+	if (r == 0)
+		r = edge_cache_check(table, err);
 	return r == 0 ? edge_cert_check(e, table, err) : r;
 }
 

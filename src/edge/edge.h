@@ -120,9 +120,12 @@ bool edge_stats(const Edge *e, const char *backend, const char *server_id, EdgeS
 /** The backend's counts begin anew (a deploy). */
 void edge_mark(Edge *e, const char *backend);
 
+/** What is cached of the backend is not used any more, in effect as after edge_set. */
+void edge_purge(Edge *e, const char *backend);
+
 /**
- * What a table can be refused for before anything changes: ports that others hold (named, with what to do), too many routes. -EADDRINUSE,
- * -EINVAL, -E2BIG.
+ * What a table can be refused for before anything changes: ports that others hold (named, with what to do), too many routes, caches larger than
+ * this machine. -EADDRINUSE, -EINVAL, -E2BIG, -ENOENT.
  */
 int edge_check(Edge *e, const EdgeTable *table, Err *err);
 /** Process id of HAProxy, 0 while there is none. */

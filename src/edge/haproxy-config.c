@@ -27,7 +27,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "edge/edge-private.h"
+#include "edge/cache-config.h"
 
 #define MAXCONN 4000 /* a connection costs some 17 KB */
 #define RATE_ENTRIES "100k"
@@ -193,10 +193,11 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		"\thttp-request set-var(txn.hold) var(txn.route),field(7,|),add(0) if { var(txn.flags) -m sub h }\n"
 		"\thttp-request lua.hold if { var(txn.flags) -m sub h } { var(txn.slot),nbsrv eq 0 }\n"
 		"\thttp-request set-var(txn.cache) var(txn.route),field(9,|) if { var(txn.flags) -m sub c }\n");
+	cache_haproxy_rules(b);
 }
 
 #define LOG_FORMAT \
-	"\"%Ts.%ms\\t%ci\\t%f\\t%b\\t%[var(txn.route),field(1,|)]\\t%s\\t%ST\\t%B\\t%U\\t%TR\\t%Tw\\t%Tc\\t%Tr\\t%Ta\\t%ts\\t%HM\\t%HV\\t%HU\\t%[var(txn.host)]\""
+	"\"%Ts.%ms\\t%ci\\t%f\\t%b\\t%[var(txn.route),field(1,|)]\\t%s\\t%ST\\t%B\\t%U\\t%TR\\t%Tw\\t%Tc\\t%Tr\\t%Ta\\t%ts\\t%HM\\t%HV\\t%HU\\t%[var(txn.cache_status)]\\t%[var(txn.host)]\""
 
 static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 {
@@ -224,7 +225,7 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 	buf_str(b,
 		"\thttp-after-response set-header Content-Type \"text/html; charset=utf-8\" if { var(txn.kind) -m found } { res.hdr(X-Stead-Edge) -m found }\n"
 		"\tuse_backend measure if { var(txn.flags) -m sub b } !{ req.hdr(content-length) -m found } !METH_GET\n"
-		"\tuse_backend cache if { var(txn.cache) -m found } METH_GET\n"
+		"\tuse_backend cache if { var(txn.cached) -m found }\n"
 		"\tuse_backend %[var(txn.route),field(1,|)]\n");
 }
 
@@ -311,7 +312,7 @@ void haproxy_config_frame(const HaproxyConfig *c, size_t n_slots, Buf *ret)
 	AUTO_FREE char *jail = xasprintf("%s/jail", c->dir);
 	buf_str(ret, "# Written by stead for each new HAProxy; changes are lost.\n");
 	put_head(c, ret);
-	edge_cache_sections(jail, ret);
+	cache_haproxy_sections(jail, LOG_FORMAT, ret);
 	buf_printf(ret, "# %zu slots\n", n_slots);
 }
 

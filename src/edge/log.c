@@ -17,7 +17,7 @@
 #define GULP (64 << 10)     /* bytes a read */
 #define GULPS 64            /* reads in a row, then the loop goes on */
 #define COMPLAIN (60 * NSEC_PER_SEC)
-#define FIELDS 18           /* before the host, which may hold anything */
+#define FIELDS 19           /* before the host, which may hold anything */
 
 struct EdgeLog {
 	uv_loop_t *loop;
@@ -83,6 +83,7 @@ int log_parse(char *line, LogRecord *r)
 	r->method = f[15];
 	r->version = f[16];
 	r->uri = f[17];
+	r->cache = str_eq(f[18], "-") ? "" : f[18];
 	r->host = line ?: "";
 	return 0;
 }
@@ -157,6 +158,8 @@ void log_json(const LogRecord *r, const char *backend, Buf *b)
 		put_string(b, "backend", backend);
 	if (*r->server)
 		put_string(b, "server", r->server);
+	if (*r->cache)
+		put_string(b, "cache", r->cache);
 	put_number(b, "request_ms", r->request_msec);
 	put_number(b, "queue_ms", r->queue_msec);
 	put_number(b, "connect_ms", r->connect_msec);
@@ -167,14 +170,17 @@ void log_json(const LogRecord *r, const char *backend, Buf *b)
 	buf_char(b, '\n');
 }
 
-/* What the edge itself answered (a redirect, a page for an unknown host, a limit) is no backend's doing. Upgraded connections count, but their length is none
+/* The cache's own requests count for the server that answered, but not for the backend: what the client asked does. What the edge itself answered (a redirect, a page for an unknown host, a limit) is no backend's doing. Upgraded connections count, but their length is none
  * of a request. */
 static void count_line(EdgeLog *l, const LogRecord *r)
 {
 	bool own = !str_eq(r->backend, r->frontend);
 	bool to_slot = str_eq(r->backend, r->slot);
+	bool from_cache = str_eq(r->frontend, "cache_origin");
 	bool error = r->status >= 500 || r->end[0] == 'S' || r->end[0] == 's';
-	if (own && *r->slot)
+	if (from_cache)
+		stats_count_server(l->stats, r->slot, r->server, error, r->total_msec);
+	else if (own && *r->slot)
 		stats_count(l->stats, r->slot, to_slot ? r->server : "", error, r->status == 101 ? -1 : r->total_msec);
 }
 
@@ -186,7 +192,8 @@ static void take_line(EdgeLog *l, char *line)
 		return;
 	}
 	count_line(l, &r);
-	log_json(&r, stats_backend(l->stats, r.slot), &l->out);
+	if (!str_eq(r.frontend, "cache_origin"))
+		log_json(&r, stats_backend(l->stats, r.slot), &l->out);
 }
 
 /* ── the file ─────────────────────────────────────────────────────── */

@@ -23,7 +23,7 @@
 /** A line, its fields borrowed from it. */
 typedef struct LogRecord {
 	int64_t time_msec; /* real, when the request was accepted */
-	const char *client, *frontend, *backend, *slot, *server, *end, *host, *method, *version, *uri;
+	const char *client, *frontend, *backend, *slot, *server, *end, *host, *method, *version, *uri, *cache;
 	int status;        /* -1 none */
 	uint64_t sent, received;
 	int64_t request_msec, queue_msec, connect_msec, response_msec, total_msec; /* -1 = it did not come to that */

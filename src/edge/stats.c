@@ -181,6 +181,14 @@ void stats_count(Stats *s, const char *slot, const char *server, bool error, int
 		count(one, error, msec);
 }
 
+void stats_count_server(Stats *s, const char *slot, const char *server, bool error, int64_t msec)
+{
+	BackendStats *b = in_slot(s, slot);
+	ServerStats *one = b && *server ? server_of(b, server) : NULL;
+	if (one)
+		count(one, error, msec);
+}
+
 bool stats_get(const Stats *s, const char *backend, const char *server, EdgeStats *ret)
 {
 	BackendStats *b = by_name(s, backend);

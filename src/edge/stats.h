@@ -33,5 +33,7 @@ void stats_slots(Stats *s, const ProxyState *state);
 const char *stats_backend(const Stats *s, const char *slot);
 /** A request that a backend answered, or should have. `server` may be "". */
 void stats_count(Stats *s, const char *slot, const char *server, bool error, int64_t msec);
+/** A request that the cache made: none of the backend's. */
+void stats_count_server(Stats *s, const char *slot, const char *server, bool error, int64_t msec);
 bool stats_get(const Stats *s, const char *backend, const char *server, EdgeStats *ret);
 void stats_mark(Stats *s, const char *backend);

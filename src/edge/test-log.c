@@ -9,7 +9,8 @@
 #include "base/fs.h"
 #include "edge/log.h"
 
-#define LINE "1795717593.896\t10.0.0.9\thttps\ts0\ts0\t0123456789abcdef\t200\t1227\t77\t1\t2\t3\t4\t15\t--\tGET\tHTTP/1.1\t/a?b=\"c\\d\t"
+#define REQUEST "1795717593.896\t10.0.0.9\thttps\ts0\ts0\t0123456789abcdef\t200\t1227\t77\t1\t2\t3\t4\t15\t--\tGET\tHTTP/1.1\t/a?b=\"c\\d\t"
+#define LINE REQUEST "HIT\t"
 
 static void test_parse(void **state)
 {
@@ -21,6 +22,7 @@ static void test_parse(void **state)
 	assert_string_equal(r.server, "0123456789abcdef");
 	assert_int_equal(r.status, 200);
 	assert_int_equal(r.total_msec, 15);
+	assert_string_equal(r.cache, "HIT");
 	assert_string_equal(r.host, "app.test");
 	static const char *const bad[] = { "", "Server s0/c1 is UP", "1795717593\t1", "x.896\t" LINE, "1795717593.1\t" LINE };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -46,6 +48,7 @@ static void is_json(const char *line, const char *host)
 	assert_string_equal(json_string_value(json_object_get(o, "backend")), "shop/web:80");
 	assert_int_equal(json_integer_value(json_object_get(o, "status")), 200);
 	assert_int_equal(json_integer_value(json_object_get(o, "response_ms")), 4);
+	assert_string_equal(json_string_value(json_object_get(o, "cache")) ?: "", strstr(line, "\tHIT\t") ? "HIT" : "");
 	json_decref(o);
 }
 
@@ -53,6 +56,7 @@ static void is_json(const char *line, const char *host)
 static void test_json(void **state)
 {
 	is_json(LINE "app.test", "app.test");
+	is_json(REQUEST "-\tapp.test", "app.test"); /* no cache on this way */
 	is_json(LINE "a\tb\x01", "a\tb\x01");
 	is_json(LINE "b\xc3\xbc", "b\xc3\xbc");
 	is_json(LINE "b\xfc", "b\xc3\xbc"); /* the byte's own character */
