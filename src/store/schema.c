@@ -44,5 +44,14 @@ static const char step_1[] =
 	" STRICT, WITHOUT ROWID;"
 	"CREATE INDEX tags_image ON tags (image);";
 
-const char *const schema_steps[] = { step_1 };
+/* Releases hang on no stack's row: the first one of a stack is written before the stack is. */
+static const char step_2[] =
+	"CREATE TABLE releases (stack TEXT NOT NULL, number INTEGER NOT NULL CHECK (number > 0),"
+	" kind TEXT NOT NULL CHECK (kind IN ('deploy', 'rollback', 'up')),"
+	" result TEXT NOT NULL CHECK (result IN ('running', 'success', 'failed', 'interrupted', 'rolled back')),"
+	" current INTEGER NOT NULL, base INTEGER NOT NULL, source INTEGER NOT NULL, created INTEGER NOT NULL, ended INTEGER NOT NULL,"
+	" who TEXT, commit_id TEXT, author TEXT, changes TEXT NOT NULL, images TEXT NOT NULL, files TEXT NOT NULL, model TEXT NOT NULL,"
+	" made TEXT NOT NULL, report TEXT, PRIMARY KEY (stack, number)) STRICT, WITHOUT ROWID;";
+
+const char *const schema_steps[] = { step_1, step_2 };
 const int schema_version = ARRAY_SIZE(schema_steps);

@@ -170,3 +170,41 @@ int store_tag_delete(Store *s, const char *ref, Err *err);
 /** Images with layers and tags. One whose configuration cannot be read any more is left out, with a warning in the log. */
 int store_images_load(Store *s, Image ***ret, size_t *ret_n, Err *err);
 void store_images_free(Image **v, size_t n);
+
+/* ---- releases ---- */
+
+typedef struct StoreRelease {
+	char *stack;
+	int number;    /* 1, 2, … within the stack */
+	char *kind;    /* "deploy", "rollback" or "up" */
+	char *result;  /* "running", "success", "failed", "interrupted" or "rolled back" */
+	bool current;  /* the stack is this one: at most one of a stack is */
+	int base;      /* the release it was to replace; 0 = none */
+	int source;    /* rollback: the release whose content it has; else 0 */
+	int64_t created, ended;
+	char *who, *commit, *author; /* or NULL */
+	char *changes; /* JSON, see daemon/release.h */
+	char *images;  /* JSON object: service → image id */
+	char **files;  /* sha-256 digests (hex) of the files that it holds */
+	/* Only from store_release_load. */
+	char *model;   /* canonical JSON (model/stack.h) */
+	char *made;    /* JSON: networks and volumes made for it, which go with it if it fails */
+	char *report;  /* JSON, or NULL while it runs */
+} StoreRelease;
+
+/** -EEXIST: the stack has that number. `report` is not written. */
+int store_release_insert(Store *s, const StoreRelease *v, Err *err);
+/** -ENOENT. */
+int store_release_end(Store *s, const char *stack, int number, const char *result, int64_t ended, const char *report, Err *err);
+int store_release_result(Store *s, const char *stack, int number, const char *result, Err *err);
+/** This one, and no other of the stack. -ENOENT: the stack has no release. */
+int store_release_set_current(Store *s, const char *stack, int number, Err *err);
+/** No such release: done. */
+int store_release_delete(Store *s, const char *stack, int number, Err *err);
+int store_releases_delete(Store *s, const char *stack, Err *err);
+/** In order of stack and number, of one stack or (NULL) of all. */
+int store_releases_load(Store *s, const char *stack, StoreRelease **ret, size_t *ret_n, Err *err);
+void store_releases_free(StoreRelease *v, size_t n);
+/** One with all it holds; 1: there is none. `ret` is the caller's (store_release_done). */
+int store_release_load(Store *s, const char *stack, int number, StoreRelease *ret, Err *err);
+void store_release_done(StoreRelease *v);

@@ -419,7 +419,7 @@ static void settings_hold(void **state)
 	} want[] = {
 		{ "PRAGMA journal_mode", "wal" }, { "PRAGMA synchronous", "2" },       { "PRAGMA foreign_keys", "1" },
 		{ "PRAGMA trusted_schema", "0" }, { "PRAGMA cell_size_check", "1" },   { "PRAGMA cache_size", "-256" },
-		{ "PRAGMA mmap_size", "0" },      { "PRAGMA user_version", "1" },
+		{ "PRAGMA mmap_size", "0" },      { "PRAGMA user_version", "2" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
 		Sql q = sql_begin(store, want[i].pragma);
