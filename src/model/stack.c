@@ -130,6 +130,8 @@ static int check_file_source(Reader *r, void *base)
 	FileSource *f = base;
 	if (!f->file == !f->content)
 		return reader_fail(r, "needs exactly one of file, environment and content");
+	if (f->digest && (!f->file || strlen(f->digest) != 64 || strspn(f->digest, "0123456789abcdef") != 64))
+		return reader_fail_at(r, "x-stead-sha256", "must be 64 hex digits, beside a file; stead writes it itself, leave it out");
 	if (f->content && strlen(f->content) > LIMIT_CONFIG_FILE_BYTES)
 		return reader_fail_at(r, "content", "is longer than %u bytes", LIMIT_CONFIG_FILE_BYTES);
 	return 0;
@@ -139,6 +141,7 @@ static const Field file_source_fields[] = {
 	{ "name", &field_word, offsetof(FileSource, name) },
 	{ "file", &field_path, offsetof(FileSource, file) },
 	{ "content", &field_text, offsetof(FileSource, content) },
+	{ "x-stead-sha256", &field_word, offsetof(FileSource, digest) },
 	{ "environment", &field_unresolved },
 	{ "external", &field_external },
 	{ "labels", &field_ignored },
@@ -241,7 +244,7 @@ static void hash_sources(const FileRef *refs, size_t n, const FileSource *source
 	for (size_t i = 0; i < n; i++) {
 		const FileSource *f = objects_find(sources, n_sources, sizeof(*f), refs[i].source);
 		if (f)
-			(void) json_object_set_new(into, refs[i].source, json_string(f->file ? f->file : f->content));
+			(void) json_object_set_new(into, refs[i].source, json_string(f->digest ? f->digest : f->file ? f->file : f->content));
 	}
 }
 

@@ -275,6 +275,7 @@ typedef struct FileSource {
 	char *name;
 	char *file;    /* absolute path, read when a container is created */
 	char *content; /* literal; for `environment:` the value. */
+	char *digest;  /* sha-256 (hex) of what `file` held when a release was made: the daemon has a copy of it; or NULL */
 } FileSource;
 
 typedef struct Stack {
