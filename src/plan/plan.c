@@ -55,7 +55,7 @@ static Verdict depends_verdict(const PlanInput *in, const Depends *d, size_t *re
 		if (str_eq(in->missing[i].service, d->service))
 			v = WAIT;
 	for (size_t i = 0; i < in->n_containers; i++) {
-		if (!str_eq(in->containers[i].service, d->service))
+		if (!str_eq(in->containers[i].service, d->service) || in->containers[i].aside)
 			continue;
 		Verdict one = container_verdict(&in->containers[i], d->condition);
 		if (one == NEVER) {
@@ -74,7 +74,8 @@ static Verdict depends_verdict(const PlanInput *in, const Depends *d, size_t *re
  */
 static Verdict may_start(Plan *p, const char *service, bool slot, size_t index)
 {
-	const Service *svc = stack_service(p->in->stack, service);
+	const Service *own = slot ? NULL : p->in->containers[index].svc;
+	const Service *svc = own ? own : stack_service(p->in->stack, service);
 	Verdict all = HOLDS;
 	if (!svc || p->in->no_deps)
 		return HOLDS;
@@ -109,7 +110,7 @@ static bool may_stop(const PlanInput *in, const char *service)
 		const PlanContainer *c = &in->containers[i];
 		if (c->phase != PLAN_RUNNING || !(c->stop || (c->remove && !c->replace)))
 			continue;
-		const Service *svc = stack_service(in->stack, c->service);
+		const Service *svc = c->svc ? c->svc : stack_service(in->stack, c->service);
 		for (size_t k = 0; svc && k < svc->n_depends; k++)
 			if (str_eq(svc->depends[k].service, service))
 				return false;

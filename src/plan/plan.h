@@ -38,6 +38,8 @@ typedef struct PlanContainer {
 	bool start;      /* asked: start (after `stop`: a restart), then clear */
 	bool remove;     /* asked: stop and remove */
 	bool replace;    /* with remove: a new one takes its place (it also stands in `missing`) */
+	bool aside;      /* of a release that does not serve (yet, or any more): nothing depends on it */
+	const Service *svc; /* whose depends_on counts for it; NULL = that of the stack's service */
 } PlanContainer;
 
 /** A container that is wanted and does not exist yet (or whose predecessor is still there). */
