@@ -57,8 +57,9 @@ static void show_stack(Daemon *d, HttpRequest *r, char *const *args)
 	http_reply_json(r, 200, json_pack("{s:s, s:o, s:o}", "name", s->name, "model", stack_to_json(s->model), "wanted", wanted(d, s)));
 }
 
-static void submit(Daemon *d, HttpRequest *r, OperationKind kind, const char *stack)
+void api_submit(Daemon *d, HttpRequest *r, int operation_kind, const char *stack)
 {
+	OperationKind kind = (OperationKind) operation_kind;
 	AUTO_ERR err = ERR_INIT;
 	json_t *body = NULL;
 	if (http_body_json(r, &body, &err) < 0 || operation_submit(d, kind, stack, body, r, &err) < 0)
@@ -68,37 +69,37 @@ static void submit(Daemon *d, HttpRequest *r, OperationKind kind, const char *st
 
 static void up(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_UP, args[0]);
+	api_submit(d, r, OP_UP, args[0]);
 }
 
 static void down(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_DOWN, args[0]);
+	api_submit(d, r, OP_DOWN, args[0]);
 }
 
 static void stop(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_STOP, args[0]);
+	api_submit(d, r, OP_STOP, args[0]);
 }
 
 static void start(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_START, args[0]);
+	api_submit(d, r, OP_START, args[0]);
 }
 
 static void restart(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_RESTART, args[0]);
+	api_submit(d, r, OP_RESTART, args[0]);
 }
 
 static void kill_stack(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_KILL, args[0]);
+	api_submit(d, r, OP_KILL, args[0]);
 }
 
 static void rm(Daemon *d, HttpRequest *r, char *const *args)
 {
-	submit(d, r, OP_RM, args[0]);
+	api_submit(d, r, OP_RM, args[0]);
 }
 
 static void bootstrap(Daemon *d, HttpRequest *r, char *const *args)

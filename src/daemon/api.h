@@ -22,6 +22,7 @@ typedef struct ApiRoute {
 /** Tables end with a NULL method. */
 extern const ApiRoute api_stead_routes[];
 extern const ApiRoute api_edge_routes[];
+extern const ApiRoute api_release_routes[]; /* deploys, releases */
 extern const ApiRoute api_docker_system_routes[];
 extern const ApiRoute api_docker_container_routes[]; /* list, inspect */
 extern const ApiRoute api_docker_action_routes[];    /* start, stop, … */
@@ -31,5 +32,7 @@ extern const ApiRoute api_docker_exec_routes[];
 extern const ApiRoute api_docker_image_routes[];
 extern const ApiRoute api_docker_object_routes[]; /* networks, volumes */
 
+/** An operation on a stack from the request's body. Answers it. */
+void api_submit(Daemon *d, HttpRequest *r, int operation_kind, const char *stack);
 /** Starts to listen. */
 int api_start(Daemon *d, Err *err);

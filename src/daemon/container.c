@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "daemon/deploy.h"
 #include "daemon/events.h"
 #include "daemon/files.h"
 #include "daemon/health.h"
@@ -198,7 +199,7 @@ static void set_labels(Container *c, const Stack *model)
 	strv_setenv(&c->labels, "com.docker.compose.project", model->name);
 	strv_setenv(&c->labels, "com.docker.compose.service", c->svc.name);
 	strv_setenv(&c->labels, "com.docker.compose.container-number", number);
-	strv_setenv(&c->labels, "com.docker.compose.oneoff", "False");
+	strv_setenv(&c->labels, "com.docker.compose.oneoff", c->oneoff ? "True" : "False");
 	strv_setenv(&c->labels, "com.docker.compose.config-hash", c->hash);
 	strv_setenv(&c->labels, "com.docker.compose.image", c->image_id);
 	if (model->working_dir)
@@ -222,37 +223,39 @@ char *ctr_name(const char *stack, const Service *svc, int number)
 	return svc->container_name ? xstrdup(svc->container_name) : xasprintf("%s-%s-%d", stack, svc->name, number);
 }
 
-int ctr_new(StackState *s, const char *service, int number, Container **ret, Err *err)
+int ctr_make(StackState *s, const CtrSpec *spec, Container **ret, Err *err)
 {
 	Daemon *d = s->d;
-	const Service *svc = s->model ? stack_service(s->model, service) : NULL;
-	Image *img = NULL;
-	if (!svc)
-		return err_set(err, -ENOENT, "the stack has no service '%s' any more", service);
-	int r = daemon_find_image(d, svc->image, &img, NULL, err);
+	const Service *svc = spec->svc;
+	Image *img = spec->image_id ? daemon_image_by_id(d, spec->image_id) : NULL;
+	if (spec->image_id && !img)
+		return err_set(err, -ENOENT, "image %s is not on this machine any more", spec->image_id);
+	int r = img ? 0 : daemon_find_image(d, svc->image, &img, NULL, err);
 	if (r < 0)
 		return r;
 	Container *c = xcalloc(1, sizeof(*c));
 	c->d = d;
 	hex_random(32, c->id);
 	c->stack = xstrdup(s->name);
-	c->number = number;
-	c->name = ctr_name(s->name, svc, number);
+	c->number = spec->number;
+	c->role = spec->role;
+	c->oneoff = spec->oneoff;
+	c->name = spec->name ? xstrdup(spec->name) : ctr_name(s->name, svc, spec->number);
 	c->image_id = xstrdup(img->id);
 	c->image_ref = xstrdup(svc->image);
 	c->created = time_real();
 	c->ask_timeout = -1;
-	service_hash(s->model, svc, c->hash);
+	service_hash(spec->model, svc, c->hash);
 	json_t *copy = service_to_json(svc);
 	r = service_from_json(copy, svc->name, &c->svc, err);
 	json_decref(copy);
 	if (r == 0) {
-		set_labels(c, s->model);
+		set_labels(c, spec->model);
 		ctr_init(c);
-		r = network_endpoints(c, s->model, err);
+		r = network_endpoints(c, spec->model, err);
 	}
 	if (r == 0)
-		r = volume_binds(c, s->model, s->op && s->op->renew_volumes ? NULL : s->d->replaced, err);
+		r = volume_binds(c, spec->model, spec->old, err);
 	*array_append(d->containers, d->n_containers) = c;
 	if (r < 0) {
 		ctr_drop(c);
@@ -261,6 +264,39 @@ int ctr_new(StackState *s, const char *service, int number, Container **ret, Err
 	events_container(c, "create");
 	*ret = c;
 	return 0;
+}
+
+int ctr_new(StackState *s, const char *service, int number, Container **ret, Err *err)
+{
+	CtrSpec spec = {
+		.model = s->model,
+		.svc = s->model ? stack_service(s->model, service) : NULL,
+		.number = number,
+		.old = s->op && s->op->renew_volumes ? NULL : s->d->replaced,
+	};
+	if (!spec.svc)
+		return err_set(err, -ENOENT, "the stack has no service '%s' any more", service);
+	return ctr_make(s, &spec, ret, err);
+}
+
+Container *ctr_partner(const Container *c, const char *service)
+{
+	static const CtrRole second[] = {
+		[ROLE_CURRENT] = ROLE_RETIRED, /* not replaced itself: its partner's successor was switched to, and it goes next */
+		[ROLE_CANDIDATE] = ROLE_CURRENT,
+		[ROLE_RETIRED] = ROLE_CURRENT,
+	};
+	Container *other_generation = NULL;
+	for (size_t i = 0; i < c->d->n_containers; i++) {
+		Container *other = c->d->containers[i];
+		if (!str_eq(other->stack, c->stack) || !str_eq(other->svc.name, service) || other->ask_replace || other->oneoff)
+			continue;
+		if (other->role == c->role)
+			return other;
+		if (other->role == second[c->role] && !other_generation)
+			other_generation = other;
+	}
+	return other_generation;
 }
 
 void ctr_ports_free(Container *c)
@@ -368,6 +404,14 @@ static void set_exited(Container *c, int code)
 	c->cleaning = true;
 }
 
+/* A deploy that fails reports it; the cgroup goes with the rest. */
+static void note_memory_peak(Container *c)
+{
+	CgroupStats stats;
+	if (c->role == ROLE_CANDIDATE && cgroup_stats(c->d->runtime, c->paths->cgroup, &stats) == 0)
+		c->memory_peak = (int64_t) stats.memory_max_usage;
+}
+
 static void ended(void *user, const ContainerState *st)
 {
 	Container *c = user;
@@ -378,6 +422,7 @@ static void ended(void *user, const ContainerState *st)
 	c->oom_killed = st->oom_killed;
 	if (st->finished_at)
 		c->finished_at = st->finished_at;
+	note_memory_peak(c);
 	if (!running) { /* the end of a start that failed: ctr_start_failed has the rest */
 		clean(c);
 		return;
@@ -392,8 +437,8 @@ static void ended(void *user, const ContainerState *st)
 		events_container(c, "stop");
 	else if (c->ask_kill)
 		c->wanted_running = false;
-	else
-		restart_decide(c);
+	else if (c->role == ROLE_CURRENT)
+		restart_decide(c); /* a candidate that ends has failed */
 	c->ask_kill = false;
 	if (asked || !c->ask_remove)
 		operation_report(daemon_stack(c->d, c->stack), "container", c->name, c->svc.name, asked ? "stopped" : "exited");
@@ -412,9 +457,9 @@ static void ctr_start_failed(Container *c, int code, const Err *err)
 	str_set(&c->error, err_text(err));
 	c->ask_start = false;
 	log_error("%s did not start: %s", c->name, c->error);
-	if (s->op)
+	if (s->op && (!s->op->deploy || deploy_concerns(s, c)))
 		operation_fail(s, c, "service '%s': container %s did not start: %s", c->svc.name, c->name, c->error);
-	else
+	else if (c->role == ROLE_CURRENT)
 		restart_decide(c);
 	clean(c);
 }

@@ -18,6 +18,24 @@
  * -ENOENT if the image is gone. On success it is in d->containers.
  */
 int ctr_new(StackState *s, const char *service, int number, Container **ret, Err *err);
+
+typedef struct CtrSpec {
+	const Stack *model;
+	const Service *svc;   /* of the model, or like one of it */
+	int number;
+	const char *image_id; /* NULL: what its reference means now */
+	const char *name;     /* NULL: the usual one */
+	CtrRole role;
+	bool oneoff;
+	const Container *old; /* in whose place it comes: anonymous volumes are carried over; or NULL */
+} CtrSpec;
+/** As ctr_new, for what is said. */
+int ctr_make(StackState *s, const CtrSpec *spec, Container **ret, Err *err);
+/**
+ * The container of `service` that goes with this one: of two generations of it, that of its own generation, else the one that serves.
+ * NULL: there is none.
+ */
+Container *ctr_partner(const Container *c, const char *service);
 /** Takes it out of d->containers and frees it; kernel and disk are left alone. */
 void ctr_drop(Container *c);
 

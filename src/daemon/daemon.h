@@ -118,6 +118,10 @@ struct Container {
 	 * (daemon/edge.c). RETIRED: still known to the edge, as draining, until it is stopped.
 	 */
 	bool serving;
+	bool revive; /* RETIRED: it ran when it was retired, so putting the deploy back starts it again; in the row, as `serving` of a CANDIDATE */
+	bool tried_again; /* while a deploy is put back: it has been asked to start once */
+	bool oneoff; /* a hook of a deploy: counts for nothing else */
+	int64_t memory_peak; /* of its last run, bytes; 0 = not known (candidates only) */
 
 	Phase phase;
 	bool paused;

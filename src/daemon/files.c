@@ -2,7 +2,8 @@
 /*
  * Configs and secrets are copied at each start, with the owner and mode that the file asks for: a bind
  * of the original would show the owner and mode of the host. They lie below the run directory, which is
- * a tmpfs: a secret never reaches the disk.
+ * a tmpfs. They come from the release's copies (release.h), so that what a container gets is what was
+ * deployed, however the files have changed since.
  */
 #include "daemon/files.h"
 
@@ -15,7 +16,9 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/deploy.h"
 #include "daemon/network.h"
+#include "daemon/release.h"
 #include "net/resolv.h"
 #include "run/bundle.h"
 #include "run/container.h"
@@ -60,14 +63,7 @@ static const char *hostname_of(const Container *c, char dst[65])
 
 static Container *container_of_service(const Container *c, const char *mode)
 {
-	if (!mode || !str_starts(mode, "service:"))
-		return NULL;
-	for (size_t i = 0; i < c->d->n_containers; i++) {
-		Container *other = c->d->containers[i];
-		if (str_eq(other->stack, c->stack) && str_eq(other->svc.name, mode + strlen("service:")) && !other->ask_replace)
-			return other;
-	}
-	return NULL;
+	return mode && str_starts(mode, "service:") ? ctr_partner(c, mode + strlen("service:")) : NULL;
 }
 
 /* "name=address", where the address may be "host-gateway": this host as the container sees it. */
@@ -142,17 +138,19 @@ static int write_resolv_conf(Files *f, Err *err)
 
 /* ── configs and secrets ──────────────────────────────────────────── */
 
-static int read_source(const FileSource *src, const char *what, Buf *ret, Err *err)
+/* `d` NULL: the file as it is now, not the copy that a release has of it. */
+static int read_source(const Daemon *d, const FileSource *src, const char *what, Buf *ret, Err *err)
 {
 	if (src->content) {
 		buf_str(ret, src->content);
 		return 0;
 	}
-	int r = file_read(AT_FDCWD, src->file, LIMIT_CONFIG_FILE_BYTES, ret);
+	AUTO_FREE char *path = d ? release_file_path(d, src) : xstrdup(src->file);
+	int r = file_read(AT_FDCWD, path, LIMIT_CONFIG_FILE_BYTES, ret);
 	if (r == -EFBIG)
-		return err_set(err, -EINVAL, "%s '%s': %s is larger than %u bytes", what, src->key, src->file, LIMIT_CONFIG_FILE_BYTES);
+		return err_set(err, -EINVAL, "%s '%s': %s is larger than %u bytes", what, src->key, path, LIMIT_CONFIG_FILE_BYTES);
 	if (r < 0)
-		return err_set(err, -EINVAL, "%s '%s': %s: %s", what, src->key, src->file, strerror(-r));
+		return err_set(err, -EINVAL, "%s '%s': %s: %s", what, src->key, path, strerror(-r));
 	return 0;
 }
 
@@ -161,22 +159,22 @@ static const FileSource *source_of(const Stack *model, const FileRef *ref, bool 
 	return secret ? stack_secret(model, ref->source) : stack_config(model, ref->source);
 }
 
-static int check_refs(const Stack *model, const FileRef *refs, size_t n, bool secret, Err *err)
+static int check_refs(const Daemon *d, const Stack *model, const FileRef *refs, size_t n, bool secret, Err *err)
 {
 	for (size_t i = 0; i < n; i++) {
 		AUTO_BUF b = BUF_INIT;
 		const FileSource *src = source_of(model, &refs[i], secret);
-		int r = src ? read_source(src, secret ? "secret" : "config", &b, err) : -EINVAL;
+		int r = src ? read_source(d, src, secret ? "secret" : "config", &b, err) : -EINVAL;
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-int files_check(const Stack *model, const Service *svc, Err *err)
+int files_check(const Daemon *d, const Stack *model, const Service *svc, Err *err)
 {
-	int r = check_refs(model, svc->secrets, svc->n_secrets, true, err);
-	return r < 0 ? r : check_refs(model, svc->configs, svc->n_configs, false, err);
+	int r = check_refs(d, model, svc->secrets, svc->n_secrets, true, err);
+	return r < 0 ? r : check_refs(d, model, svc->configs, svc->n_configs, false, err);
 }
 
 static int number(const char *s, const char *key, const FileRef *ref, uint32_t *ret, Err *err)
@@ -195,7 +193,7 @@ static int write_ref(Files *f, const Stack *model, const FileRef *ref, bool secr
 	char *path = NULL;
 	if (!src)
 		return err_set(err, -ENOENT, "%s '%s' is not there", secret ? "secret" : "config", ref->source);
-	int r = read_source(src, secret ? "secret" : "config", &b, err);
+	int r = read_source(f->c->d, src, secret ? "secret" : "config", &b, err);
 	if (r == 0)
 		r = number(ref->uid, "uid", ref, &uid, err);
 	if (r == 0)
@@ -255,11 +253,11 @@ static int borrow_namespace(Files *f, const char *key, const char *mode, const c
 /* Is it, or will it be, the one whose ipc another service uses? */
 static bool lends_ipc(const Container *c)
 {
-	const StackState *s = daemon_stack(c->d, c->stack);
+	const Stack *model = deploy_model(c);
 	if (str_eq(c->svc.ipc, "shareable"))
 		return true;
-	for (size_t i = 0; s && s->model && i < s->model->n_services; i++) {
-		const char *ipc = s->model->services[i].ipc;
+	for (size_t i = 0; model && i < model->n_services; i++) {
+		const char *ipc = model->services[i].ipc;
 		if (ipc && str_starts(ipc, "service:") && str_eq(ipc + strlen("service:"), c->svc.name))
 			return true;
 	}
@@ -319,17 +317,17 @@ int files_write_bundle(Container *c, char ***warnings, Err *err)
 {
 	char buffer[65];
 	const char *hostname = hostname_of(c, buffer);
-	const StackState *s = daemon_stack(c->d, c->stack);
+	const Stack *model = deploy_model(c);
 	const Image *img = daemon_image_by_id(c->d, c->image_id);
 	Files f __attribute__((cleanup(files_done))) = { .c = c, .paths = c->paths };
 	if (!img)
 		return err_set(err, -ENOENT, "its image %s is not here any more", c->image_id);
 	add_mounts(&f);
 	int r = 0;
-	for (size_t i = 0; r == 0 && s && s->model && i < c->svc.n_secrets; i++)
-		r = write_ref(&f, s->model, &c->svc.secrets[i], true, i, err);
-	for (size_t i = 0; r == 0 && s && s->model && i < c->svc.n_configs; i++)
-		r = write_ref(&f, s->model, &c->svc.configs[i], false, i, err);
+	for (size_t i = 0; r == 0 && model && i < c->svc.n_secrets; i++)
+		r = write_ref(&f, model, &c->svc.secrets[i], true, i, err);
+	for (size_t i = 0; r == 0 && model && i < c->svc.n_configs; i++)
+		r = write_ref(&f, model, &c->svc.configs[i], false, i, err);
 	if (r == 0)
 		r = write_hosts(&f, hostname, err);
 	if (r == 0)

@@ -10,5 +10,5 @@
 
 /** Writes the files and the runtime's configuration; network, volumes and root must be there. `warnings` (strv) may be NULL. */
 int files_write_bundle(Container *c, char ***warnings, Err *err);
-/** 0 if every config and secret of the service can be read now; the text names the file. */
-int files_check(const Stack *model, const Service *svc, Err *err);
+/** 0 if every config and secret of the service can be read: the files, or (`d` given) the copies that a release has of them. */
+int files_check(const Daemon *d, const Stack *model, const Service *svc, Err *err);

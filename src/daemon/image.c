@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "daemon/events.h"
 #include "daemon/operation.h"
+#include "daemon/release.h"
 #include "daemon/state.h"
 #include "image/job.h"
 #include "image/reference.h"
@@ -195,6 +196,11 @@ int image_remove(Daemon *d, const char *ref, bool force, json_t **ret, Err *err)
 	bool last = !tag || strv_len(img->tags) == 1;
 	if (last && users)
 		return err_set(err, -EBUSY, "image '%s' is used by %zu container(s); remove them first (stead down)", ref, users);
+	AUTO_FREE char *stack = NULL;
+	int number;
+	if (last && release_needs_image(d, img->id, &stack, &number))
+		return err_set(err, -EBUSY, "image '%s' is needed by release %d of stack '%s', to roll back to; it goes when newer releases have taken "
+			"that one's place (x-stead.deploy.keep), or with the stack (stead down)", ref, number, stack);
 	if (!tag && strv_len(img->tags) > 1 && !force)
 		return err_set(err, -EBUSY, "image '%s' has more than one tag; name the tags, or force it", ref);
 	json_t *list = json_array();
@@ -234,7 +240,7 @@ int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
 	}
 	for (size_t i = d->n_images; r == 0 && i-- > 0;) {
 		Image *img = d->images[i];
-		if (image_users(d, img) || (strv_len(img->tags) && !all))
+		if (image_users(d, img) || (strv_len(img->tags) && !all) || release_needs_image(d, img->id, NULL, NULL))
 			continue;
 		for (size_t k = 0; k < img->n_layers; k++)
 			if (!layer_shared(d, img, img->layers[k].diff_id))

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/container.h"
+#include "daemon/deploy.h"
 #include "daemon/events.h"
 #include "daemon/operation.h"
 #include "daemon/state.h"
@@ -286,16 +287,19 @@ static int tell_endpoint_names(Container *c, const Endpoint *e, Err *err)
 	AUTO_STRV char **names = NULL;
 	if (addr_parse(e->address, &a) < 0)
 		return 0;
-	strv_add(&names, c->name);
-	if (!strv_has(names, c->svc.name))
-		strv_add(&names, c->svc.name);
-	for (char **alias = e->aliases; alias && *alias; alias++)
-		if (!strv_has(names, *alias))
-			strv_add(&names, *alias);
 	AUTO_FREE char *short_id = xstrndup(c->id, 12);
+	strv_add(&names, c->name);
 	strv_add(&names, short_id);
-	if (c->svc.hostname && !strv_has(names, c->svc.hostname))
-		strv_add(&names, c->svc.hostname);
+	/* The names of the service lead to what serves, not to what is being brought up or has been replaced. */
+	if (!deploy_aside(c)) {
+		if (!strv_has(names, c->svc.name))
+			strv_add(&names, c->svc.name);
+		for (char **alias = e->aliases; alias && *alias; alias++)
+			if (!strv_has(names, *alias))
+				strv_add(&names, *alias);
+		if (c->svc.hostname && !strv_has(names, c->svc.hostname))
+			strv_add(&names, c->svc.hostname);
+	}
 	return names_set(c->d->names, e->net->id, e->net->name, &a, (const char *const *) names, err);
 }
 
@@ -335,6 +339,14 @@ int network_tell_names(Container *c, Err *err)
 	return r;
 }
 
+void network_update_names(Container *c)
+{
+	AUTO_ERR err = ERR_INIT;
+	for (size_t i = 0; c->netns && i < c->n_endpoints; i++)
+		if (tell_endpoint_names(c, &c->endpoints[i], &err) < 0)
+			log_warning("%s: names: %s", c->name, err_text(&err));
+}
+
 int network_attach(Container *c, Err *err)
 {
 	Daemon *d = c->d;
@@ -369,13 +381,7 @@ Container *network_owner(const Container *c)
 	const Container *from = c;
 	/* A model has no circles, but containers of two models may. */
 	for (size_t steps = 0; from->svc.network_mode && str_starts(from->svc.network_mode, "service:"); from = owner) {
-		const char *service = from->svc.network_mode + strlen("service:");
-		owner = NULL;
-		for (size_t i = 0; !owner && i < c->d->n_containers; i++) {
-			Container *other = c->d->containers[i];
-			if (str_eq(other->stack, c->stack) && str_eq(other->svc.name, service) && !other->ask_replace)
-				owner = other;
-		}
+		owner = ctr_partner(from, from->svc.network_mode + strlen("service:"));
 		if (!owner || owner == c || ++steps > c->d->n_containers)
 			return NULL;
 	}

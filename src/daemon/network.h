@@ -35,6 +35,9 @@ void network_unpublish(Container *c);
 /** Tells the names server of a running container (at start and after the server was lost). */
 int network_tell_names(Container *c, Err *err);
 
+/** After its role or its name has changed: what leads to it. */
+void network_update_names(Container *c);
+
 /** 0, or -EADDRINUSE with the port and who holds it: a container of stead or something else on the host. */
 int network_port_check(Daemon *d, const char *stack, const Port *p, Err *err);
 /** After the daemon's start: bridges, rules and names of what runs; what a crash left is swept away. */

@@ -15,8 +15,10 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/deploy.h"
 #include "daemon/edge.h"
 #include "daemon/network.h"
+#include "daemon/release.h"
 #include "daemon/stack.h"
 #include "daemon/state.h"
 #include "daemon/volume.h"
@@ -28,6 +30,14 @@ static void send_line(Operation *op, json_t *line)
 {
 	if (op->r)
 		(void) http_stream_json(op->r, line);
+	else
+		json_decref(line);
+}
+
+void operation_line(StackState *s, json_t *line)
+{
+	if (s->op)
+		send_line(s->op, line);
 	else
 		json_decref(line);
 }
@@ -89,8 +99,11 @@ void operation_fail(StackState *s, Container *c, const char *fmt, ...)
 	if (vasprintf(&text, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	if (!op || op->failed) {
-		log_error("stack %s: %s", s->name, text);
+	if (!op || op->failed || op->deploy) {
+		if (op && op->deploy)
+			deploy_failed(s, c, text);
+		else
+			log_error("stack %s: %s", s->name, text);
 		free(text);
 		return;
 	}
@@ -120,7 +133,12 @@ void operation_free(Operation *op)
 		http_set_user(op->r, NULL, NULL);
 		http_stream_end(op->r);
 	}
+	deploy_free(op->deploy);
 	stack_free(op->model);
+	strv_free(op->image_ids);
+	free(op->who);
+	free(op->commit);
+	free(op->author);
 	strv_free(op->services);
 	strv_free(op->scale);
 	strv_free(op->targets);
@@ -131,9 +149,18 @@ void operation_free(Operation *op)
 	free(op);
 }
 
+static bool is_deploy(const Operation *op)
+{
+	return op->kind == OP_DEPLOY || op->kind == OP_ROLLBACK;
+}
+
 static void client_gone(void *user)
 {
-	((Operation *) user)->r = NULL;
+	Operation *op = user;
+	op->r = NULL;
+	/* Ctrl-C is how a deploy is called off; nobody waits any more for what has not begun. */
+	if (is_deploy(op) && op->deploy)
+		deploy_call_off(op, "called off by the client", false);
 }
 
 /* Is this container among the services that were named (none named: all)? */
@@ -270,7 +297,7 @@ static void begin(Operation *op)
 {
 	AUTO_ERR err = ERR_INIT;
 	StackState *s = op->s;
-	int r = op->kind == OP_UP ? up_begin(op, &err) : op->kind == OP_DOWN ? down_begin(op, &err) : marks_begin(op, &err);
+	int r = op->kind == OP_UP ? up_begin(op, &err) : op->kind == OP_DOWN ? down_begin(op, &err) : is_deploy(op) ? deploy_begin(op, &err) : marks_begin(op, &err);
 	s->restore = false;
 	if (r < 0 && !op->failed) {
 		operation_fail(s, NULL, "%s", err_text(&err));
@@ -282,20 +309,44 @@ static void begin(Operation *op)
 	stack_wake(s);
 }
 
+static Operation *take_queued(StackState *s)
+{
+	Operation *op = s->queue;
+	s->queue = op->next;
+	op->next = NULL;
+	return op;
+}
+
+/* What an `up` records beside a deploy's releases: it is the stack since it began, whatever came of it. */
+static void end_release(Operation *op)
+{
+	AUTO_ERR err = ERR_INIT;
+	json_t *report = json_pack("{s:O}", "text", op->failed ? json_object_get(op->failure, "error") : json_null());
+	if (!op->release || !op->s->model) {
+		json_decref(report);
+		return;
+	}
+	if (release_end(op->s->d, op->s->name, op->release, op->failed ? "failed" : "success", report, &err) < 0)
+		log_error("stack %s: %s", op->s->name, err_text(&err));
+	else if (!op->failed)
+		release_trim(op->s);
+}
+
 static void finish(StackState *s)
 {
 	Operation *op = s->op;
-	json_t *last = op->failed ? json_incref(op->failure) : json_pack("{s:s}", "result", "done");
+	end_release(op);
+	json_t *last = op->deploy ? deploy_last_line(op) : op->failed ? json_incref(op->failure) : json_pack("{s:s}", "result", "done");
 	for (size_t i = 0; i < s->d->n_containers; i++)
 		if (str_eq(s->d->containers[i]->stack, s->name))
 			s->d->containers[i]->fresh = false;
 	send_line(op, last);
 	s->op = NULL;
 	operation_free(op);
+	while (s->queue && is_deploy(s->queue) && !s->queue->r)
+		operation_free(take_queued(s)); /* nobody waits for it any more */
 	if (s->queue) {
-		s->op = s->queue;
-		s->queue = s->op->next;
-		s->op->next = NULL;
+		s->op = take_queued(s);
 		begin(s->op);
 	} else if (!s->model) {
 		stack_forget(s);
@@ -369,6 +420,11 @@ void operation_check(StackState *s)
 	Daemon *d = s->d;
 	if (s->awake)
 		return; /* a step has changed things: plan first */
+	if (s->op && s->op->deploy) {
+		if (deploy_check(s->op))
+			finish(s);
+		return;
+	}
 	bool any = false;
 	for (size_t i = 0; i < d->n_containers; i++) {
 		Container *c = d->containers[i];
@@ -476,7 +532,7 @@ static int parse_model(Operation *op, json_t *body, const char *stack, Err *err)
 
 static bool is_starting(const Operation *op)
 {
-	return op->kind == OP_UP || op->kind == OP_START || op->kind == OP_RESTART;
+	return is_deploy(op) || op->kind == OP_UP || op->kind == OP_START || op->kind == OP_RESTART;
 }
 
 static bool is_ending(const Operation *op)
@@ -487,8 +543,32 @@ static bool is_ending(const Operation *op)
 /* Nobody should have to wait for a health that never comes before he may stop it. */
 static void call_off_starting(StackState *s)
 {
+	if (s->op->deploy) {
+		deploy_call_off(s->op, "called off: the stack is being stopped", true);
+		return;
+	}
 	operation_fail(s, NULL, "called off: the stack is being stopped");
 	s->op->undone = true;
+}
+
+static char *holder(const StackState *s)
+{
+	char *text = deploy_holder(s);
+	return text ? text : xasprintf("another operation on stack '%s' is under way", s->name);
+}
+
+static int check_free(const Operation *op, const StackState *s, Err *err)
+{
+	if (!op->no_wait || !s || !s->op)
+		return 0;
+	AUTO_FREE char *text = holder(s);
+	return err_set(err, -EBUSY, "%s; wait for it (without --no-wait), or call it off with Ctrl-C where it was begun", text);
+}
+
+static void tell_holder(Operation *op)
+{
+	AUTO_FREE char *text = holder(op->s);
+	send_line(op, json_pack("{s:s, s:s, s:s, s:s, s:s}", "kind", "deploy", "service", "", "step", "wait", "status", "begin", "detail", text));
 }
 
 int operation_submit(Daemon *d, OperationKind kind, const char *stack, json_t *body, HttpRequest *r, Err *err)
@@ -496,13 +576,17 @@ int operation_submit(Daemon *d, OperationKind kind, const char *stack, json_t *b
 	if (!stack_name_valid(stack))
 		return err_set(err, -EINVAL, "'%s' is no project name", stack);
 	bool known = daemon_stack(d, stack) != NULL;
-	if (!known && kind != OP_UP && kind != OP_DOWN)
+	if (!known && kind != OP_UP && kind != OP_DOWN && kind != OP_DEPLOY)
 		return err_set(err, -ENOENT, "no such stack: %s", stack);
 	Operation *op = xcalloc(1, sizeof(*op));
 	op->kind = kind;
 	int e = parse_options(op, body, err);
-	if (e == 0 && kind == OP_UP)
+	if (e == 0 && (kind == OP_UP || kind == OP_DEPLOY))
 		e = parse_model(op, body, stack, err);
+	if (e == 0 && (kind == OP_UP || is_deploy(op)))
+		e = deploy_parse(op, body, err);
+	if (e == 0)
+		e = check_free(op, daemon_stack(d, stack), err);
 	if (e < 0) {
 		operation_free(op);
 		return e;
@@ -515,6 +599,8 @@ int operation_submit(Daemon *d, OperationKind kind, const char *stack, json_t *b
 	if (s->op) {
 		if (is_ending(op) && is_starting(s->op))
 			call_off_starting(s);
+		else if (is_deploy(op))
+			tell_holder(op);
 		Operation **last = &s->queue;
 		while (*last)
 			last = &(*last)->next;

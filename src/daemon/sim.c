@@ -11,6 +11,7 @@
 #include "edge/edge.h"
 #include "image/job.h"
 #include "io/http-server.h"
+#include "io/probe.h"
 #include "net/names.h"
 #include "net/netns.h"
 #include "net/network.h"
@@ -30,7 +31,7 @@ typedef struct SimContainer {
 	ContainerStatus status;
 	pid_t pid;
 	int exit_code, ends_with; /* ends_with < 0: runs on */
-	bool mounted, bundle;
+	bool mounted, bundle, start_fails, hook;
 } SimContainer;
 
 static SimContainer *containers;
@@ -225,6 +226,11 @@ int runtime_detect(const RuntimeOptions *o, Runtime **ret, Err *err)
 	return 0;
 }
 
+int cgroup_stats(const Runtime *rt, const char *cgroup, CgroupStats *ret)
+{
+	return -ENOENT;
+}
+
 int cgroup_remove(const Runtime *rt, const char *cgroup)
 {
 	return 0;
@@ -309,10 +315,10 @@ int container_create(uv_loop_t *loop, const Runtime *rt, const ContainerOptions 
 	(void) snprintf(k->id, sizeof(k->id), "%s", o->paths->id);
 	k->done = done;
 	k->user = user;
-	if (!sim.start_fails || sim_random(sim.start_fails)) {
+	if (!c->start_fails && (!sim.start_fails || sim_random(sim.start_fails))) {
 		c->status = CONTAINER_CREATED;
 		c->pid = ++next_pid;
-		c->ends_with = sim.exits && !sim_random(sim.exits) ? (sim_random(2) ? 0 : 3) : -1;
+		c->ends_with = sim.hooks_end && c->hook ? sim.ends_with : sim.exits && !sim_random(sim.exits) ? (sim_random(2) ? 0 : 3) : -1;
 	}
 	later(loop, creation_done, k, sim_random(3))->comes_anyway = true;
 	return 0;
@@ -421,6 +427,9 @@ int bundle_check(const Runtime *rt, const Service *svc, Err *err)
 
 int bundle_write(const BundleSpec *spec, char ***warnings, Err *err)
 {
+	SimContainer *c = make(spec->paths->id);
+	c->start_fails = sim.start_fails_for && strv_has(spec->service->environment, sim.start_fails_for);
+	c->hook = spec->service->command && !spec->service->healthcheck.set;
 	return 0;
 }
 
@@ -491,6 +500,50 @@ int exec_probe(uv_loop_t *loop, const Runtime *rt, const ContainerPaths *paths, 
 }
 
 void exec_probe_cancel(ExecProbe *p)
+{
+	if (!p)
+		return;
+	for (Later *l = laters; l; l = l->next)
+		if (l == p->later) {
+			later_cancel(l);
+			break;
+		}
+	free(p);
+}
+
+/* Probes from outside: of the container that has the address. */
+struct Probe {
+	ProbeFn fn;
+	void *user;
+	Later *later;
+};
+
+static void outside_done(void *arg)
+{
+	Probe *p = arg;
+	AUTO_ERR err = ERR_INIT;
+	bool fails = sim.probe_fails && !sim_random(sim.probe_fails);
+	ProbeResult r = { .status = fails && sim_random(2) ? 500 : 200, .body = "" };
+	if (fails && r.status == 200) {
+		(void) err_set(&err, -ECONNREFUSED, "connection refused");
+		r.err = &err;
+		r.status = 0;
+	}
+	p->fn(p->user, &r);
+	free(p);
+}
+
+int probe_start(uv_loop_t *loop, const ProbeOptions *o, ProbeFn fn, void *user, Probe **ret, Err *err)
+{
+	Probe *p = xcalloc(1, sizeof(*p));
+	p->fn = fn;
+	p->user = user;
+	p->later = later(loop, outside_done, p, sim_random(3));
+	*ret = p;
+	return 0;
+}
+
+void probe_cancel(Probe *p)
 {
 	if (!p)
 		return;
@@ -953,6 +1006,14 @@ size_t http_stream_json(HttpRequest *r, json_t *value)
 	const char *name = json_string_value(json_object_get(value, "name"));
 	if (name)
 		strv_take(&r->log, xasprintf("%s %s", name, json_string_value(json_object_get(value, "status"))));
+	const char *step = json_string_value(json_object_get(value, "step"));
+	if (step && json_string_value(json_object_get(value, "status")))
+		strv_take(&r->log, xasprintf("%s %s %s", json_string_value(json_object_get(value, "service")), step,
+			json_string_value(json_object_get(value, "status"))));
+	json_t *plan = json_object_get(value, "plan");
+	if (plan)
+		strv_take(&r->log, xasprintf("plan %s %s", json_string_value(json_object_get(plan, "service")),
+			json_string_value(json_object_get(plan, "step"))));
 	if (json_object_get(value, "result") || json_object_get(value, "error"))
 		r->answer = json_incref(value);
 	json_decref(value);

@@ -17,6 +17,9 @@ typedef struct SimOptions {
 	unsigned start_fails; /* one start of N fails; 0 = none */
 	unsigned probe_fails; /* one probe of N fails */
 	unsigned exits;       /* one started container of N ends by itself soon, with a code of 0 or 3 */
+	const char *start_fails_for; /* "V=2": starts of containers with this variable fail */
+	bool hooks_end; /* containers with a command of their own end at once … */
+	int ends_with;  /* … with this code */
 } SimOptions;
 
 extern SimOptions sim;
@@ -42,7 +45,7 @@ typedef struct HttpRequest SimClient;
 SimClient *sim_client(void);
 /** The last line ({"result"} or {"error"}), or NULL while the operation runs. Borrowed. */
 json_t *sim_client_answer(SimClient *c);
-/** Names and statuses in order, "t-db-1 started". Borrowed strv. */
+/** Names and statuses in order, "t-db-1 started"; of a deploy "api switch done" and "plan api switch". Borrowed strv. */
 char *const *sim_client_log(SimClient *c);
 /** The client goes away; also frees one that has its answer. */
 void sim_client_gone(SimClient *c);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
+#include "daemon/deploy.h"
 #include "daemon/edge.h"
 #include "daemon/operation.h"
 #include "daemon/state.h"
@@ -150,6 +151,9 @@ static PlanContainer plan_view(const Container *c)
 		.start = c->ask_start,
 		.remove = c->ask_remove,
 		.replace = c->ask_replace,
+		.aside = deploy_aside(c),
+		/* What is of another release than the stack's model has the dependencies of its own. */
+		.svc = c->role == ROLE_CURRENT ? NULL : &c->svc,
 	};
 }
 
@@ -276,7 +280,7 @@ static void run_plan(StackState *s)
 		.missing = slots,
 		.n_missing = n_slots,
 		.no_deps = s->op && s->op->no_deps,
-		.restore = s->restore && !s->op,
+		.restore = (s->restore && !s->op) || deploy_restores(s),
 	};
 	PlanStep *steps;
 	plan_next(&in, &steps, &n_steps);

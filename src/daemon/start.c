@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/container.h"
+#include "daemon/deploy.h"
 #include "daemon/edge.h"
 #include "daemon/events.h"
 #include "daemon/image.h"
@@ -176,12 +177,15 @@ static int recover(Daemon *d, Err *err)
 	if (r < 0)
 		return r;
 	image_sweep(d, NULL, NULL);
+	deploy_recover(d);
 	for (size_t i = 0; i < d->n_containers; i++) {
 		Container *c = d->containers[i];
 		StackState *s = daemon_stack(d, c->stack);
 		if (s->down) {
 			c->ask_remove = true;
 			c->remove_volumes = true;
+		} else if (c->role != ROLE_CURRENT) {
+			/* deploy_recover has seen to it. */
 		} else if (!ctr_is_running(c) && restart_after_boot(c)) {
 			c->ask_start = true;
 		} else if (ctr_is_running(c) && !c->wanted_running) {

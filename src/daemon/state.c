@@ -165,8 +165,9 @@ static char *runtime_json(const Container *c)
 		json_array_append_new(binds, bind_json(&c->binds[i]));
 	for (size_t i = 0; i < c->n_ports; i++)
 		json_array_append_new(ports, port_json(&c->ports[i]));
-	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s}", "image", c->image_ref, "labels", json_strv(c->labels), "endpoints", endpoints,
-		"binds", binds, "ports", ports, "netns", c->netns != NULL, "role", roles[c->role]);
+	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s, s:b, s:b}", "image", c->image_ref, "labels", json_strv(c->labels), "endpoints", endpoints,
+		"binds", binds, "ports", ports, "netns", c->netns != NULL, "role", roles[c->role],
+		"serving", c->serving && c->role == ROLE_CANDIDATE, "revive", c->revive);
 	char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	return text;
@@ -184,6 +185,8 @@ static void runtime_parse(Container *c, const char *text)
 	c->image_ref = text_of(o, "image");
 	c->labels = json_to_strv(json_object_get(o, "labels"));
 	c->role = role_parse(json_string_value(json_object_get(o, "role")));
+	c->serving = json_is_true(json_object_get(o, "serving"));
+	c->revive = json_is_true(json_object_get(o, "revive"));
 	json_array_foreach(json_object_get(o, "endpoints"), i, item) {
 		NetState *net = NULL;
 		const char *name = json_string_value(json_object_get(item, "network"));
@@ -229,6 +232,7 @@ static StoreContainer row_of(const Container *c)
 		.stack = c->stack,
 		.service = c->svc.name,
 		.number = c->number,
+		.oneoff = c->oneoff,
 		.config_hash = (char *) c->hash,
 		.image_id = c->image_id,
 		.created = c->created,
@@ -260,6 +264,11 @@ int state_insert_container(Container *c, Err *err)
 int state_delete_container(Container *c, Err *err)
 {
 	return store_container_delete(c->d->store, c->id, err);
+}
+
+int state_rename_container(Container *c, Err *err)
+{
+	return store_container_rename(c->d->store, c->id, c->name, err);
 }
 
 static int write_container(Container *c, Err *err)
@@ -313,6 +322,7 @@ static Container *load_container(Daemon *d, const StoreContainer *row)
 	c->name = xstrdup(row->name);
 	c->stack = xstrdup(row->stack);
 	c->number = row->number;
+	c->oneoff = row->oneoff;
 	c->image_id = xstrdup(row->image_id);
 	c->created = row->created;
 	c->phase = phase_parse(row->phase);
@@ -515,6 +525,8 @@ void state_delete_stack(StackState *s)
 	int r = store_stack_delete(s->d->store, s->name, &err);
 	if (r == 0)
 		r = store_meta_set(s->d->store, key, NULL, &err);
+	if (r == 0)
+		r = store_releases_delete(s->d->store, s->name, &err);
 	if (r < 0)
 		log_error("stack %s: %s", s->name, err_text(&err));
 	daemon_edge_forget(s);

@@ -18,6 +18,8 @@ void state_rollback(Daemon *d);
 
 int state_insert_container(Container *c, Err *err);
 int state_delete_container(Container *c, Err *err);
+/** Its row takes its name over. */
+int state_rename_container(Container *c, Err *err);
 int state_insert_network(Daemon *d, const NetState *n, Err *err);
 int state_delete_network(Daemon *d, const NetState *n, Err *err);
 int state_insert_volume(Daemon *d, const VolState *v, Err *err);

@@ -11,13 +11,16 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "daemon/container.h"
+#include "daemon/deploy.h"
 #include "daemon/edge.h"
 #include "daemon/events.h"
 #include "daemon/files.h"
 #include "daemon/image.h"
 #include "daemon/network.h"
 #include "daemon/operation.h"
+#include "daemon/release.h"
 #include "daemon/stack.h"
 #include "daemon/state.h"
 #include "daemon/volume.h"
@@ -86,7 +89,8 @@ static int check_mounts(Operation *op, const Service *svc, Err *err)
 						     "long form with bind.create_host_path: true", m->source);
 	}
 	AT(op, "services.%s", svc->name);
-	return files_check(op->model, svc, err);
+	/* A rollback brings files of its own along. */
+	return files_check(op->kind == OP_ROLLBACK ? op->s->d : NULL, op->model, svc, err);
 }
 
 static int check_ports(Operation *op, const Service *svc, Err *err)
@@ -121,7 +125,10 @@ static int check_service(Operation *op, const Service *svc, Err *err)
 	Daemon *d = op->s->d;
 	Image *img = NULL;
 	AT(op, "services.%s.image", svc->name);
-	if (daemon_find_image(d, svc->image, &img, NULL, NULL) < 0)
+	const char *id = strv_env(op->image_ids, svc->name);
+	if (id && !(img = daemon_image_by_id(d, id)))
+		return err_set(err, -ENOENT, "image %s (%s) is not on this machine any more; load it again, or deploy another release", id, svc->image);
+	if (!img && daemon_find_image(d, svc->image, &img, NULL, NULL) < 0)
 		return err_set(err, -ENOENT, "image '%s' is not on this machine; load it (stead load -i FILE, stead import) or make it "
 					     "(stead image bootstrap %s --packages …)", svc->image, svc->image);
 	int r = image_platform_check(img, svc->platform, err);
@@ -241,7 +248,7 @@ static Container *find(const StackState *s, const char *service, int number)
 {
 	for (size_t i = 0; i < s->d->n_containers; i++) {
 		Container *c = s->d->containers[i];
-		if (str_eq(c->stack, s->name) && str_eq(c->svc.name, service) && c->number == number)
+		if (str_eq(c->stack, s->name) && str_eq(c->svc.name, service) && c->number == number && c->role == ROLE_CURRENT)
 			return c;
 	}
 	return NULL;
@@ -272,7 +279,7 @@ static void replace(Operation *op, Container *c)
 }
 
 /* What shares a namespace with a replaced container holds on to one that goes: it is replaced as well. */
-static bool shares_with(const Service *svc, const char *service)
+bool up_shares_with(const Service *svc, const char *service)
 {
 	const char *modes[] = { svc->network_mode, svc->pid, svc->ipc };
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
@@ -297,7 +304,7 @@ static void follow_replaced(Operation *op)
 			const Service *svc = str_eq(c->stack, s->name) ? stack_service(s->model, c->svc.name) : NULL;
 			for (size_t k = 0; svc && !c->ask_remove && k < svc->n_depends; k++) {
 				Container *dep = find(s, svc->depends[k].service, 1);
-				if (dep && dep->ask_replace && shares_with(svc, dep->svc.name)) {
+				if (dep && dep->ask_replace && up_shares_with(svc, dep->svc.name)) {
 					replace(op, c);
 					again = true;
 				} else if (dep && svc->depends[k].restart && is_outdated(op, c, dep) && ctr_is_running(c) && !c->ask_stop) {
@@ -349,7 +356,7 @@ static void mark_surplus(Operation *op)
 	AUTO_BUF orphans = BUF_INIT;
 	for (size_t i = 0; i < s->d->n_containers; i++) {
 		Container *c = s->d->containers[i];
-		if (!str_eq(c->stack, s->name) || c->ask_remove)
+		if (!str_eq(c->stack, s->name) || c->ask_remove || c->role != ROLE_CURRENT)
 			continue;
 		const Service *svc = stack_service(s->model, c->svc.name);
 		if (!svc && strv_has(s->model->off, c->svc.name))
@@ -369,17 +376,44 @@ static void mark_surplus(Operation *op)
 		operation_warn(s, "containers of services that are not in the file (any more): %s; --remove-orphans removes them", orphans.data);
 }
 
+int up_prepare(Operation *op, Err *err)
+{
+	int r = prepare_networks(op, err);
+	return r < 0 ? r : prepare_volumes(op, err);
+}
+
+/* What runs from now on is a release, too, if anything of it is new. */
+static int record_release(Operation *op, Err *err)
+{
+	StackState *s = op->s;
+	Release now = { 0 };
+	Release r = { .kind = (char *) "up", .created = time_real(), .who = op->who, .commit = op->commit, .author = op->author, .model = op->model,
+		.images = op->image_ids };
+	if (release_same(s->d, s->name, op->model, op->image_ids))
+		return 0;
+	int e = release_current(s->d, s->name, &now, err);
+	r.base = now.number;
+	release_done(&now);
+	if (e >= 0)
+		e = release_next(s->d, s->name, &r.number, err);
+	if (e == 0)
+		e = release_insert(s->d, s->name, &r, true, err);
+	if (e == 0)
+		op->release = r.number;
+	return e;
+}
+
 static int write_intent(Operation *op, Err *err)
 {
 	StackState *s = op->s;
 	int r = state_begin(s->d, err);
 	if (r < 0)
 		return r;
-	r = prepare_networks(op, err);
-	if (r == 0)
-		r = prepare_volumes(op, err);
+	r = up_prepare(op, err);
 	if (r == 0)
 		r = state_save_stack(s, op->model, err);
+	if (r == 0)
+		r = record_release(op, err);
 	if (r == 0) {
 		stack_set_model(s, steal_ptr(&op->model));
 		s->down = false;
@@ -408,12 +442,20 @@ static int write_intent(Operation *op, Err *err)
 	return r < 0 ? r : e;
 }
 
-int up_begin(Operation *op, Err *err)
+int up_check(Operation *op, Err *err)
 {
 	int r = choose_services(op, err);
+	return r < 0 ? r : check(op, err);
+}
+
+int up_begin(Operation *op, Err *err)
+{
+	int r = up_check(op, err);
 	if (r == 0)
-		r = check(op, err);
+		r = release_freeze(op->s->d, op->model, op->services, false, err);
+	if (r == 0)
+		r = release_images(op->s, op->model, op->services, &op->image_ids, err);
 	if (r < 0)
 		return r;
-	return write_intent(op, err);
+	return deploy_takes_up(op) ? deploy_begin(op, err) : write_intent(op, err);
 }
