@@ -47,7 +47,7 @@ static void start_daemon(void)
 {
 	AUTO_ERR err = ERR_INIT;
 	assert_int_equal(uv_loop_init(&loop), 0);
-	d = (Daemon) { .o = { .name = "sim", .state_dir = state_dir, .run_dir = state_dir }, .loop = &loop };
+	d = (Daemon) { .o = { .name = "sim", .state_dir = state_dir, .run_dir = state_dir, .edge_http = "off", .edge_https = "off" }, .loop = &loop };
 	check(daemon_open(&d, &err), &err);
 }
 
