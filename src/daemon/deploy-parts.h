@@ -9,6 +9,7 @@
 #include "daemon/release.h"
 
 typedef struct Gate Gate;
+typedef struct InEdge InEdge;
 
 typedef struct DeployService {
 	char *name;
@@ -27,6 +28,14 @@ typedef struct DeployService {
 	int64_t switched; /* mono: the new ones took over, 0 = not yet */
 	bool restored;   /* reverting: the old ones are up, or given up */
 	bool withdrawn;  /* reverting: nothing leads to the new ones any more */
+	bool restore_begun; /* reverting, stop-first: the old ones may be started */
+	int64_t restore_since;
+	bool drained;    /* reverting: nothing is in flight to the new ones */
+	char **backends; /* names in the edge of what leads to it (in the stack's model) */
+	InEdge *edge;
+	double errors_before; /* share of 5xx before the switch */
+	int64_t looked;  /* mono: last look of its bake */
+	int near_limit;  /* looks in a row at which a new one's memory was near its limit */
 	bool hook_ended; /* with 0, and its container is being removed */
 } DeployService;
 
@@ -116,6 +125,28 @@ int deploy_switch(Deploy *dp, DeployService *sv, Err *err);
 int deploy_commit(Deploy *dp, Err *err);
 /** Names of what was made and is undone. */
 void deploy_undo_objects(Deploy *dp);
+
+/* deploy-edge.c */
+
+#define BAKE_ERRORS_MIN 5 /* fewer errors than this say nothing */
+#define BAKE_ERROR_RATE 0.05
+
+void deploy_edge_init(Deploy *dp, DeployService *sv);
+void deploy_edge_done(Deploy *dp, DeployService *sv);
+/** Hands the roles as they are to the edge. */
+void deploy_edge_apply(Deploy *dp, DeployService *sv);
+/** They are in effect. `ret_error`: why they cannot be, borrowed, or NULL. */
+bool deploy_edge_applied(DeployService *sv, const char **ret_error);
+/** No request is in flight to the running containers of the service with this role; false also while that is being asked. */
+bool deploy_edge_idle(Deploy *dp, DeployService *sv, CtrRole role);
+void deploy_edge_hold(Deploy *dp, const DeployService *sv, bool on);
+/** Counts of requests and errors begin anew. */
+void deploy_edge_mark(Deploy *dp, DeployService *sv);
+/** It answers with more errors than is good, and than before. */
+bool deploy_edge_errors(Deploy *dp, const DeployService *sv, const Container *c, uint64_t *ret_errors, uint64_t *ret_requests);
+
+/* deploy-bake.c: false when a candidate is worse than it should be; then the deploy has turned back. */
+bool deploy_bake(Deploy *dp, DeployService *sv);
 
 /* deploy-hook.c */
 

@@ -183,6 +183,13 @@ static DeployService *add_service(Deploy *dp, const char *name, const Service *s
 	return sv;
 }
 
+/* Once the array does not move any more. */
+static void init_edges(Deploy *dp)
+{
+	for (size_t i = 0; i < dp->n_services; i++)
+		deploy_edge_init(dp, &dp->services[i]);
+}
+
 static void plan_service(Deploy *dp, const Service *svc, bool force, bool never)
 {
 	DeployService sv = { .svc = svc, .fresh = true };
@@ -263,6 +270,7 @@ void deploy_plan(Deploy *dp, bool force, bool never)
 		reverse(dp);
 	if (dp->op->kind != OP_UP || dp->op->remove_orphans)
 		plan_gone(dp);
+	init_edges(dp);
 }
 
 /* ── telling ──────────────────────────────────────────────────────── */

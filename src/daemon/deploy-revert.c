@@ -21,6 +21,8 @@
 #include "daemon/stack.h"
 #include "daemon/state.h"
 
+#define DRAIN_DEFAULT (30 * NSEC_PER_SEC)
+
 static bool is_candidate_of(const Deploy *dp, const DeployService *sv, const Container *c)
 {
 	return c->role == ROLE_CANDIDATE && deploy_has(dp, c) && str_eq(c->svc.name, sv->name);
@@ -70,16 +72,17 @@ void deploy_revert_begin(Deploy *dp)
 				c->role = ROLE_CURRENT;
 				c->ask_stop = false; /* one whose grace period runs already comes to its end first */
 				ctr_changed(c);
-			} else if (c->role == ROLE_CANDIDATE && (!c->serving || !ctr_is_running(c) || sv->stop_first || c->oneoff)) {
+			} else if (c->role == ROLE_CANDIDATE && (!c->serving || !ctr_is_running(c) || c->oneoff)) {
 				drop_candidate(c);
 			}
 		}
-		sv->told = NULL;
+		sv->told = touched ? "restore" : NULL;
 		sv->begun = false;
-		sv->since = time_mono();
-		sv->restored = sv->withdrawn = !touched;
-		if (touched)
-			deploy_report(dp, sv->name, "restore", "begin", -1, NULL);
+		sv->since = sv->restore_since = time_mono();
+		if (!touched)
+			continue;
+		deploy_edge_hold(dp, sv, true);
+		deploy_report(dp, sv->name, "restore", "begin", -1, NULL);
 	}
 	if (state_write_dirty(dp->d, &err) < 0)
 		log_error("stack %s: %s", dp->s->name, err_text(&err));
@@ -123,32 +126,69 @@ static bool all_restored(Deploy *dp, DeployService *sv)
 	return all;
 }
 
-/* Nothing leads to the candidates any more; they go. */
+/* Nothing leads to the candidates any more. */
 static void withdraw(Deploy *dp, DeployService *sv)
 {
 	for (size_t i = 0; i < dp->d->n_containers; i++) {
 		Container *c = dp->d->containers[i];
-		if (is_candidate_of(dp, sv, c) && !c->ask_remove)
-			drop_candidate(c);
-		else if (is_old_of(dp, sv, c))
-			health_eager(c, false);
-		if (deploy_has(dp, c) && str_eq(c->svc.name, sv->name))
-			network_update_names(c);
+		if (!deploy_has(dp, c) || !str_eq(c->svc.name, sv->name))
+			continue;
+		if (c->role == ROLE_CANDIDATE)
+			c->serving = false;
+		network_update_names(c);
 	}
+	deploy_edge_apply(dp, sv);
 	sv->withdrawn = true;
+	sv->since = time_mono();
 }
 
+static bool let_go(Deploy *dp, DeployService *sv)
+{
+	const Service *svc = sv->svc;
+	int64_t left = sv->since + (svc ? svc->deploy_rules.drain : DRAIN_DEFAULT) - time_mono();
+	const char *error;
+	if (!sv->drained && !dp->no_restart && left > 0) {
+		deploy_wake_in(dp, left);
+		if ((!deploy_edge_applied(sv, &error) && !error) || !deploy_edge_idle(dp, sv, ROLE_CANDIDATE))
+			return false;
+	}
+	sv->drained = true;
+	for (size_t i = 0; i < dp->d->n_containers; i++)
+		if (is_candidate_of(dp, sv, dp->d->containers[i]) && !dp->d->containers[i]->ask_remove)
+			drop_candidate(dp->d->containers[i]);
+	return !candidates_left(dp, sv);
+}
+
+static void tell_restored(Deploy *dp, DeployService *sv)
+{
+	for (size_t i = 0; i < dp->d->n_containers; i++)
+		if (is_old_of(dp, sv, dp->d->containers[i]))
+			health_eager(dp->d->containers[i], false);
+	deploy_report(dp, sv->name, "restore", "done", (double) (time_mono() - sv->restore_since) / (double) NSEC_PER_SEC, NULL);
+	sv->told = NULL;
+}
+
+/* The old ones first, then the new ones go; the other way round where both cannot be there. */
 static bool revert_service(Deploy *dp, DeployService *sv)
 {
-	if (sv->stop_first && candidates_left(dp, sv))
+	if (!sv->told)
+		return true;
+	if (!sv->stop_first && !sv->restored && !(sv->restored = all_restored(dp, sv)))
 		return false;
-	if (!sv->restored && !(sv->restored = all_restored(dp, sv)))
-		return false;
-	if (!sv->withdrawn) {
+	if (!sv->withdrawn)
 		withdraw(dp, sv);
-		deploy_report(dp, sv->name, "restore", "done", (double) (time_mono() - sv->since) / (double) NSEC_PER_SEC, NULL);
+	if (!let_go(dp, sv))
+		return false;
+	if (!sv->restored) {
+		if (!sv->restore_begun) {
+			sv->restore_begun = true;
+			sv->since = time_mono();
+		}
+		if (!(sv->restored = all_restored(dp, sv)))
+			return false;
 	}
-	return !candidates_left(dp, sv);
+	tell_restored(dp, sv);
+	return true;
 }
 
 bool deploy_revert(Deploy *dp)
@@ -208,6 +248,8 @@ static void put_back(StackState *s, Release *r)
 	dp->timeline = json_array();
 	dp->failed_health = json_array();
 	add_services(dp);
+	for (size_t i = 0; i < dp->n_services; i++)
+		deploy_edge_init(dp, &dp->services[i]);
 	s->op = op;
 	log_warning("stack %s: release %d was being deployed when the daemon ended; it is put back", s->name, dp->release.number);
 	deploy_fail(dp, NULL, NULL, "restore", "the daemon ended while it was being deployed");

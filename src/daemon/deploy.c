@@ -32,8 +32,9 @@
 #include "daemon/stack.h"
 #include "daemon/state.h"
 
+#define DRAIN_OF_GONE (30 * NSEC_PER_SEC) /* whose rules are gone, too */
+#define EDGE_TIMEOUT (30 * NSEC_PER_SEC)
 #define HOOK_TIMEOUT (3600 * NSEC_PER_SEC) /* of pre_deploy and post_deploy */
-#define WHO_MAX 200
 
 typedef enum StepResult {
 	STEP_WAITS,
@@ -164,24 +165,41 @@ static void stop_old(Deploy *dp, DeployService *sv)
 	}
 }
 
-static StepResult retire_and_drain(Deploy *dp, DeployService *sv, bool retire)
+/* What the edge must know before the next step. */
+static StepResult wait_for_edge(Deploy *dp, DeployService *sv, const char *step)
 {
-	AUTO_ERR err = ERR_INIT;
-	if (!old_running(dp, sv) && !sv->begun)
+	const char *error;
+	if (deploy_edge_applied(sv, &error))
 		return STEP_DONE;
-	if (!sv->begun) {
-		begin(dp, sv, "drain");
-		if (retire && deploy_retire_old(dp, sv, &err) < 0) {
-			deploy_fail(dp, sv, NULL, "drain", "%s", err_text(&err));
-			return STEP_WAITS;
-		}
-	}
-	return STEP_DONE;
+	if (error || over(dp, sv->since, EDGE_TIMEOUT))
+		deploy_fail(dp, sv, NULL, step, "the edge did not take the change: %s", error ? error : "it does not answer");
+	return STEP_WAITS;
+}
+
+/* Nobody who is still being answered is cut off, for `drain` at most. Without a route there is nobody to be known of. */
+static StepResult drain(Deploy *dp, DeployService *sv)
+{
+	if (!sv->backends || !old_running(dp, sv))
+		return STEP_DONE;
+	return deploy_edge_idle(dp, sv, ROLE_RETIRED) || over(dp, sv->since, sv->svc->deploy_rules.drain) ? STEP_DONE : STEP_WAITS;
 }
 
 static StepResult step_clear_drain(Deploy *dp, DeployService *sv)
 {
-	return sv->stop_first ? retire_and_drain(dp, sv, true) : STEP_DONE;
+	AUTO_ERR err = ERR_INIT;
+	if (!sv->stop_first || (!sv->begun && !old_running(dp, sv)))
+		return STEP_DONE;
+	if (!sv->begun) {
+		begin(dp, sv, "drain");
+		deploy_edge_hold(dp, sv, true);
+		if (deploy_retire_old(dp, sv, &err) < 0) {
+			deploy_fail(dp, sv, NULL, "drain", "%s", err_text(&err));
+			return STEP_WAITS;
+		}
+		deploy_edge_apply(dp, sv);
+	}
+	StepResult r = wait_for_edge(dp, sv, "drain");
+	return r == STEP_DONE ? drain(dp, sv) : r;
 }
 
 static StepResult step_stop(Deploy *dp, DeployService *sv)
@@ -275,18 +293,27 @@ static StepResult step_switch(Deploy *dp, DeployService *sv)
 	AUTO_ERR err = ERR_INIT;
 	if (!sv->begun) {
 		begin(dp, sv, "switch");
+		deploy_edge_mark(dp, sv);
+		deploy_edge_hold(dp, sv, true);
 		if (deploy_switch(dp, sv, &err) < 0) {
 			deploy_fail(dp, sv, NULL, "switch", "%s", err_text(&err));
 			return STEP_WAITS;
 		}
+		deploy_edge_apply(dp, sv);
 	}
-	sv->switched = time_mono();
-	return STEP_DONE;
+	StepResult r = wait_for_edge(dp, sv, "switch");
+	if (r == STEP_DONE)
+		sv->switched = time_mono();
+	return r;
 }
 
 static StepResult step_drain(Deploy *dp, DeployService *sv)
 {
-	return sv->stop_first ? STEP_DONE : retire_and_drain(dp, sv, false);
+	if (sv->stop_first || !sv->backends || (!sv->begun && !old_running(dp, sv)))
+		return STEP_DONE;
+	if (!sv->begun)
+		begin(dp, sv, "drain");
+	return drain(dp, sv);
 }
 
 static StepResult (*const steps[])(Deploy *, DeployService *) = { step_pre_deploy, step_clear_drain, step_clear_stop, step_start, step_health,
@@ -429,6 +456,8 @@ static bool advance_bake(Deploy *dp)
 		int64_t bake = bake_of(dp, sv);
 		if (!bake)
 			continue;
+		if (!deploy_bake(dp, sv))
+			return false;
 		if (!sv->begun) {
 			begin(dp, sv, "bake");
 			sv->since = sv->switched;
@@ -456,20 +485,47 @@ static bool advance_commit(Deploy *dp)
 	return true;
 }
 
+/* Services that are gone had no drain before the commit: until then they were to serve. */
+static bool gone_is_idle(Deploy *dp, DeployService *sv)
+{
+	const char *error;
+	if (sv->svc || sv->drained)
+		return true;
+	if (!sv->begun) {
+		begin(dp, sv, "drain");
+		deploy_edge_apply(dp, sv);
+	}
+	if (!deploy_edge_applied(sv, &error) && !error && !over(dp, sv->since, EDGE_TIMEOUT))
+		return false;
+	if (sv->backends && !deploy_edge_idle(dp, sv, ROLE_RETIRED) && !over(dp, sv->since, DRAIN_OF_GONE))
+		return false;
+	deploy_report(dp, sv->name, "drain", "done", seconds_since(sv->since), NULL);
+	sv->told = NULL;
+	return sv->drained = true;
+}
+
+static void ask_to_retire(Deploy *dp, Container *c)
+{
+	deploy_report(dp, c->svc.name, "retire", "begin", -1, c->name);
+	c->ask_remove = true;
+	c->ask_start = c->wanted_running = false;
+	c->ask_timeout = dp->op->timeout;
+	ctr_changed(c);
+}
+
 static bool advance_retire(Deploy *dp)
 {
 	bool left = false;
+	for (size_t i = 0; i < dp->n_services; i++)
+		left = !gone_is_idle(dp, &dp->services[i]) || left;
+	if (left)
+		return false;
 	for (size_t i = 0; i < dp->d->n_containers; i++) {
 		Container *c = dp->d->containers[i];
 		if (!deploy_has(dp, c) || c->role != ROLE_RETIRED)
 			continue;
-		if (!dp->retire_begun) {
-			deploy_report(dp, c->svc.name, "retire", "begin", -1, c->name);
-			c->ask_remove = true;
-			c->ask_start = c->wanted_running = false;
-			c->ask_timeout = dp->op->timeout;
-			ctr_changed(c);
-		}
+		if (!dp->retire_begun)
+			ask_to_retire(dp, c);
 		left = left || c->ask_remove || ctr_is_busy(c);
 	}
 	dp->retire_begun = true;
@@ -528,6 +584,8 @@ static void finish(Deploy *dp)
 	const char *result = dp->failed_text ? (dp->interrupted ? "interrupted" : "failed") : "success";
 	if (dp->plan_only || dp->unchanged || !dp->release.number)
 		return;
+	for (size_t i = 0; i < dp->n_services; i++)
+		deploy_edge_hold(dp, &dp->services[i], false);
 	if (release_end(dp->d, dp->s->name, dp->release.number, result, deploy_report_json(dp), &err) < 0)
 		log_error("stack %s: %s", dp->s->name, err_text(&err));
 	if (!dp->failed_text) {
@@ -598,6 +656,7 @@ void deploy_free(Deploy *dp)
 		dp->timer = NULL;
 	}
 	for (size_t i = 0; i < dp->n_services; i++) {
+		deploy_edge_done(dp, &dp->services[i]);
 		free(dp->services[i].name);
 		strv_free(dp->services[i].old);
 		free(dp->services[i].numbers);

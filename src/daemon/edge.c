@@ -119,6 +119,15 @@ static bool may_drain(const Container *c)
 	return c->role == ROLE_CURRENT && c->health_state != HEALTH_STARTING;
 }
 
+/* Of another release than the stack's model, the same route may lead to another port. */
+static uint16_t own_port(const Container *c, const Route *route)
+{
+	for (size_t i = 0; c->role != ROLE_CURRENT && i < c->svc.n_routes; i++)
+		if (str_eq(c->svc.routes[i].host, route->host) && str_eq(c->svc.routes[i].path, route->path))
+			return c->svc.routes[i].port;
+	return route->port;
+}
+
 static void add_servers(StackState *s, const Service *svc, const Route *route, EdgeBackend *b)
 {
 	Daemon *d = s->d;
@@ -130,7 +139,7 @@ static void add_servers(StackState *s, const Service *svc, const Route *route, E
 		bool takes = c->serving && c->role != ROLE_RETIRED;
 		const char *address = edge_container_address(c);
 		if (!address || (!takes && !may_drain(c)) || b->n_servers >= EDGE_SERVERS_MAX ||
-			edge_route_port(d, &c->svc, c->image_id, route->port, &port, NULL) < 0)
+			edge_route_port(d, &c->svc, c->image_id, own_port(c, route), &port, NULL) < 0)
 			continue;
 		edge_backend_add_server(b, c->id, address, port, !takes);
 	}
