@@ -1,46 +1,205 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 #
-# Deploys: wholly new or wholly old.
+# Deploys: a new version takes over without anyone noticing; if it is bad, the old one is simply still there.
 
 load helpers
+load deploy
 
-# A page that says its version; x-stead comes from standard input.
-web() { # VERSION [EXTRA LINES OF THE SERVICE]
-  cat <<END
-services:
-  web:
-    image: tiny
-    command: sh -c "mkdir /tmp/w; echo v$1 >/tmp/w/index.html; echo UP >/tmp/w/health; exec httpd -f -p 80 -h /tmp/w"
-    expose: ["80"]
-    environment: { V: "$1", PASSWORD: "secret-$1" }
-    stop_grace_period: 2s
-${2-}
-    x-stead:
-      deploy: { bake: 0s, health_timeout: 20s, drain: 2s${3-} }
-END
+@test "a new version takes over under load, and the release says what it was" {
+  web 1
+  ok stead deploy
+  within 30 visits 1
+  is "$(release 1 '.result + " " + .kind')" "success deploy"
+  load_begin
+  web 2 PASSWORD=secret-2
+  ok stead deploy
+  visits 2
+  web 3 PASSWORD=secret-3
+  ok stead deploy
+  visits 3
+  load_end
+  whole 3 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 2 '[.result, .base, .current] | map(tostring) | join(" ")')" "success 1 false"
+  is "$(release 3 '[.changes[] | .service + " " + .what + " " + (.names | join(","))] | join("; ")')" "web environment PASSWORD,VERSION"
+  ok stead releases
+  says_not secret-
+  ok stead deploy
+  says "nothing has changed"
 }
 
-release() { # NUMBER FILTER
-  api GET "/stead/v1/stacks/$PROJECT/releases/$1" | jq -r "$2"
+@test "each kind of broken version is put back under load, and explained" {
+  local fault
+  web 1
+  ok stead deploy
+  within 30 visits 1
+  load_begin
+  for fault in crash silent unhealthy smoke; do
+    RULES='        health_timeout: 3s
+        smoke: [ { get: /data } ]'
+    web 2 FAULT=$fault
+    sed -i '0,/health_timeout: 20s/{/health_timeout: 20s/d}' compose.yaml
+    [[ $fault != unhealthy ]] || sed -i 's/    expose:/    healthcheck: { test: [CMD, wget, -q, -O, "-", "http:\/\/127.0.0.1:8080\/health"], interval: 1s }\n    expose:/' compose.yaml
+    fails 1 stead deploy
+    whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  done
+  load_end
+  is "$(release 2 '.result + " " + (.report.exit_code | tostring)')" "failed 1"
+  [[ $(release 2 '.report.logs | join(" ")') == *crash* ]]
+  is "$(release 3 .report.step)" health
+  [[ $(release 3 .report.text) == *"port 8080"* ]]
+  is "$(release 4 .report.step)" health
+  [[ $(release 4 '.report.health | join(" ")') == *503* ]]
+  is "$(release 5 .report.step)" health
 }
 
-page() { inside client wget -q -O - http://web/; }
+@test "what fails its smoke test, runs out of memory or ends in its bake is put back" {
+  web 1
+  ok stead deploy
+  within 30 visits 1
+  MORE='    healthcheck: { test: [CMD, wget, -q, -O, "-", "http://127.0.0.1:8080/health"], interval: 1s }'
+  RULES='        smoke: [ { get: /data, status: 200 } ]'
+  web 2 FAULT=smoke
+  fails 1 stead deploy
+  says "GET /data answered 500, not 200"
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 2 .report.step)" smoke
 
-@test "a new version takes over beside the old, and the release says so" {
-  web 1 | compose
+  MORE='    mem_limit: 64m' RULES=
+  web 3 FAULT=oom FAULT_AFTER=1000
+  sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+  fails 1 stead deploy
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 3 '.report.step + " " + (.report.oom_killed | tostring)')" "bake true"
+
+  MORE=
+  web 4 FAULT=exit FAULT_AFTER=1500
+  sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+  fails 1 stead deploy
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 4 '.report.step + " " + (.report.exit_code | tostring)')" "bake 3"
+
+  web 5 FAULT=errors FAULT_AFTER=500
+  sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+  "$LOAD" --host "$PROJECT.test" --kind get "http://127.0.0.1:$(edge_port)" >errors.json 2>&1 </dev/null 3>&- 4>&- &
+  local pid=$!
+  fails 1 stead deploy
+  kill -TERM "$pid"
+  says "5xx"
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+}
+
+@test "a service that owns a volume stops first, and requests wait" {
+  SCALE=1 MORE='    volumes: [data:/data]'
+  web 1
+  echo 'volumes: { data: {} }' >>compose.yaml
   ok stead deploy
-  is "$(containers)" "$PROJECT-web-1"
-  is "$(release 1 .result)" success
-  local old
-  old=$(id_of web)
-  web 2 | compose
+  within 30 visits 1
+  load_begin --without ws --without slow
+  web 2
+  echo 'volumes: { data: {} }' >>compose.yaml
+  ok stead deploy --plan
+  says "it owns a writable volume"
+  visits 1
   ok stead deploy
-  [ "$(id_of web)" != "$old" ]
-  is "$(containers)" "$PROJECT-web-1"
-  is "$(inside web cat /tmp/w/index.html)" v2
-  is "$(release 2 '[.result, .kind, .base, .current] | map(tostring) | join(" ")')" "success deploy 1 true"
-  is "$(release 2 '[.changes[] | .service + " " + .what + " " + (.names | join(","))] | join("; ")')" "web environment PASSWORD,V; web config command"
+  visits 2
+  RULES='        smoke: [ { get: /nothing, status: 201 } ]'
+  web 3
+  echo 'volumes: { data: {} }' >>compose.yaml
+  fails 1 stead deploy
+  visits 2
+  load_end
+  whole 2 "$PROJECT-web-1"
+}
+
+release_ended() { [[ $(release "$1" .result) != running ]]; }
+
+@test "Ctrl-C calls it off" {
+  web 1
   ok stead deploy
-  says unchanged
+  within 30 visits 1
+  web 2 START_DELAY=4000
+  stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+  local pid=$!
+  within 30 grep -q start deploy.log || true
+  sleep 0.7
+  kill -TERM "$pid" # what runs in the background of a script ignores SIGINT
+  within 20 release_ended 2
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 2 .result)" failed
+}
+
+@test "one at a time: a second waits, or is refused with the name of who holds it" {
+  web 1
+  ok stead deploy
+  web 2 START_DELAY=1500
+  stead deploy >first.log 2>&1 </dev/null 3>&- 4>&- &
+  local pid=$!
+  sleep 0.7
+  web 3
+  fails 2 stead deploy --no-wait
+  says "release 2"
+  ok stead deploy
+  wait "$pid" || true
+  within 30 visits 3
+  is "$(release 2 .result)" success
+}
+
+@test "hooks run in containers of the new release; one that fails stops the deploy" {
+  RULES='        pre_deploy: [sh, -c, "echo migrating to $$VERSION"]
+        post_deploy: [sh, -c, "echo told; exit 7"]'
+  web 1
+  ok stead deploy
+  says "post_deploy"
+  [[ $(release 1 '.report.timeline[] | select(.status == "output") | .detail') == *"migrating to 1"* ]]
+  RULES='        pre_deploy: [sh, -c, "echo no way; exit 4"]'
+  web 2
+  fails 1 stead deploy
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 2 '.report.step + " " + (.report.exit_code | tostring) + " " + (.report.logs | join(""))')" "pre_deploy 4 no way"
+}
+
+@test "refused before anything changes" {
+  web 1
+  ok stead deploy
+  RULES='        smoke: [ { get: nowhere } ]'
+  web 2
+  fails 2 stead deploy
+  RULES='        smoke: [ { get: /x, status: 1000 } ]'
+  web 2
+  fails 2 stead deploy
+  RULES=
+  web 2
+  sed -i 's/image: tiny/image: nothere:1/' compose.yaml
+  fails 2 stead deploy
+  says nothere:1
+  web 2
+  sed -i 's/    expose: .*/    expose: ["1", "2"]/' compose.yaml
+  fails 2 stead deploy
+  says port
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(api GET "/stead/v1/stacks/$PROJECT/releases" | jq length)" 1
+}
+
+@test "a route to a port nobody listens on is found by the probe, and named" {
+  web 1
+  ok stead deploy
+  web 1
+  sed -i 's/tls: off }/tls: off, port: 9999 }/; s/health_timeout: 20s/health_timeout: 1s/' compose.yaml
+  fails 1 stead deploy
+  says "port 9999"
+  visits 1
+}
+
+@test "an up that changes a service with routes goes the same way" {
+  web 1
+  ok stead up -d
+  within 30 visits 1
+  is "$(release 1 .kind)" up
+  load_begin
+  web 2
+  ok stead up -d
+  visits 2
+  load_end
+  is "$(release 2 '.kind + " " + .result')" "up success"
 }
