@@ -159,8 +159,10 @@ static void deploy_event(Progress *p, const json_t *event, int64_t now)
 	if (json_is_number(seconds) && !str_eq(status, "begin"))
 		buf_printf(&line, "  %.2fs", json_number_value(seconds));
 	buf_printf(&line, "%s%s", *detail ? "  " : "", detail);
-	if (*service)
+	if (*service) {
+		p->by_service = true;
 		(void) set_status(p, "service", service, words, now);
+	}
 	if (p->mode == PROGRESS_PLAIN) {
 		buf_char(&line, '\n');
 		write_all(p, &line);
@@ -191,7 +193,7 @@ void progress_event(Progress *p, const json_t *event, int64_t now)
 		progress_tick(p, now);
 		return;
 	}
-	if (!*kind || !*name || !*status)
+	if (!*kind || !*name || !*status || (p->by_service && p->mode == PROGRESS_LIVE && str_eq(kind, "container")))
 		return;
 	bool news = set_status(p, kind, name, status, now);
 	if (p->mode == PROGRESS_PLAIN && news) {

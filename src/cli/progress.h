@@ -38,6 +38,7 @@ typedef struct Progress {
 	size_t n_drawn;
 	char *text; /* what is going on, without an object; live only */
 	bool colour, utf8;
+	bool by_service; /* a deploy: its containers come and go, one row a service says more */
 	int64_t drawn_at;
 } Progress;
 

@@ -95,7 +95,7 @@ void release_evidence(const json_t *report, size_t max_lines, Buf *out)
 	if (json_is_true(json_object_get(report, "oom_killed")))
 		buf_printf(&head, "%skilled for lack of memory (OOM)", head.len ? ", " : "");
 	if (peak > 0) {
-		AUTO_FREE char *size = human_bytes_binary(peak);
+		AUTO_FREE char *size = format_bytes(peak);
 		buf_printf(&head, "%smemory at most %s", head.len ? ", " : "", size);
 	}
 	if (head.len)
@@ -152,14 +152,14 @@ void release_full(const json_t *release, const char *stack, int64_t now, Buf *ou
 	(void) time_parse_rfc3339(json_text(release, "created"), &created);
 	AUTO_FREE char *ago = human_ago(created, now);
 	AUTO_FREE char *takes = release_seconds(json_number_value(json_object_get(release, "seconds")));
+	const char *when = json_text(release, "created"), *result = json_text(release, "result");
 	AUTO_BUF line = BUF_INIT;
-	buf_printf(&line, "Release %lld of %s%s", (long long) json_number(release, "number"), stack,
-		json_is_true(json_object_get(release, "current")) ? " (current)" : "");
+	buf_printf(&line, "Release %lld of %s: %s%s", (long long) json_number(release, "number"), stack, result,
+		json_is_true(json_object_get(release, "current")) ? ", current" : "");
 	add_line(out, "", buf_cstr(&line));
 	buf_clear(&line);
-	buf_printf(&line, "%s  %s%s%s, %s (%s)", json_text(release, "kind"), json_text(release, "result"), *who ? ", by " : "", who,
-		json_text(release, "created"), ago);
-	if (!str_eq(json_text(release, "result"), "running"))
+	buf_printf(&line, "%s%s%s, %.*sZ (%s)", json_text(release, "kind"), *who ? " by " : "", who, (int) strcspn(when, ".Z"), when, ago);
+	if (!str_eq(result, "running"))
 		buf_printf(&line, ", took %s", takes);
 	add_line(out, "", buf_cstr(&line));
 	buf_clear(&line);

@@ -105,7 +105,7 @@ static void deploy_that_fails(void **state)
 	Outcome o = run(rules, "deploy");
 	expect(&o, EXIT_FAILED, "", "web  smoke failed  GET /up answered 500\n"
 		"stead: release 7 failed: web: the smoke test GET /up answered 500\n"
-		"container blog-web-2, exit code 3, memory at most 1MiB\n"
+		"container blog-web-2, exit code 3, memory at most 1.05MB\n"
 		"Its log:\n  cannot open?[2J\n"
 		"Release 6 serves on.\n'stead releases 7' says more.\n");
 	done(&o);
@@ -234,8 +234,8 @@ static void releases(void **state)
 	expect(&o, EXIT_DONE, "\"number\":8", "");
 	done(&o);
 	o = run(rules, "releases", "7");
-	expect(&o, EXIT_DONE, "Release 7 of blog (current)\ndeploy  failed, by ada@box, 2026-01-02T03:04:05Z", "");
-	expect(&o, EXIT_DONE, "container blog-web-2, exit code 3, memory at most 1MiB\nIts log:\n  cannot open?[2J\n", "");
+	expect(&o, EXIT_DONE, "Release 7 of blog: failed, current\ndeploy by ada@box, 2026-01-02T03:04:05Z", "");
+	expect(&o, EXIT_DONE, "container blog-web-2, exit code 3, memory at most 1.05MB\nIts log:\n  cannot open?[2J\n", "");
 	done(&o);
 	o = run(rules, "releases", "7", "--json");
 	expect(&o, EXIT_DONE, "\"memory_peak\":1048576", "");

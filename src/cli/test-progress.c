@@ -189,6 +189,7 @@ static void what_is_about_no_service(void **state)
 	p.utf8 = p.colour = false;
 	step(&p, "", "wait", "begin", SECOND);
 	step(&p, "web", "start", "begin", 2 * SECOND);
+	event(&p, "container", "s-web-1-r2", "starting", 2 * SECOND); /* has no row of its own */
 	progress_end(&p, 3 * SECOND);
 	AUTO_FREE char *text = content(fd);
 	assert_string_equal(text, "   waiting\n\033[1A\r\033[J[ ] s  0/1\n - web  starting      0.0s\n"

@@ -68,7 +68,7 @@ static void evidence(void **state)
 			      "'health':['connection refused','a\\nb\\n'],'logs':['one','two\\u0007','three']}");
 	AUTO_BUF all = BUF_INIT, some = BUF_INIT, none = BUF_INIT;
 	release_evidence(report, 0, &all);
-	assert_string_equal(buf_cstr(&all), "container blog-web-3, exit code 137, killed for lack of memory (OOM), memory at most 64MiB\n"
+	assert_string_equal(buf_cstr(&all), "container blog-web-3, exit code 137, killed for lack of memory (OOM), memory at most 67.1MB\n"
 					    "Its health check said:\n  connection refused\n  a\n  b\n"
 					    "Its log:\n  one\n  two?\n  three\n");
 	release_evidence(report, 2, &some);
@@ -83,7 +83,7 @@ static void evidence(void **state)
 
 static void full(void **state)
 {
-	json_t *release = json("{'number':7,'kind':'deploy','created':'2026-01-02T03:04:05Z','seconds':3.2,'who':'u@h','commit':'abc','author':'A B',"
+	json_t *release = json("{'number':7,'kind':'deploy','created':'2026-01-02T03:04:05.123456789Z','seconds':3.2,'who':'u@h','commit':'abc','author':'A B',"
 			       "'result':'failed','base':6,'current':false,'changes':[{'service':'web','what':'image','names':['a:1','a:2']},"
 			       "{'service':'','what':'config','names':['x','y']}],"
 			       "'report':{'text':'web: smoke failed','step':'smoke','service':'web','container':'c','logs':['l'],"
@@ -91,10 +91,10 @@ static void full(void **state)
 			       "{'t':1.25,'service':'web','step':'smoke','status':'failed','detail':'GET / answered 500'}]}}");
 	AUTO_BUF out = BUF_INIT;
 	int64_t created;
-	assert_int_equal(time_parse_rfc3339("2026-01-02T03:04:05Z", &created), 0);
+	assert_int_equal(time_parse_rfc3339("2026-01-02T03:04:05.123456789Z", &created), 0);
 	release_full(release, "blog", created + 7200 * NSEC_PER_SEC, &out);
-	assert_string_equal(buf_cstr(&out), "Release 7 of blog\n"
-					    "deploy  failed, by u@h, 2026-01-02T03:04:05Z (2 hours ago), took 3.2 s\n"
+	assert_string_equal(buf_cstr(&out), "Release 7 of blog: failed\n"
+					    "deploy by u@h, 2026-01-02T03:04:05Z (2 hours ago), took 3.2 s\n"
 					    "replaces release 6, commit abc by A B\n"
 					    "Changed:\n  web image a:1 → a:2\n  (stack) config x, y\n"
 					    "\nweb: smoke failed\nfailed step: smoke of web\ncontainer c\nIts log:\n  l\n"
