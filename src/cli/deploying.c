@@ -60,7 +60,9 @@ static void print_plan(const Deploying *d)
 	size_t i;
 	Table t;
 	if (!json_array_size(d->plan)) {
-		printf("nothing has changed: 'stead %s' would do nothing\n", d->verb);
+		bool same = str_eq(json_text(d->last, "result"), "unchanged");
+		printf(same ? "nothing has changed: 'stead %s' would do nothing\n" :
+			      "'stead %s' would replace no container, only what does not stand in one: routes, scale, rules of deploys\n", d->verb);
 		return;
 	}
 	table_init(&t, headers);

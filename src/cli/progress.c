@@ -149,11 +149,23 @@ static char *step_words(const char *step, const char *status)
 	return xasprintf("%s%s", step, str_eq(status, "done") ? " done" : "");
 }
 
+/* A line that a hook has written. */
+static void hook_output(Progress *p, const char *service, const char *step, const char *text)
+{
+	AUTO_FREE char *line = xasprintf("%s  %s | %s", service, step, text);
+	if (p->mode != PROGRESS_QUIET)
+		progress_note(p, line);
+}
+
 static void deploy_event(Progress *p, const json_t *event, int64_t now)
 {
 	AUTO_FREE char *service = clean(event, "service"), *step = clean(event, "step"), *status = clean(event, "status");
 	AUTO_FREE char *detail = clean(event, "detail"), *words = step_words(step, status);
 	const json_t *seconds = json_object_get(event, "seconds");
+	if (str_eq(status, "output")) {
+		hook_output(p, service, step, detail);
+		return;
+	}
 	AUTO_BUF line = BUF_INIT;
 	buf_printf(&line, "%s%s%s", service, *service ? "  " : "", words);
 	if (json_is_number(seconds) && !str_eq(status, "begin"))

@@ -83,6 +83,7 @@ static void plan(void **state)
 			"{\"plan\":{\"service\":\"web\",\"step\":\"switch\"}}\n{\"result\":\"done\"}\n" },
 		{ NULL },
 	};
+	const FakeRule settings[] = { { .request = DEPLOY, .close = true, .raw = STREAM "{\"result\":\"done\"}\n" }, { NULL } };
 	const FakeRule same[] = { { .request = DEPLOY, .close = true, .raw = STREAM "{\"result\":\"unchanged\",\"release\":6}\n" }, { NULL } };
 	Outcome o = run(rules, "deploy", "--plan");
 	expect(&o, EXIT_DONE, "SERVICE   STEP      DETAIL\nweb       start     blog-web-2\nweb       switch    \n", "");
@@ -91,6 +92,9 @@ static void plan(void **state)
 	done(&o);
 	o = run(same, "deploy", "--plan");
 	expect(&o, EXIT_DONE, "nothing has changed: 'stead deploy' would do nothing\n", "");
+	done(&o);
+	o = run(settings, "deploy", "--plan");
+	expect(&o, EXIT_DONE, "would replace no container", "");
 	done(&o);
 }
 

@@ -206,10 +206,15 @@ static void deploys_line_by_line(void **state)
 	step(&p, "web", "switch", "done", SECOND);
 	step(&p, "web\033[2J", "drain", "failed", SECOND);
 	step(&p, "", "bake", "done", SECOND);
+	json_t *output = json_pack("{s:s, s:s, s:s, s:s, s:s}", "kind", "deploy", "service", "web", "step", "pre_deploy", "status", "output",
+		"detail", "migrated\033[2J 3");
+	progress_event(&p, output, SECOND);
+	json_decref(output);
 	progress_settle(&p, SECOND);
 	progress_end(&p, SECOND);
 	AUTO_FREE char *text = content(fd);
-	assert_string_equal(text, "web  switching\nweb  switched  0.50s\nweb?[2J  drain failed  0.50s\nwatched  0.50s\n");
+	assert_string_equal(text, "web  switching\nweb  switched  0.50s\nweb?[2J  drain failed  0.50s\nwatched  0.50s\n"
+				  "web  pre_deploy | migrated?[2J 3\n");
 	progress_done(&p);
 }
 
