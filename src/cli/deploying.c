@@ -179,7 +179,7 @@ int deploying_run(const Cli *cli, const char *project, const char *verb, json_t 
 {
 	Deploying d = { .cli = cli, .project = project, .verb = verb, .o = o, .plan = json_array() };
 	const OperationOptions op = { .refused_is_usage = true, .foreground = true, .line = take_line, .user = &d, .last = &d.last,
-		.lost = "What was there serves on, or is put back when it starts" };
+		.lost = "What was there serves on, or is put back when the daemon starts." };
 	HttpClient *client = NULL;
 	int code = client_open_or_fail(cli, &client);
 	origin_add(body, o->working_dir);

@@ -106,8 +106,7 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 		if (r > 0)
 			r = take_line(p, text, o, last, err);
 		else if (r == 0)
-			r = err_set(err, -EPIPE, "the connection to the daemon ended before the operation did; has the daemon been stopped? %s",
-				o->lost ? o->lost : "It takes the operation up again when it starts; 'stead ps -a' shows how far it is");
+			r = err_set(err, -EPIPE, "the connection to the daemon ended before the operation did; has the daemon been stopped?");
 		if (r <= 0 && r != -EAGAIN)
 			break;
 		if (r != -EAGAIN)
@@ -133,6 +132,15 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 	return r;
 }
 
+/* The daemon has gone: what becomes of the operation. */
+static void print_lost(const Progress *p, const OperationOptions *o)
+{
+	if (o->lost)
+		fprintf(stderr, "%s\n", o->lost);
+	else if (p->project)
+		fprintf(stderr, "The daemon takes the operation up again when it starts; 'stead ps -a' shows how far it is.\n");
+}
+
 int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json_t **ret_last)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -146,6 +154,8 @@ int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json
 	progress_end(p, time_mono());
 	if (r < 0) {
 		code = cli_fail(&err);
+		if (r == -EPIPE || r == -ECONNRESET)
+			print_lost(p, o);
 	} else if (interrupted) {
 		code = EXIT_INTERRUPTED;
 		if (!o->foreground)

@@ -20,7 +20,7 @@ typedef struct OperationOptions {
 	const Cli *cli;        /* to name file and line of what was refused; operation_run sets it. NULL: the key alone is named */
 	void (*line)(void *user, const json_t *line); /* sees each line first; or NULL */
 	void *user;
-	const char *lost;      /* what becomes of the operation where the daemon has gone; NULL: it is taken up again */
+	const char *lost;      /* a line: what becomes of the operation where the daemon has gone; NULL: it is taken up again */
 	json_t **last;         /* gets the last line, and the caller prints why it failed; NULL: it is printed */
 } OperationOptions;
 

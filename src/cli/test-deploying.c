@@ -138,7 +138,9 @@ static void deploy_that_is_refused(void **state)
 		{ { .request = DEPLOY, .status = 409, .body = "{\"message\":\"release 7 is being deployed by eve@box\"}" }, EXIT_USAGE,
 			"release 7 is being deployed by eve@box" },
 		{ { .request = DEPLOY, .status = 500, .body = "{\"message\":\"the disk is full\"}" }, EXIT_FAILED, "the disk is full" },
-		{ { .request = DEPLOY, .close = true, .raw = STREAM STEP("start", "begin", "") }, EXIT_FAILED, "or is put back when it starts\n'stead releases 7' shows" },
+		{ { .request = DEPLOY, .close = true, .raw = STREAM STEP("start", "begin", "") }, EXIT_FAILED, "or is put back when the daemon starts.\n'stead releases 7' shows" },
+		{ { .request = DEPLOY, .close = true, .raw = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" STEP("start", "begin", "") }, EXIT_FAILED,
+			"was lost before its answer was complete; see 'journalctl -u stead' for why\nWhat was there serves on" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const FakeRule rules[] = { cases[i].rule, { NULL } };
