@@ -201,7 +201,7 @@ int deploy_begin(Operation *op, Err *err)
 	release->model = op->model;
 	deploy_plan(dp, op->force_recreate, false);
 	dp->plan_only = op->plan;
-	dp->unchanged = !dp->plan_only && !dp->n_services && release_same(dp->d, dp->s->name, op->model, op->image_ids);
+	dp->unchanged = !dp->n_services && release_same(dp->d, dp->s->name, op->model, op->image_ids);
 	if (!dp->plan_only && !dp->unchanged)
 		r = write_intent(op, dp, err);
 	if (r < 0) {

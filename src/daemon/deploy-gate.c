@@ -122,6 +122,13 @@ int deploy_gate_check(Daemon *d, const Service *svc, const char *image_id, Model
 
 static void set_why(Gate *g, char *text)
 {
+	/* It becomes part of a sentence, and what was answered may have several lines. */
+	size_t len = strlen(text);
+	for (char *p = text; *p; p++)
+		if (*p == '\n' || *p == '\r' || *p == '\t')
+			*p = ' ';
+	while (len && text[len - 1] == ' ')
+		text[--len] = '\0';
 	free(g->why);
 	g->why = text;
 }
