@@ -69,15 +69,28 @@ struct Exec {
 
 /* ── the runtime's process ────────────────────────────────────────── */
 
-/* Its direct children: the command, once it was started. */
-static pid_t first_child(pid_t pid)
+/* Its direct children: the command, once it was started; before, or for a moment beside it, what starts it. */
+static size_t children_of(pid_t pid, pid_t *ret, size_t max)
 {
 	AUTO_FREE char *path = xasprintf("/proc/%d/task/%d/children", (int) pid, (int) pid);
 	AUTO_BUF b = BUF_INIT;
+	size_t n = 0;
 	if (pid <= 0 || file_read(AT_FDCWD, path, 4096, &b) < 0)
 		return 0;
-	long child = strtol(buf_cstr(&b), NULL, 10);
-	return child > 1 ? (pid_t) child : 0;
+	char *end;
+	for (const char *p = buf_cstr(&b); n < max; p = end) {
+		long child = strtol(p, &end, 10);
+		if (end == p || child <= 1)
+			break;
+		ret[n++] = (pid_t) child;
+	}
+	return n;
+}
+
+static pid_t first_child(pid_t pid)
+{
+	pid_t child;
+	return children_of(pid, &child, 1) ? child : 0;
 }
 
 /* What the runtime is started with. */
@@ -623,10 +636,11 @@ pid_t exec_pid(const Exec *e)
 
 void exec_kill(Exec *e, int sig)
 {
-	pid_t pid = exec_pid(e);
-	if (pid > 0)
-		(void) kill(pid, sig);
-	else if (e->child && sig == SIGKILL)
+	pid_t children[4];
+	size_t n = e->child ? children_of(e->runtime_pid, children, ARRAY_SIZE(children)) : 0;
+	for (size_t i = 0; i < n; i++)
+		(void) kill(children[i], sig);
+	if (n == 0 && e->child && sig == SIGKILL)
 		child_signal(e->child, sig);
 }
 

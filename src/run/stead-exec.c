@@ -5,16 +5,25 @@
  * without their libraries: some forty system calls, for each `exec` and each health probe. The daemon has
  * done all the reading (run/exec.c); what stands in run/exec-format.h comes in a memfd.
  *
+ * Three processes. The first waits outside, with the host's rights, and is no part of the container's account. The second joins
+ * the container and becomes its user; as a process keeps its PID namespace, it cannot be seen from inside. The third is
+ * born there, with the rights of the command and no others, as a child of the first (CLONE_PARENT), and executes the command.
+ *
  * Order and reasons:
  *   - The container's init is held by a pidfd, so that no other process can be meant. Its namespaces are joined
- *     through it in one call. Only the child joins them, but for the PID namespace, which concerns children anyway.
- *   - The control groups' files are opened before, with the host's view, and joined by the child: this process stays
- *     outside, as it is no part of the container's account.
- *   - Nothing in the container may take this process apart: it is not dumpable until the command is executed
- *     (ptrace(2), /proc/PID/fd, /proc/PID/exe), and it is executed from a sealed memfd, so that a command
- *     "/proc/self/exe" has nothing that could be overwritten (CVE-2019-5736). Descriptors are closed before the
- *     directory is entered, and the directory has to be below the root (CVE-2024-21626).
- *   - The filter comes before capabilities are given up, unless no_new_privileges lets it come last.
+ *     through it in one call.
+ *   - The control groups' files are opened before, with the host's view, and joined by the second process: what is born inside
+ *     is in them from its first moment. So two places below pids.max are needed, as with runc.
+ *   - What can be seen inside has nothing to take: a process there that may trace others (SYS_PTRACE) would
+ *     otherwise get the host's rights, or the host's files, from the one that is about to give them up.
+ *     Nor may others take it apart: it is not dumpable until the command is executed (ptrace(2), /proc/PID/fd,
+ *     /proc/PID/exe), and it is executed from a sealed memfd, so that a command "/proc/self/exe" has nothing that could be
+ *     overwritten (CVE-2019-5736).
+ *   - Descriptors are closed before the directory is entered, no magic link leads there, and it has to be below
+ *     the root (CVE-2024-21626). /dev/null is opened anew: the mode and owner of the host's could be changed through it.
+ *   - A session keyring of its own: the daemon's may hold what root has put there.
+ *   - The filter comes before capabilities are given up, unless no_new_privileges lets it come last. In the first case it has to allow
+ *     clone(2).
  *
  * Linked statically. It says why it failed in its log, never on the command's stderr.
  */
@@ -23,6 +32,8 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/keyctl.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
@@ -37,6 +48,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,18 +203,52 @@ static void set_oom_score(int value)
 	}
 }
 
+/** "0", "1", "2" where no stream was asked for are the host's /dev/null: its owner and mode could be changed through them. */
+static void reopen_null(void)
+{
+	const struct open_how how = { .flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+	int null = -1;
+	struct stat st;
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		if (null < 0) {
+			null = (int) syscall(SYS_openat2, AT_FDCWD, "/dev/null", &how, sizeof(how));
+			if (null < 0 || fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+				die(FAILED, "stead-exec: /dev/null of the container is none");
+		}
+		if (dup2(null, fd) < 0)
+			die(FAILED, "stead-exec: dup2: %s", strerror(errno));
+	}
+	if (null >= 0)
+		(void) close(null);
+}
+
+static void new_keyring(void)
+{
+	/* No keyrings in this kernel, or none for whoever runs us: there is nothing to be got then. */
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS && errno != EPERM && errno != EACCES)
+		die(FAILED, "stead-exec: make a session keyring: %s", strerror(errno));
+}
+
 /* The filter in a form of its own: struct sock_filter after struct sock_filter. */
-static void load_filter(void)
+static void map_filter(struct sock_fprog *ret)
 {
 	struct stat st;
 	if (fstat(EXEC_FD_SECCOMP, &st) < 0 || st.st_size == 0 || st.st_size % (off_t) sizeof(struct sock_filter) ||
 		st.st_size / (off_t) sizeof(struct sock_filter) > USHRT_MAX)
 		die(FAILED, "stead-exec: the container's seccomp filter is damaged");
 	void *p = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, EXEC_FD_SECCOMP, 0);
-	struct sock_fprog program = { .len = (unsigned short) (st.st_size / (off_t) sizeof(struct sock_filter)), .filter = p };
-	if (p == MAP_FAILED ||
-		(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0 &&
-			(errno != EINVAL || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)))
+	if (p == MAP_FAILED)
+		die(FAILED, "stead-exec: map the seccomp filter: %s", strerror(errno));
+	*ret = (struct sock_fprog) { .len = (unsigned short) (st.st_size / (off_t) sizeof(struct sock_filter)), .filter = p };
+	(void) close(EXEC_FD_SECCOMP);
+}
+
+static void load_filter(const struct sock_fprog *program)
+{
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, program) < 0 &&
+		(errno != EINVAL || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) < 0))
 		die(FAILED, "stead-exec: load the seccomp filter: %s", strerror(errno));
 }
 
@@ -239,18 +285,27 @@ static void become_user(const Spec *s)
 	if (syscall(SYS_capset, &head, data) < 0)
 		die(FAILED, "stead-exec: set the capabilities: %s", strerror(errno));
 	(void) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	/* A change of credentials sets it to fs.suid_dumpable, whatever that is. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		die(FAILED, "stead-exec: prctl: %s", strerror(errno));
 }
 
-static void enter_directory(const char *cwd, bool last)
+/** False: not yet (root may not, as on NFS, but the user may). */
+static bool enter_directory(const char *cwd, bool last)
 {
+	const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
 	char real[PATH_MAX];
-	if (chdir(cwd) < 0) {
+	int fd = (int) syscall(SYS_openat2, AT_FDCWD, cwd, &how, sizeof(how));
+	if (fd < 0 || fchdir(fd) < 0) {
 		if (!last && errno == EACCES)
-			return; /* the user may be allowed to what root without capabilities is not */
+			return false;
 		die(FAILED, "chdir to cwd ('%s'): %s", cwd, strerror(errno));
 	}
-	if (!getcwd(real, sizeof(real)) || real[0] != '/')
+	(void) close(fd);
+	/* The kernel's answer: libc would search for a way from there to the root, through whatever the container has laid out. */
+	if (syscall(SYS_getcwd, real, sizeof(real)) < 0 || real[0] != '/')
 		die(FAILED, "chdir to cwd ('%s'): it lies outside of the container", cwd);
+	return true;
 }
 
 static const char *env_path(char **env)
@@ -289,38 +344,81 @@ __attribute__((noreturn)) static void execute(const Spec *s)
 	die(FAILED, "execute `%s`: %s", name, strerror(reason));
 }
 
-__attribute__((noreturn)) static void child(const Spec *s, const int *groups, size_t n_groups)
+/* The third process. */
+__attribute__((noreturn)) static void command(const Spec *s, const struct sock_fprog *filter)
+{
+	(void) setsid();
+	if (filter)
+		load_filter(filter);
+	execute(s);
+}
+
+/* The second. */
+__attribute__((noreturn)) static void join(const Spec *s, const int *groups, size_t n_groups)
 {
 	const ExecHeader *h = s->h;
+	struct sock_fprog filter;
 	for (size_t i = 0; i < n_groups; i++)
 		if (write(groups[i], "0", 1) < 0)
 			die(FAILED, errno == ENODEV || errno == ENOENT ? "the container is not running" : "stead-exec: join the control group: %s",
 				strerror(errno));
-	(void) setsid();
 	reset_signals();
 	set_oom_score(h->oom_score_adj);
-	if (syscall(SYS_setns, EXEC_FD_INIT, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+	new_keyring();
+	if (h->seccomp)
+		map_filter(&filter);
+	if (syscall(SYS_setns, EXEC_FD_INIT, CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWPID) < 0)
 		die(FAILED, errno == ESRCH ? "the container is not running" : "stead-exec: join the container: %s", strerror(errno));
 	(void) close(EXEC_FD_INIT);
 	(void) close(EXEC_FD_SPEC);
 	for (size_t i = 0; i < n_groups; i++)
 		(void) close(groups[i]);
+	reopen_null();
 	for (uint32_t i = 0; i < h->n_rlimits; i++) {
 		struct rlimit limit = { .rlim_cur = s->limits[i].soft, .rlim_max = s->limits[i].hard };
 		if (setrlimit((int) s->limits[i].resource, &limit) < 0)
 			die(FAILED, "stead-exec: set limit %u: %s", s->limits[i].resource, strerror(errno));
 	}
-	enter_directory(s->cwd, false);
+	bool entered = enter_directory(s->cwd, false);
 	if (h->seccomp && !h->no_new_privileges)
-		load_filter();
+		load_filter(&filter);
 	become_user(s);
-	enter_directory(s->cwd, true);
+	if (!entered)
+		(void) enter_directory(s->cwd, true);
 	(void) umask(022);
 	if (h->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		die(FAILED, "stead-exec: set no_new_privileges: %s", strerror(errno));
-	if (h->seccomp && h->no_new_privileges)
-		load_filter();
-	execute(s);
+	/* As fork(2), which has no name for a brother. */
+	long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+	if (pid < 0) /* a PID namespace without its init takes nobody */
+		die(FAILED, errno == ENOMEM ? "the container is not running" : "stead-exec: start the command: %s", strerror(errno));
+	if (pid == 0)
+		command(s, h->seccomp && h->no_new_privileges ? &filter : NULL);
+	_exit(0);
+}
+
+static int code_of(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/** The command's code; the second process's, if it has ended without having started one. */
+static int wait_for(pid_t second)
+{
+	int code = FAILED, status = 0;
+	for (pid_t pid; (pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR;)
+		if (pid > 0 && (pid != second || status != 0))
+			code = code_of(status);
+	return code;
+}
+
+/** Not all kernels that join by a pidfd know the flag: those that we know of, one by one, then. */
+static void close_on_exec(void)
+{
+	if (syscall(SYS_close_range, EXEC_FD_SPEC, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	for (int fd = EXEC_FD_SPEC; fd <= EXEC_FD_SECCOMP; fd++)
+		(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 int main(void)
@@ -328,24 +426,18 @@ int main(void)
 	Spec s;
 	int groups[MAX_GROUPS];
 	(void) close(EXEC_FD_PROGRAM);
-	(void) syscall(SYS_close_range, EXEC_FD_SPEC, ~0U, CLOSE_RANGE_CLOEXEC);
+	close_on_exec();
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		die(FAILED, "stead-exec: prctl: %s", strerror(errno));
 	(void) prctl(PR_SET_NAME, "stead-exec", 0, 0, 0);
 	read_spec(&s);
 	size_t n = open_groups(&s, groups);
-	if (syscall(SYS_setns, EXEC_FD_INIT, CLONE_NEWPID) < 0)
-		die(FAILED, errno == ESRCH ? "the container is not running" : "stead-exec: join the container's processes: %s", strerror(errno));
 	pid_t pid = fork();
 	if (pid < 0)
 		die(FAILED, "stead-exec: fork: %s", strerror(errno));
 	if (pid == 0)
-		child(&s, groups, n);
+		join(&s, groups, n);
 	for (int fd = 0; fd <= 2; fd++)
 		(void) close(fd); /* the command's end closes its streams */
-	int status = 0;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return FAILED;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return wait_for(pid);
 }

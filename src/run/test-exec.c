@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/test-root.h"
 
+#include <linux/keyctl.h>
+#include <sys/syscall.h>
+
 #include "run/attach.h"
 #include "run/exec.h"
 
@@ -278,6 +281,47 @@ static void test_helper_is_sealed(void **state)
 	assert_int_equal(exec_start(&world.loop, &outside, &(ExecCallbacks) { 0 }, &e, &err), -EINVAL);
 }
 
+/* No magic link leads there; and a directory that the user may not enter is one that root has entered for them, as with Docker. */
+static void test_directory(void **state)
+{
+	(void) state;
+	ExecSpec root = { .user = "root" }, linked = { .cwd = "/tmp/link" }, closed = { .cwd = "/tmp/closed" };
+	if (world.rt->fd_exec < 0)
+		skip();
+	run(&result, &box, &root, CMD("sh", "-c", "ln -s /proc/1/root/tmp /tmp/link; mkdir -m 0700 /tmp/closed"));
+	assert_int_equal(result.code, 0);
+	run(&result, &box, &linked, CMD("pwd"));
+	assert_int_equal(result.code, 126);
+	assert_non_null(strstr(result.error, "chdir to cwd"));
+	run(&result, &box, &closed, CMD("pwd"));
+	assert_int_equal(result.code, 0);
+	assert_string_equal(buf_cstr(&result.out), "/tmp/closed\n");
+	run(&result, &box, &root, CMD("sh", "-c", "rm /tmp/link; rmdir /tmp/closed"));
+}
+
+/* What root keeps in the daemon's session keyring stays there. The default filter refuses keyctl(2), so it has to be without. */
+static void test_own_keyring(void **state)
+{
+	(void) state;
+	char *unconfined[] = { (char *) "seccomp=unconfined", NULL };
+	long ours = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+	if (world.rt->fd_exec < 0 || ours < 0 || access("/usr/bin/perl", X_OK) < 0)
+		skip();
+	Box b;
+	ExecSpec root = { .user = "root" };
+	box_init(&b, "e1", "sleep 100");
+	b.svc.security_opt = unconfined;
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	AUTO_FREE char *script = xasprintf("print syscall(%d, %d, %d, 0)", SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING);
+	AUTO_FREE char *not_this = xasprintf("%ld", ours);
+	run(&result, &b, &root, CMD("/usr/bin/perl", "-e", script));
+	assert_int_equal(result.code, 0);
+	assert_true(strtol(buf_cstr(&result.out), NULL, 10) > 0);
+	assert_string_not_equal(buf_cstr(&result.out), not_this);
+	box_remove(&b);
+}
+
 static void test_speed(void **state)
 {
 	(void) state;
@@ -335,6 +379,7 @@ int main(void)
 		cmocka_unit_test(test_output_and_code), cmocka_unit_test(test_user_env_cwd), cmocka_unit_test(test_cannot_start),
 		cmocka_unit_test(test_input), cmocka_unit_test(test_terminal), cmocka_unit_test(test_background_keeps_pipes), cmocka_unit_test(test_probe),
 		cmocka_unit_test(test_same_by_both), cmocka_unit_test(test_helper_is_sealed),
+		cmocka_unit_test(test_directory), cmocka_unit_test(test_own_keyring),
 		cmocka_unit_test(test_speed), cmocka_unit_test(test_attach),
 	};
 	r = cmocka_run_group_tests(tests, setup, teardown);
