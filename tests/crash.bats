@@ -160,6 +160,23 @@ END
   is "$(inspect "$(container a)" .State.Pid)" "$pid"
 }
 
+@test "an orderly end without containers leaves nothing mounted" {
+  mounted() { grep -F " $SANDBOX/run/" /proc/self/mountinfo; }
+  compose <<'END'
+services: { a: { image: tiny } }
+END
+  ok stead up -d
+  mounted
+  daemon_stop
+  mounted # the container needs it
+  daemon_start
+  ok stead down -t 0
+  daemon_stop
+  not mounted
+  daemon_start
+  ok stead up -d
+}
+
 @test "an orderly end is quick, whoever still runs" {
   compose <<'END'
 services: { a: { image: tiny, healthcheck: { test: sleep 100, interval: 100ms, timeout: 100s } } }

@@ -238,6 +238,8 @@ void daemon_leave(Daemon *d)
 	if (d->edge)
 		edge_quit(d->edge);
 	(void) cgroup_remove(d->runtime, d->runtime->cgroup_parent);
+	if (netns_teardown(d->o.run_dir, &err) < 0)
+		log_warning("%s", err_text(&err));
 }
 
 void daemon_close(Daemon *d)
