@@ -99,15 +99,37 @@ static uint16_t backend_port(const char *name)
 	return (uint16_t) port;
 }
 
+static json_t *certificate_json(const EdgeCertificate *c)
+{
+	char text[TIME_TEXT_MAX];
+	json_t *o = json_object();
+	if (str_eq(c->kind, "off"))
+		return o;
+	(void) json_object_set_new(o, "own", json_boolean(c->own));
+	if (c->not_after)
+		(void) json_object_set_new(o, "not_after", json_string(time_rfc3339(c->not_after * NSEC_PER_SEC, text)));
+	if (c->issuer)
+		(void) json_object_set_new(o, "issuer", json_string(c->issuer));
+	if (c->error)
+		(void) json_object_set_new(o, "error", json_string(c->error));
+	if (c->next)
+		(void) json_object_set_new(o, "next", json_string(time_rfc3339(c->next * NSEC_PER_SEC, text)));
+	if (c->ca)
+		(void) json_object_set_new(o, "ca", json_string(c->ca));
+	return o;
+}
+
 static json_t *route_json(Daemon *d, const EdgeRoute *route)
 {
 	EdgeStats st = { 0 };
 	char since[TIME_TEXT_MAX];
 	const EdgeBackend *b = edge_table_backend(d->edge_table, route->backend);
+	EdgeCertificate cert;
 	(void) edge_stats(d->edge, route->backend, NULL, &st);
-	return json_pack("{s:s?, s:s, s:s, s:s, s:i, s:o, s:b, s:s, s:{}, s:I, s:I, s:f, s:f, s:s}", "host", route->route.host, "path", route->route.path, "stack",
+	edge_certificate(d->edge, &route->route, &cert);
+	return json_pack("{s:s?, s:s, s:s, s:s, s:i, s:o, s:b, s:s, s:o, s:I, s:I, s:f, s:f, s:s}", "host", route->route.host, "path", route->route.path, "stack",
 		route->stack, "service", route->service, "port", backend_port(route->backend), "replicas", replicas_json(d, route), "maintenance", b->maintenance, "tls",
-		"off", "certificate", "requests", (json_int_t) st.requests, "errors", (json_int_t) st.errors, "p50", (double) st.p50 / NSEC_PER_SEC, "p99",
+		cert.kind, "certificate", certificate_json(&cert), "requests", (json_int_t) st.requests, "errors", (json_int_t) st.errors, "p50", (double) st.p50 / NSEC_PER_SEC, "p99",
 		(double) st.p99 / NSEC_PER_SEC, "since", time_rfc3339(st.since, since));
 }
 

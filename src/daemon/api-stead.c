@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/api.h"
+#include "daemon/cert-check.h"
 #include "daemon/container.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
@@ -57,14 +58,21 @@ static void show_stack(Daemon *d, HttpRequest *r, char *const *args)
 	http_reply_json(r, 200, json_pack("{s:s, s:o, s:o}", "name", s->name, "model", stack_to_json(s->model), "wanted", wanted(d, s)));
 }
 
+static void submit_checked(Daemon *d, HttpRequest *r, const char *stack, json_t *body, int kind)
+{
+	AUTO_ERR err = ERR_INIT;
+	if (operation_submit(d, (OperationKind) kind, stack, body, r, &err) < 0)
+		http_error_err(r, &err);
+}
+
 void api_submit(Daemon *d, HttpRequest *r, int operation_kind, const char *stack)
 {
-	OperationKind kind = (OperationKind) operation_kind;
 	AUTO_ERR err = ERR_INIT;
 	json_t *body = NULL;
-	if (http_body_json(r, &body, &err) < 0 || operation_submit(d, kind, stack, body, r, &err) < 0)
+	if (http_body_json(r, &body, &err) < 0)
 		http_error_err(r, &err);
-	json_decref(body);
+	else
+		cert_check(d, r, stack, body, submit_checked, operation_kind);
 }
 
 static void up(Daemon *d, HttpRequest *r, char *const *args)

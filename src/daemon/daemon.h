@@ -198,6 +198,8 @@ typedef struct DaemonOptions {
 	const char *run_dir;   /* default /run/stead */
 	const char *runtime;   /* NULL = by trying */
 	const char *edge_http, *edge_https; /* "ADDR:PORT", "[ADDR]:PORT", ":PORT" (all addresses) or "off"; default ":80", ":443" */
+	const char *acme_server;             /* URL of its directory, or "off"; default Let's Encrypt */
+	const char *acme_email, *acme_ca;    /* NULL = none */
 	bool debug;
 } DaemonOptions;
 

@@ -420,7 +420,8 @@ int daemon_edge_maintenance(StackState *s, char *const *services, bool on, Err *
 
 int daemon_edge_open(Daemon *d, Err *err)
 {
-	const EdgeOptions o = { .state_dir = d->o.state_dir, .run_dir = d->o.run_dir, .http = d->o.edge_http, .https = d->o.edge_https };
+	const EdgeOptions o = { .state_dir = d->o.state_dir, .run_dir = d->o.run_dir, .http = d->o.edge_http, .https = d->o.edge_https,
+		.acme_server = d->o.acme_server, .acme_email = d->o.acme_email, .acme_ca = d->o.acme_ca };
 	int r = edge_new(d->loop, &o, &d->edge, err);
 	for (size_t i = 0; r == 0 && i < d->n_stacks; i++)
 		r = load_maintenance(d->stacks[i], err);

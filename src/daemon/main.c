@@ -37,6 +37,10 @@ static const struct DaemonOption {
 	{ "edge-http", "ADDR:PORT", "Where routes are served over HTTP: ADDR:PORT, :PORT for all\naddresses, or off (default: :80)",
 		offsetof(DaemonOptions, edge_http) },
 	{ "edge-https", "ADDR:PORT", "Where routes are served over HTTPS, likewise (default: :443)", offsetof(DaemonOptions, edge_https) },
+	{ "acme-server", "URL", "Directory of the ACME server that issues certificates, or off\n(default: Let's Encrypt)",
+		offsetof(DaemonOptions, acme_server) },
+	{ "acme-email", "ADDRESS", "Where that server may write to", offsetof(DaemonOptions, acme_email) },
+	{ "acme-ca", "FILE", "CA certificates (PEM) that it is trusted by, for one of your own\n(default: the system's)", offsetof(DaemonOptions, acme_ca) },
 	{ "debug", NULL, "Say more in the log", 0 },
 	{ "help", NULL, "Show this help", 0 },
 };
@@ -62,7 +66,8 @@ static int parse_options(int argc, char **argv, DaemonOptions *o)
 	struct option options[ARRAY_SIZE(daemon_options) + 1] = { 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(daemon_options); i++)
 		options[i] = (struct option) { daemon_options[i].name, daemon_options[i].value ? required_argument : no_argument, NULL, OPTION_BASE + (int) i };
-	*o = (DaemonOptions) { .name = "stead", .state_dir = "/var/lib/stead", .run_dir = "/run/stead", .edge_http = ":80", .edge_https = ":443" };
+	*o = (DaemonOptions) { .name = "stead", .state_dir = "/var/lib/stead", .run_dir = "/run/stead", .edge_http = ":80", .edge_https = ":443",
+		.acme_server = "https://acme-v02.api.letsencrypt.org/directory" };
 	optind = 1;
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		if (c != 'h' && c < OPTION_BASE) {
@@ -89,6 +94,10 @@ static int parse_options(int argc, char **argv, DaemonOptions *o)
 	}
 	AUTO_ERR err = ERR_INIT;
 	if (edge_address_check("--edge-http", o->edge_http, &err) < 0 || edge_address_check("--edge-https", o->edge_https, &err) < 0) {
+		fprintf(stderr, "stead daemon: %s\n", err_text(&err));
+		return -EINVAL;
+	}
+	if (edge_acme_check(o->acme_server, o->acme_email, o->acme_ca, &err) < 0) {
 		fprintf(stderr, "stead daemon: %s\n", err_text(&err));
 		return -EINVAL;
 	}

@@ -73,7 +73,7 @@ void acme_told_to_wait(AcmeHistory *h, int64_t until, int64_t now)
 
 int64_t acme_preflight_delay(int failures)
 {
-	int64_t d = 10;
+	int64_t d = 2;
 	for (int i = 1; i < failures && d < 10 * MINUTE; i++)
 		d *= 2;
 	return d < 10 * MINUTE ? d : 10 * MINUTE;

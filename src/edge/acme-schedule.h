@@ -32,5 +32,5 @@ void acme_succeeded(AcmeHistory *h);
 /** The server said "too many": not before `until` (bounded to a week), or an hour from now where it is 0. */
 void acme_told_to_wait(AcmeHistory *h, int64_t until, int64_t now);
 
-/** Preflight checks cost nobody anything: the n-th repetition comes after 10 s, 20 s, … at most 10 minutes. Seconds. */
+/** Preflight checks cost nobody anything: the n-th repetition comes after 2 s, 4 s, … at most 10 minutes. Seconds. */
 int64_t acme_preflight_delay(int failures);

@@ -20,6 +20,14 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 #define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 #define MEMORY_MAX (512UL << 20) /* measured: 19 MB resident */
 #define FILE_MAX (1UL << 20)
@@ -40,7 +48,7 @@ static int drop_capabilities(Err *err)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(err, -errno, "no_new_privs");
 	/* Root's execve(2) would give them all back. */
-	if (prctl(PR_SET_SECUREBITS, 0x1 | 0x2, 0, 0, 0) < 0) /* SECBIT_NOROOT, locked */
+	if (geteuid() == 0 && prctl(PR_SET_SECUREBITS, 0x1 | 0x2, 0, 0, 0) < 0) /* SECBIT_NOROOT, locked */
 		return err_errno(err, -errno, "securebits");
 	if (syscall(SYS_capset, &head, none) < 0)
 		return err_errno(err, -errno, "dropping capabilities");
@@ -54,7 +62,7 @@ int acme_work(const json_t *options, Err *err)
 	const json_t *list = json_object_get(options, "argv");
 	const char *ca = json_string_value(json_object_get(options, "ca"));
 	AUTO_STRV char **argv = NULL;
-	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX }, file = { FILE_MAX, FILE_MAX }, core = { 0, 0 };
+	const struct rlimit file = { FILE_MAX, FILE_MAX }, core = { 0, 0 };
 	for (size_t i = 0; i < json_array_size(list); i++)
 		if (json_is_string(json_array_get(list, i)))
 			strv_add(&argv, json_string_value(json_array_get(list, i)));
@@ -64,7 +72,10 @@ int acme_work(const json_t *options, Err *err)
 	int r = ca ? use_bundle(ca, err) : 0;
 	if (r < 0 || (r = drop_capabilities(err)) < 0)
 		return r;
+#ifndef SANITIZED /* uacme starts us again as its hook, and the sanitizer's shadow takes terabytes */
+	const struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
 	(void) setrlimit(RLIMIT_AS, &memory);
+#endif
 	(void) setrlimit(RLIMIT_FSIZE, &file);
 	(void) setrlimit(RLIMIT_CORE, &core);
 	(void) execvp(argv[0], argv);

@@ -11,7 +11,6 @@
 
 #include "edge/cert-pem.h"
 
-#define CERT_CA_PUBLIC "stead-ca.crt" /* for users: the certificate alone */
 #define CERT_CA_PRIVATE "ca.pem"      /* certificate and key, 0600 */
 
 typedef struct CertCa {

@@ -26,3 +26,4 @@ bool cert_address_is_private(const char *host);
 /** File name of the certificate for `host`: "app.example.com.pem", "_.example.com.pem" for a wildcard. Owned by the caller. */
 char *cert_file_name(const char *host);
 #define CERT_DEFAULT_FILE "_default.pem" /* "_" is in no host name */
+#define CERT_CA_PUBLIC "stead-ca.crt"  /* of the local authority, for users: the certificate alone */

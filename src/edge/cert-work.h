@@ -29,3 +29,5 @@ int cert_work(const json_t *options, CertReportFn report, Err *err);
 int acme_work(const json_t *options, Err *err);
 /** uacme's hook: hook METHOD TYPE IDENT TOKEN AUTH. Accepts http-01, which the edge answers already; gives the exit code. */
 int acme_hook(const char *method, const char *type);
+/** Reports {"addresses": […]} of {"name"}, IPv6 first, whether this machine has IPv6 or not. */
+int resolve_work(const json_t *options, CertReportFn report, Err *err);

@@ -43,6 +43,7 @@ struct Edge {
 	char *dir;       /* RUN/edge */
 	char *state_dir; /* STATE/edge */
 	ListenAddress http, https;
+	char *acme_server, *acme_email, *acme_ca; /* NULL = none */
 	EdgeTable *wanted; /* never NULL */
 	uint64_t serial;   /* of the last edge_set */
 	EdgeWaiter *waiters;
@@ -74,7 +75,7 @@ struct Edge {
 void edge_kick(Edge *e);
 
 /*
- * Certificates (cert.c). edge.c calls these; what changes later is told with edge_kick.
+ * Certificates (cert.c, which joins the edge with certs.h). edge.c calls these; what changes later is told with edge_kick.
  *
  * A certificate is a file below STATE/edge whose content (certificate, chain, key; PEM, without empty lines) is also given to HAProxy through
  * the runtime API: converge.c compares digests and does `new/set/commit ssl cert` and `add/del ssl crt-list`. So to renew one, only its
@@ -84,9 +85,10 @@ int edge_cert_open(Edge *e, Err *err);
 void edge_cert_close(Edge *e);
 /** The table that is wanted from now on: obtain what it lacks, forget what nobody wants. */
 void edge_cert_table(Edge *e, const EdgeTable *t);
-/** Appends to s->certs; the default certificate first. None at all: HTTPS handshakes fail until there is one. */
+/** HAProxy may be started: the default certificate, which it takes at its start or not at all, is there or cannot be had. Else edge_kick follows. */
+bool edge_cert_ready(const Edge *e);
+/** Appends to s->certs; the default certificate first. */
 void edge_cert_state(Edge *e, ProxyState *s);
-int edge_cert_check(Edge *e, const EdgeTable *t, Err *err);
 /** RouteHooks; `user` is the Edge. */
 bool edge_cert_redirect(void *user, const EdgeRoute *r);
 const char *edge_cert_thumbprint(void *user, const EdgeRoute *r);

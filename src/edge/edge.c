@@ -214,6 +214,7 @@ static int write_config(const Edge *e, const ProxyState *s, Err *err)
 	HaproxyConfig c = config_of(e);
 	AUTO_BUF b = BUF_INIT;
 	char digest[65];
+	c.no_certs = !s->n_certs;
 	frame_digest(e, s->n_slots, digest);
 	int r = haproxy_config(&c, digest, s, &b, err);
 	if (r == 0)
@@ -450,7 +451,7 @@ static void step(Edge *e)
 		return;
 	if (haproxy_pid(e->haproxy) && e->have)
 		converge_now(e);
-	else if (start(e, &err) < 0)
+	else if (edge_cert_ready(e) && start(e, &err) < 0)
 		failed(e, &err);
 }
 
@@ -497,6 +498,9 @@ int edge_new(uv_loop_t *loop, const EdgeOptions *o, Edge **ret, Err *err)
 	e->loop = loop;
 	e->dir = xasprintf("%s/edge", o->run_dir);
 	e->state_dir = xasprintf("%s/edge", o->state_dir);
+	e->acme_server = xstrdup(o->acme_server);
+	e->acme_email = xstrdup(o->acme_email);
+	e->acme_ca = xstrdup(o->acme_ca);
 	e->wanted = edge_table_new();
 	e->stats = stats_new();
 	for (int i = 0; i < HAPROXY_FDS; i++)
@@ -562,6 +566,9 @@ void edge_free(Edge *e)
 	uv_close((uv_handle_t *) e->reap, free_handle);
 	free(e->dir);
 	free(e->state_dir);
+	free(e->acme_server);
+	free(e->acme_email);
+	free(e->acme_ca);
 	free(e);
 }
 
@@ -668,9 +675,7 @@ int edge_check(Edge *e, const EdgeTable *table, Err *err)
 	for (int i = 0; i < HAPROXY_LISTENERS; i++)
 		if (fds[i] >= 0 && fds[i] != e->fds[i])
 			(void) close(fds[i]);
-	if (r == 0)
-		r = edge_cache_check(table, err);
-	return r == 0 ? edge_cert_check(e, table, err) : r;
+	return r == 0 ? edge_cache_check(table, err) : r;
 }
 
 pid_t edge_pid(const Edge *e)

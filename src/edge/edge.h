@@ -82,10 +82,13 @@ typedef struct EdgeOptions {
 	const char *state_dir; /* access log and certificates, in DIR/edge */
 	const char *run_dir;   /* configuration and sockets, in DIR/edge */
 	const char *http, *https; /* "ADDR:PORT", "[ADDR]:PORT", ":PORT", "off" */
+	const char *acme_server, *acme_email, *acme_ca; /* as in certs.h; NULL = none */
 } EdgeOptions;
 
 /** -EINVAL unless it is one of the forms above; `what` names the option in the text. */
 int edge_address_check(const char *what, const char *s, Err *err);
+/** -EINVAL unless the server is "off" or an https URL, the address (or NULL) one of mail, the file (or NULL) an absolute path. */
+int edge_acme_check(const char *server, const char *email, const char *ca, Err *err);
 
 /** Takes over a running HAProxy of this run directory, if there is one; none is started before the first route. */
 int edge_new(uv_loop_t *loop, const EdgeOptions *o, Edge **ret, Err *err);
@@ -128,5 +131,22 @@ void edge_purge(Edge *e, const char *backend);
  * this machine. -EADDRINUSE, -EINVAL, -E2BIG, -ENOENT.
  */
 int edge_check(Edge *e, const EdgeTable *table, Err *err);
+/** Called once: `at` is the index of the route whose files cannot be used, and `err` says why; NULL: all can. */
+typedef void (*EdgeCertCheckFn)(void *user, size_t at, const Err *err);
+/** Reads the certificates of routes with TLS_FILES, of which there is at least one, in a worker. What edge_check cannot do without waiting. */
+void edge_cert_check_files(Edge *e, const Route *const *routes, size_t n, EdgeCertCheckFn fn, void *user);
+
+/** What TLS clients of a route get. Strings are borrowed until the loop runs again. */
+typedef struct EdgeCertificate {
+	const char *kind;   /* "off", "file", "acme", "self-signed" */
+	bool own;           /* it is for this host; else the default one */
+	int64_t not_after;  /* seconds since the epoch; 0 = not known */
+	const char *issuer; /* or NULL */
+	const char *error;  /* why it is not as wanted, or NULL */
+	const char *ca;     /* file with the certificate of the box's authority, to be installed where it is to be trusted; NULL where it did not sign */
+	int64_t next;       /* ACME: when the next attempt may come, seconds since the epoch; else 0 */
+} EdgeCertificate;
+void edge_certificate(const Edge *e, const Route *r, EdgeCertificate *ret);
+
 /** Process id of HAProxy, 0 while there is none. */
 pid_t edge_pid(const Edge *e);

@@ -210,7 +210,7 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 	buf_printf(b, "frontend %s from common\n", tls ? "https" : "http");
 	for (int fd = first; fd < first + 2; fd++)
 		if (c->listeners[fd - HAPROXY_FD_HTTP4] && tls)
-			buf_printf(b, "\tbind fd@%d ssl crt-list %s/crt.list alpn h2,http/1.1 strict-sni\n", fd, c->dir);
+			buf_printf(b, "\tbind fd@%d ssl crt-list %s/crt.list alpn h2,http/1.1%s\n", fd, c->dir, c->no_certs ? " strict-sni" : "");
 		else if (c->listeners[fd - HAPROXY_FD_HTTP4])
 			buf_printf(b, "\tbind fd@%d\n", fd);
 	buf_str(b,

@@ -25,6 +25,7 @@ typedef struct HaproxyConfig {
 	bool listeners[HAPROXY_LISTENERS]; /* which of the first descriptors are there */
 	uint16_t https_port;               /* for redirects */
 	int threads;
+	bool no_certs;                     /* there is none to start with: handshakes of names that come later work, of others none */
 } HaproxyConfig;
 
 /** A directory's path that cannot stand in a configuration (anything but letters, digits and "/._-+@"): -EINVAL. */

@@ -109,6 +109,11 @@ static int run_certificates(const char *state_dir, const json_t *options, ImageL
 	return r < 0 ? r : cert_work(options, report_line, err);
 }
 
+static int run_resolve(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return resolve_work(options, report_line, err);
+}
+
 static const WorkerJob jobs[] = {
 	{ "acme", true, run_acme },
 	{ "bootstrap", true, run_bootstrap },
@@ -117,6 +122,7 @@ static const WorkerJob jobs[] = {
 	{ "import", true, run_import },
 	{ "load", false, run_load },
 	{ "remove", false, run_remove },
+	{ "resolve", true, run_resolve },
 	{ "save", true, run_save },
 	{ "sweep", true, run_sweep },
 };
