@@ -222,6 +222,9 @@ daemon|--run-dir||string|directory
 daemon|--runtime||string|file
 daemon|--edge-http||string|
 daemon|--edge-https||string|
+daemon|--acme-server||string|
+daemon|--acme-email||string|
+daemon|--acme-ca||string|file
 daemon|--debug||flag|
 help|||operands|command
 '

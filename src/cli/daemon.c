@@ -11,6 +11,9 @@ static const Option options[] = {
 	{ "runtime", 0, OPTION_STRING, 0, "RUNTIME", "", "file" },
 	{ "edge-http", 0, OPTION_STRING, 0, "ADDR:PORT", "", NULL },
 	{ "edge-https", 0, OPTION_STRING, 0, "ADDR:PORT", "", NULL },
+	{ "acme-server", 0, OPTION_STRING, 0, "URL", "", NULL },
+	{ "acme-email", 0, OPTION_STRING, 0, "ADDRESS", "", NULL },
+	{ "acme-ca", 0, OPTION_STRING, 0, "FILE", "", "file" },
 	{ "debug", 0, OPTION_FLAG, 0, NULL, "", NULL },
 	{ NULL },
 };

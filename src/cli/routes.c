@@ -92,6 +92,22 @@ static void print_problems(const json_t *routes, const char *project)
 	}
 }
 
+/* A browser warns of what the box's own authority has signed, until its certificate is installed there. */
+static void print_authority(const json_t *routes, const char *project)
+{
+	json_t *r;
+	size_t i;
+	json_array_foreach((json_t *) routes, i, r)
+	{
+		const json_t *certificate = json_object_get(r, "certificate");
+		const char *file = json_text(certificate, "ca");
+		if (!*file || !json_is_true(json_object_get(certificate, "own")) || (project && !str_eq(json_text(r, "stack"), project)))
+			continue;
+		fprintf(stderr, "Browsers trust the self-signed certificates once %s is installed in them.\n", file);
+		return;
+	}
+}
+
 static int run(Cli *cli, void *values, char **args)
 {
 	static const char *const headers[] = { "HOST", "PATH", "SERVICE", "REPLICAS", "TLS", "CERT UNTIL", "REQUESTS", "ERRORS", "P50", "P99",
@@ -120,6 +136,7 @@ static int run(Cli *cli, void *values, char **args)
 	if (!json) {
 		table_print(&t);
 		print_problems(routes, project);
+		print_authority(routes, project);
 	}
 	table_done(&t);
 	json_decref(routes);
