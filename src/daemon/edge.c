@@ -150,6 +150,17 @@ static bool in_maintenance(const StackState *s, const char *service)
 	return strv_has(s->maintenance, "*") || strv_has(s->maintenance, service);
 }
 
+/* Two releases of it are there: what takes requests now may yet prove to be bad. */
+static bool in_deploy(const StackState *s, const char *service)
+{
+	for (size_t i = 0; i < s->d->n_containers; i++) {
+		const Container *c = s->d->containers[i];
+		if (c->role != ROLE_CURRENT && str_eq(c->stack, s->name) && str_eq(c->svc.name, service))
+			return true;
+	}
+	return false;
+}
+
 static void add_route(StackState *s, const Service *svc, const Route *route, EdgeTable *t)
 {
 	AUTO_FREE char *name = daemon_edge_backend(s, svc, route);
@@ -162,6 +173,7 @@ static void add_route(StackState *s, const Service *svc, const Route *route, Edg
 	b->hold = strv_has(s->held, svc->name);
 	b->hold_ns = svc->deploy_rules.hold;
 	b->maintenance = in_maintenance(s, svc->name);
+	b->retry = in_deploy(s, svc->name);
 	add_servers(s, svc, route, b);
 }
 

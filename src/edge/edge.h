@@ -45,6 +45,7 @@ typedef struct EdgeBackend {
 	bool hold;       /* requests wait, up to hold_ns, instead of failing while it has no server that takes new ones */
 	int64_t hold_ns;
 	bool maintenance; /* 503 with the maintenance page */
+	bool retry;       /* GET, HEAD and OPTIONS that a server breaks off before it answers are sent once more, also if it is the only one (a deploy is on) */
 } EdgeBackend;
 
 typedef struct EdgeRoute {

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * How a request goes through the rules: its host and path, with a slash at the end, are looked up in routes.map, whose keys end in a slash
- * too, so that the longest key that begins the request's (map_beg) is one of whole segments. Three look-ups at most: with the host, with "*." for
- * its first label, with "*". The value is the slot, a backend of fixed name, and for routes with options what these are,
- * "SLOT|FLAGS|BODY|LIMIT|RETRY|TIMEOUT|HOLD|ID|CACHE": one entry for a route, so that it changes at once and whole. A route without options has
- * passed all rules with the first `allow`; that is why these come last. Flags:
+ * too, so that the longest key that begins the request's (map_beg) is one of whole segments. The value is the slot, a backend of fixed name, and for
+ * routes with options what these are, "SLOT|FLAGS|BODY|LIMIT|RETRY|TIMEOUT|HOLD|ID|CACHE": one entry for a route, so that it changes at once and whole.
  *
+ * Most requests have a host in lower case without a port, written out in a route that has no options: these are over with the first look-up and
+ * `allow`, with hardly a variable set. The others go on: host in its normal form; "*." for its first label; "*"; then the options. What costs in
+ * HAProxy is the number of rules and variables, not what they do, so that their order matters.
+ *
+ * Retrying a request that a server has broken off before it answered (retry-on empty-response) makes HAProxy copy the buffer of each request, twice 16 KB,
+ * a sixth of its time. So that is done only where another server may take the request: flag "+". Flags:
+ *
+ *   +  retry, if GET, HEAD or OPTIONS; alone, the value is "SLOT|retry+"
  *   a  answer an ACME challenge (the value's third field is the thumbprint)   t  to HTTPS   m  maintenance
  *   b  body at most BODY bytes   r  at most LIMIT requests from an address, counted in the table S, M or H; RETRY seconds to come again
  *   o  response within TIMEOUT ms   h  wait up to HOLD ms for a server   c  through the cache
@@ -32,6 +38,7 @@
 #define MAXCONN 4000 /* a connection costs some 17 KB */
 #define RATE_ENTRIES "100k"
 #define SLOT_ID_FIRST 100
+#define PLAIN_VALUE_MAX 6 /* a value as short as that is a slot alone */
 
 static bool word_ok(const char *s, const char *extra)
 {
@@ -54,7 +61,7 @@ static int word(Buf *b, const char *s, const char *extra, Err *err)
 #define IN_PATHS "/._-+@"
 #define IN_HOSTS "*.-"
 #define IN_KEYS "*.-/_~!$&()+,;=:@%"
-#define IN_VALUES "|._:-"
+#define IN_VALUES "|+._:-"
 #define IN_NAMES "-._/:"
 
 int haproxy_dir_check(const char *dir, Err *err)
@@ -94,7 +101,7 @@ static void put_error_pages(const HaproxyConfig *c, Buf *b)
 	static const int statuses[] = { 400, 408, 413, 500, 502, 503, 504 };
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
 		buf_printf(b, "\thttp-error status %d content-type \"text/plain; charset=utf-8\" hdr X-Stead-Edge %d%s"
-			      " lf-string \"%%[str(%d.),concat(,txn.kind),map(%s/pages.map)]\"\n",
+			      " lf-string \"%%[str(%d.),concat(,txn.html),map(%s/pages.map)]\"\n",
 			statuses[i], statuses[i], statuses[i] == 503 ? " hdr Retry-After 3" : "", statuses[i], c->dir);
 }
 
@@ -128,35 +135,43 @@ static void put_defaults(const HaproxyConfig *c, Buf *b)
 
 static void put_page(const HaproxyConfig *c, const char *status, const char *page, const char *headers, const char *condition, Buf *b)
 {
-	buf_printf(b, "\thttp-request return status %s " PAGE " %s%s lf-string \"%%[str(%s.),concat(,txn.kind),map(%s/pages.map)]\" %s\n", status, page,
+	buf_printf(b, "\thttp-request return status %s " PAGE " %s%s lf-string \"%%[str(%s.),concat(,txn.html),map(%s/pages.map)]\" %s\n", status, page,
 		headers, page, c->dir, condition);
-}
-
-static void put_lookup(const HaproxyConfig *c, Buf *b)
-{
-	buf_printf(b,
-		"\thttp-request set-var(txn.kind) str(html) if { req.fhdr(accept) -m sub text/html }\n"
-		"\thttp-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)\n"
-		"\thttp-request set-var(txn.path) path\n"
-		"\thttp-request set-var(txn.route) var(txn.host),concat(,txn.path,/),map_beg(%1$s/routes.map)\n"
-		"\thttp-request set-var(txn.rest) var(txn.host),field(2,.,0) unless { var(txn.route) -m found }\n"
-		"\thttp-request set-var(txn.route) str(*.),concat(,txn.rest),concat(,txn.path,/),map_beg(%1$s/routes.map) if { var(txn.rest) -m len gt 0 } !{ "
-		"var(txn.route) -m found }\n"
-		"\thttp-request set-var(txn.route) str(*),concat(,txn.path,/),map_beg(%1$s/routes.map) unless { var(txn.route) -m found }\n",
-		c->dir);
-	put_page(c, "404", "404", "", "unless { var(txn.route) -m found }", b);
 }
 
 static void put_forwarded(bool tls, Buf *b)
 {
 	buf_printf(b,
+		"\thttp-request set-var(txn.client) src,lower\n"
 		"\thttp-request del-header X-Forwarded- -m beg\n"
 		"\thttp-request del-header Forwarded\n"
-		"\thttp-request set-header X-Forwarded-For %%[src]\n"
-		"\thttp-request set-header X-Real-IP %%[src]\n"
-		"\thttp-request set-header X-Forwarded-Proto %s\n"
-		"\thttp-request set-header X-Forwarded-Host %%[req.hdr(host)]\n",
+		"\thttp-request add-header X-Forwarded-For %%[var(txn.client)]\n"
+		"\thttp-request set-header X-Real-IP %%[var(txn.client)]\n"
+		"\thttp-request add-header X-Forwarded-Proto %s\n"
+		"\thttp-request add-header X-Forwarded-Host %%[req.hdr(host)]\n"
+		"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n",
 		tls ? "https" : "http");
+}
+
+static void put_lookup(const HaproxyConfig *c, Buf *b)
+{
+	buf_printf(b,
+		"\thttp-request set-var(txn.route) base,concat(/),map_beg(%1$s/routes.map)\n"
+		"\thttp-request disable-l7-retry if { var(txn.route) -m len lt %2$d }\n"
+		"\thttp-request allow if { var(txn.route) -m len lt %2$d }\n"
+		"\thttp-request set-var(txn.path) path unless { var(txn.route) -m found }\n"
+		"\thttp-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)\n"
+		"\thttp-request set-var(txn.route) var(txn.host),concat(,txn.path,/),map_beg(%1$s/routes.map) unless { var(txn.route) -m found }\n"
+		"\thttp-request set-var(txn.rest) var(txn.host),field(2,.,0) unless { var(txn.route) -m found }\n"
+		"\thttp-request set-var(txn.route) str(*.),concat(,txn.rest),concat(,txn.path,/),map_beg(%1$s/routes.map) if { var(txn.rest) -m len gt 0 } !{ "
+		"var(txn.route) -m found }\n"
+		"\thttp-request set-var(txn.route) str(*),concat(,txn.path,/),map_beg(%1$s/routes.map) unless { var(txn.route) -m found }\n",
+		c->dir, PLAIN_VALUE_MAX);
+	put_page(c, "404", "404", "", "unless { var(txn.route) -m found }", b);
+	buf_str(b,
+		"\thttp-request disable-l7-retry unless { var(txn.route) -m sub + } { method GET HEAD OPTIONS }\n"
+		"\thttp-request allow unless { var(txn.route) -m sub | }\n"
+		"\thttp-request allow if { var(txn.route) -m end |retry+ }\n");
 }
 
 static void put_redirect(const HaproxyConfig *c, Buf *b)
@@ -169,7 +184,6 @@ static void put_redirect(const HaproxyConfig *c, Buf *b)
 static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 {
 	buf_str(b,
-		"\thttp-request allow unless { var(txn.route) -m sub | }\n"
 		"\thttp-request set-var(txn.slot) var(txn.route),field(1,|)\n"
 		"\thttp-request set-var(txn.flags) var(txn.route),field(2,|)\n"
 		"\thttp-request return status 200 content-type text/plain lf-string \"%[path,field(-1,/)].%[var(txn.route),field(3,|)]\" if { var(txn.flags) -m str a }\n");
@@ -181,10 +195,10 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 	buf_str(b,
 		"\thttp-request set-var(txn.limit) var(txn.route),field(4,|),add(0) if { var(txn.flags) -m sub r }\n"
 		"\thttp-request set-var(txn.id) var(txn.route),field(8,|) if { var(txn.flags) -m sub r }\n"
-		"\thttp-request set-var(txn.client) src,ipmask(32,64),concat(-,txn.id) if { var(txn.flags) -m sub r }\n"
-		"\thttp-request track-sc0 var(txn.client) table rate_S if { var(txn.flags) -m sub rS }\n"
-		"\thttp-request track-sc0 var(txn.client) table rate_M if { var(txn.flags) -m sub rM }\n"
-		"\thttp-request track-sc0 var(txn.client) table rate_H if { var(txn.flags) -m sub rH }\n");
+		"\thttp-request set-var(txn.counted) src,ipmask(32,64),concat(-,txn.id) if { var(txn.flags) -m sub r }\n"
+		"\thttp-request track-sc0 var(txn.counted) table rate_S if { var(txn.flags) -m sub rS }\n"
+		"\thttp-request track-sc0 var(txn.counted) table rate_M if { var(txn.flags) -m sub rM }\n"
+		"\thttp-request track-sc0 var(txn.counted) table rate_H if { var(txn.flags) -m sub rH }\n");
 	put_page(c, "429", "429", " hdr Retry-After \"%[var(txn.route),field(5,|)]\"",
 		"if { var(txn.flags) -m sub r } { sc_gpc0_rate(0),sub(txn.limit) ge 0 }", b);
 	buf_str(b,
@@ -197,7 +211,7 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 }
 
 #define LOG_FORMAT \
-	"\"%Ts.%ms\\t%ci\\t%f\\t%b\\t%[var(txn.route),field(1,|)]\\t%s\\t%ST\\t%B\\t%U\\t%TR\\t%Tw\\t%Tc\\t%Tr\\t%Ta\\t%ts\\t%HM\\t%HV\\t%HU\\t%[var(txn.cache_status)]\\t%[var(txn.host)]\""
+	"\"%Ts.%ms\\t%[var(txn.client)]\\t%f\\t%b\\t%[var(txn.slot)]\\t%s\\t%ST\\t%B\\t%U\\t%TR\\t%Tw\\t%Tc\\t%Tr\\t%Ta\\t%ts\\t%HM\\t%HV\\t%HU\\t%[var(txn.cache_status)]\\t%[capture.req.hdr(0)]\""
 
 static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 {
@@ -214,16 +228,16 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 		else if (c->listeners[fd - HAPROXY_FD_HTTP4])
 			buf_printf(b, "\tbind fd@%d\n", fd);
 	buf_str(b,
+		"\tcapture request header Host len 255\n"
 		"\tlog-format " LOG_FORMAT "\n"
 		"\tcompression algo gzip\n"
 		"\tcompression type text/html text/plain text/css text/csv text/javascript text/xml application/javascript application/json "
-		"application/ld+json application/manifest+json application/xml application/atom+xml application/rss+xml application/wasm image/svg+xml\n"
-		"\thttp-request disable-l7-retry unless { method GET HEAD OPTIONS }\n");
-	put_lookup(c, b);
+		"application/ld+json application/manifest+json application/xml application/atom+xml application/rss+xml application/wasm image/svg+xml\n");
 	put_forwarded(tls, b);
+	put_lookup(c, b);
 	put_options(c, tls, b);
 	buf_str(b,
-		"\thttp-after-response set-header Content-Type \"text/html; charset=utf-8\" if { var(txn.kind) -m found } { res.hdr(X-Stead-Edge) -m found }\n"
+		"\thttp-after-response set-header Content-Type \"text/html; charset=utf-8\" if { var(txn.html) -m found } { res.hdr(X-Stead-Edge) -m found }\n"
 		"\tuse_backend measure if { var(txn.flags) -m sub b } !{ req.hdr(content-length) -m found } !METH_GET\n"
 		"\tuse_backend cache if { var(txn.cached) -m found }\n"
 		"\tuse_backend %[var(txn.route),field(1,|)]\n");
@@ -246,11 +260,11 @@ static void put_measured(const HaproxyConfig *c, Buf *b)
 		/* HAProxy keeps a map that some rule names; the daemon alone reads this one. */
 		"\thttp-request set-var(txn.backend) var(txn.slot),map(%1$s/slots.map) if FALSE\n"
 		"\thttp-request set-var(txn.max) req.hdr(X-Stead-Max),add(0)\n"
-		"\thttp-request set-var(txn.kind) str(html) if { req.fhdr(accept) -m sub text/html }\n"
+		"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n"
 		"\thttp-request del-header X-Stead- -m beg\n"
 		"\thttp-request disable-l7-retry\n"
 		"\thttp-error status 400 content-type \"text/plain; charset=utf-8\" hdr X-Stead-Edge 413 lf-string "
-		"\"%%[str(413.),concat(,txn.kind),map(%1$s/pages.map)]\"\n"
+		"\"%%[str(413.),concat(,txn.html),map(%1$s/pages.map)]\"\n"
 		"\thttp-after-response set-status 413 if { res.hdr(X-Stead-Edge) 413 }\n"
 		"\tuse_backend %%[var(txn.slot)]\n",
 		c->dir);
@@ -428,7 +442,7 @@ void haproxy_pages(Buf *ret)
 		AUTO_FREE char *again = p->again ? xasprintf("<meta http-equiv=\"refresh\" content=\"%d\">", p->again) : xstrdup("");
 		buf_printf(ret, "%s. %s: %s\n", p->key, p->title, p->text);
 		buf_printf(ret,
-			"%s.html <!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">%s"
+			"%s.1 <!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">%s"
 			"<title>%s</title><style>body{font:18px/1.5 system-ui,sans-serif;max-width:34em;margin:18vh auto;padding:0 1em;color:#222;background:#fff}"
 			"@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}</style><h1>%s</h1><p>%s</p></html>\n",
 			p->key, again, p->title, p->title, p->text);

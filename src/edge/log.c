@@ -170,18 +170,28 @@ void log_json(const LogRecord *r, const char *backend, Buf *b)
 	buf_char(b, '\n');
 }
 
-/* The cache's own requests count for the server that answered, but not for the backend: what the client asked does. What the edge itself answered (a redirect, a page for an unknown host, a limit) is no backend's doing. Upgraded connections count, but their length is none
- * of a request. */
+/* Only routes with options name their slot, which may be behind the cache. */
+static const char *slot_of(const LogRecord *r)
+{
+	return r->slot[0] == 's' ? r->slot : r->backend;
+}
+
+/*
+ * The cache's own requests count for the server that answered, but not for the backend: what the client asked does. What the edge itself answered (a
+ * redirect, a page for an unknown host, a limit) is no backend's doing. Upgraded connections count, but their length is none
+ * of a request.
+ */
 static void count_line(EdgeLog *l, const LogRecord *r)
 {
 	bool own = !str_eq(r->backend, r->frontend);
-	bool to_slot = str_eq(r->backend, r->slot);
+	const char *slot = slot_of(r);
+	bool to_slot = str_eq(r->backend, slot);
 	bool from_cache = str_eq(r->frontend, "cache_origin");
 	bool error = r->status >= 500 || r->end[0] == 'S' || r->end[0] == 's';
 	if (from_cache)
-		stats_count_server(l->stats, r->slot, r->server, error, r->total_msec);
-	else if (own && *r->slot)
-		stats_count(l->stats, r->slot, to_slot ? r->server : "", error, r->status == 101 ? -1 : r->total_msec);
+		stats_count_server(l->stats, slot, r->server, error, r->total_msec);
+	else if (own)
+		stats_count(l->stats, slot, to_slot ? r->server : "", error, r->status == 101 ? -1 : r->total_msec);
 }
 
 static void take_line(EdgeLog *l, char *line)
@@ -193,7 +203,7 @@ static void take_line(EdgeLog *l, char *line)
 	}
 	count_line(l, &r);
 	if (!str_eq(r.frontend, "cache_origin"))
-		log_json(&r, stats_backend(l->stats, r.slot), &l->out);
+		log_json(&r, stats_backend(l->stats, slot_of(&r)), &l->out);
 }
 
 /* ── the file ─────────────────────────────────────────────────────── */

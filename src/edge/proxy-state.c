@@ -130,6 +130,14 @@ static int64_t to_msec(int64_t ns)
 	return (ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
 }
 
+static size_t ready_servers(const EdgeBackend *b)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < b->n_servers; i++)
+		n += !b->servers[i].draining;
+	return n;
+}
+
 void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const RouteHooks *hooks, Buf *ret)
 {
 	const Route *m = &r->route;
@@ -154,9 +162,14 @@ void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const
 		buf_char(&flags, 'h');
 	if (hooks->cache && hooks->cache(hooks->user, r, &cache))
 		buf_char(&flags, 'c');
+	bool retry_elsewhere = b->retry || ready_servers(b) > 1;
 	buf_printf(ret, "s%d", slot);
-	if (!flags.len)
+	if (!flags.len) {
+		buf_str(ret, retry_elsewhere ? "|retry+" : "");
 		return;
+	}
+	if (retry_elsewhere)
+		buf_char(&flags, '+');
 	proxy_route_key(m, &key);
 	digest_sha256(key.data, key.len, id);
 	buf_printf(ret, "|%s|%lld|%lld|%lld|%lld|%lld|%.8s|%s", buf_cstr(&flags), m->max_body >= 0 ? (long long) m->max_body : 0,

@@ -106,7 +106,7 @@ static bool route_eq(const EdgeRoute *a, const EdgeRoute *b)
 static bool backend_eq(const EdgeBackend *a, const EdgeBackend *b)
 {
 	if (!str_eq(a->name, b->name) || a->n_servers != b->n_servers || a->hold != b->hold || a->hold_ns != b->hold_ns ||
-		a->maintenance != b->maintenance)
+		a->maintenance != b->maintenance || a->retry != b->retry)
 		return false;
 	for (size_t i = 0; i < a->n_servers; i++) {
 		const EdgeServer *x = &a->servers[i], *y = &b->servers[i];

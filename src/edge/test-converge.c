@@ -276,6 +276,10 @@ static void test_values(void **state)
 	r.route.timeout = 1500 * NSEC_PER_MSEC + 1;
 	assert_non_null(strstr(redirect_value(&r, &backend, &no_hooks, &b), "s3|o|0|0|0|1501|0|"));
 	r.route.timeout = -1;
+	backend = (EdgeBackend) { .retry = true };
+	assert_string_equal(redirect_value(&r, &backend, &no_hooks, &b), "s3|retry+");
+	backend.maintenance = true;
+	assert_non_null(strstr(redirect_value(&r, &backend, &no_hooks, &b), "s3|m+|"));
 	backend = (EdgeBackend) { .hold = true, .hold_ns = 2 * NSEC_PER_SEC, .maintenance = true };
 	assert_non_null(strstr(redirect_value(&r, &backend, &no_hooks, &b), "s3|mh|0|0|0|0|2000|"));
 	const RouteHooks hooks = { .redirect = always, .cache = cached };
