@@ -255,7 +255,7 @@ static const char haproxy_backend[] =
 	"\tserver straight unix@/cache/origin.sock backup\n";
 
 static const char origin_request[] =
-	"\thttp-request set-var(txn.kind) str(html) if { req.fhdr(accept) -m sub text/html }\n"
+	"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n"
 	"\thttp-request set-var(txn.words) req.hdr(x-stead-cache-route)\n"
 	"\thttp-request set-var(txn.route) var(txn.words),field(1,:)\n"
 	"\thttp-request set-var(txn.store) var(txn.words),field(2,:),bytes(0,1)\n"

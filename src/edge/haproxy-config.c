@@ -291,7 +291,7 @@ const char haproxy_lua[] =
 	"	if not channel:is_resp() then filter.register_data_filter(self, channel) end\n"
 	"end\n"
 	"function Measure:http_payload(txn, message)\n"
-	"	for _, data in ipairs(message:body()) do self.seen = self.seen + #data end\n"
+	"	self.seen = self.seen + #(message:body() or '')\n"
 	"	if self.seen > (tonumber(txn:get_var('txn.max')) or 0) then error('body too large') end\n"
 	"end\n"
 	"core.register_filter('measure', Measure, function(self) return self end)\n";
@@ -304,12 +304,6 @@ static void put_tables(Buf *b)
 			tables[i][1], tables[i][1]);
 }
 
-/* No request comes here. A map that no rule names could not be reached through the runtime API. */
-static void put_names(const HaproxyConfig *c, Buf *b)
-{
-	buf_printf(b, "backend names from common\n\thttp-request set-var(txn.backend) var(txn.slot),map(%s/slots.map)\n", c->dir);
-}
-
 static void put_head(const HaproxyConfig *c, Buf *b)
 {
 	put_global(c, b);
@@ -318,7 +312,6 @@ static void put_head(const HaproxyConfig *c, Buf *b)
 	put_frontend(c, true, b);
 	put_measured(c, b);
 	put_tables(b);
-	put_names(c, b);
 }
 
 void haproxy_config_frame(const HaproxyConfig *c, size_t n_slots, Buf *ret)
