@@ -4,6 +4,7 @@
 #
 #   make            build into build/
 #   make demo       build, start examples/guestbook on a daemon of its own, show it (make demo-stop ends it)
+#   make demo-deploy   deploy, fail and roll back examples/moco under load (make demo-deploy-stop ends it)
 #   make test       static checks, unit tests plain and sanitized, integration tests
 #   make bench      measure beside docker and docker-compose
 #   make fuzz       each fuzz target for FUZZ_SECONDS (60)
@@ -17,7 +18,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
 export PREFIX FUZZ_SECONDS
 
-.PHONY: all demo demo-stop test check unit bench fuzz install uninstall clean
+.PHONY: all demo demo-stop demo-deploy demo-deploy-stop test check unit bench fuzz install uninstall clean
 
 all:
 	@tools/deps --install build
@@ -29,6 +30,13 @@ demo: all
 
 demo-stop:
 	@$(ROOT) tools/demo stop
+
+demo-deploy: all
+	@tools/deps --install run demo
+	@$(ROOT) tools/demo-deploy
+
+demo-deploy-stop:
+	@$(ROOT) tools/demo-deploy stop
 
 test: all
 	@tools/deps --install run test
@@ -59,6 +67,7 @@ uninstall:
 
 clean:
 	@tools/demo stop --if-running
+	@tools/demo-deploy stop --if-running
 	rm -rf build build-asan build-fuzz
 
 # In QEMU, a Debian with systemd and cgroup v2: limits, OOM kills, power cuts, reboots (PARTS="power reboot";

@@ -155,3 +155,12 @@ END
   daemon_start
   is "$output" ""
 }
+
+@test "the examples' files are valid, for each version that they have" {
+  local version
+  ok "$STEAD_EXE" -f "$BATS_TEST_DIRNAME/../examples/guestbook/compose.yaml" config
+  for version in 1 2 3; do
+    VERSION=$version ok "$STEAD_EXE" -f "$BATS_TEST_DIRNAME/../examples/moco/compose.yaml" config
+    says "versions/$version.js"
+  done
+}

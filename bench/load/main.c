@@ -66,7 +66,7 @@ static void usage(FILE *f)
 	      "  --host NAME                 header Host (and SNI), else the address\n"
 	      "  --kind NAME[=CONNS][@RATE]  only this kind, and others so named; RATE requests a second in all, 0 = no limit\n"
 	      "  --without NAME              not this kind\n"
-	      "  --get KIND=PATH, --post KIND=PATH   what it asks for; paths of bench/server.c have their bodies checked\n"
+	      "  --get KIND=PATH, --post KIND=PATH   what it asks for (no PATH: never); of bench/server.c's paths the bodies are checked\n"
 	      "  --body TEXT, --type TYPE    of POST, instead of bytes to be echoed\n"
 	      "  --duration TIME             \"90s\", else until SIGTERM or SIGINT\n"
 	      "  --requests N                ends after so many (messages of WebSockets not counted)\n"
@@ -318,13 +318,16 @@ static void path_option(const char *s, bool post)
 {
 	const char *eq = strchr(s, '=');
 
-	if (!eq || eq[1] != '/')
+	if (!eq || (eq[1] != '/' && eq[1]))
 		fail_usage("not KIND=/PATH", s);
 	Kind *k = kind_find(s, (size_t) (eq - s));
+	const char *path = eq[1] ? eq + 1 : NULL;
 	if (post)
-		k->post = eq + 1;
+		k->post = path;
 	else
-		k->get = eq + 1;
+		k->get = path;
+	if (!k->get && !k->post)
+		fail_usage("nothing is left to be asked for", s);
 }
 
 static void target_option(Program *p, const char *url)

@@ -33,8 +33,10 @@ function send(response, status, body, headers = {}) {
 
 /** handle(request, response, url) answers, or throws: a Refused with its status, all else as 500. */
 function serve(port, handle) {
+  let stopping = false;
   const server = http.createServer(async (request, response) => {
     response.setHeader('X-Version', version);
+    if (stopping) response.setHeader('Connection', 'close');
     try {
       await handle(request, response, new URL(request.url, 'http://localhost'));
     } catch (error) {
@@ -48,8 +50,10 @@ function serve(port, handle) {
   // Longer than the edge keeps its own connections, so that it is never the server that ends one.
   server.keepAliveTimeout = 75000;
   process.on('SIGTERM', () => {
+    stopping = true;
     server.close(() => process.exit(0));
-    server.closeIdleConnections();
+    // Those that had promised to be kept before.
+    setInterval(() => server.closeIdleConnections(), 50);
   });
   server.listen(port, () => console.log(`version ${version} is ready`));
 }
