@@ -58,7 +58,8 @@ stead_pid() { cat "$SANDBOX/pid"; }
 stead_start() {
   local i NAME PORTS
   . "$SANDBOX/env"
-  setsid "$EXE" daemon --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" >>"$SANDBOX/log" 2>&1 </dev/null &
+  setsid "$EXE" daemon --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" \
+    --edge-http "127.0.0.1:$((PORTS + 90))" --edge-https "127.0.0.1:$((PORTS + 91))" >>"$SANDBOX/log" 2>&1 </dev/null &
   echo $! >"$SANDBOX/pid"
   disown $!
   for ((i = 0; i < 1000; i++)); do

@@ -19,13 +19,14 @@
  *     unhealthy     /health answers 503
  *     smoke         all but /health and /stats answer 500
  *     oom           takes memory until it is killed (at 2 GiB it gives up by itself)
- *     exit          ends with code 3
+ *     exit          ends with code 3 as at SIGTERM, but lets who is connected ask once more (LINGER)
+ *     die           ends with code 3 at once, and cuts what is in flight
  *     errors        as smoke
  *     leak          takes 8 MiB a second
  *     mixed         each FAULT_EVERY-th request (20) suffers the next of: reset, truncate, status (500), hang,
  *                   close (without an answer), body (wrong), garbage (no HTTP); each FAULT_EVERY-th WebSocket
  *                   message is, in turn, ws-cut or ws-body. /stats counts them, for the load generator's own test.
- *   FAULT_AFTER     ms until oom, exit, errors and leak begin: 0, 5000, 5000, 0
+ *   FAULT_AFTER     ms until oom and leak begin (0), or exit, die and errors (5000)
  *
  * Paths
  *   GET /           a line with version, host and process
@@ -66,6 +67,7 @@
 #define PIECE 4096
 #define OOM_MAX ((size_t) 2 << 30)
 #define MS 1000000LL
+#define LINGER (300 * MS) /* an idle connection may have a request on its way */
 
 typedef struct Bytes {
 	char *data;
@@ -120,6 +122,7 @@ static struct {
 	const char *version, *fault;
 	char host[65];
 	bool log, stopping, any_dead;
+	int exit_code;
 	int64_t fault_at, stop_at; /* -1: never */
 	unsigned fault_every, fault_next, ws_fault_next;
 	uint64_t requests, connections, ws_messages, by_path[N_PATHS], faults[N_FAULTS];
@@ -741,13 +744,14 @@ static void conn_run(Conn *c)
 				answer(c, &r, 400, "text/plain", "bad request\n", 12);
 				c->in.len = 0;
 			} else if (whole > 0) {
+				conn_untimed(c);
 				respond(c, &r);
 				c->continued = false;
 				memmove(c->in.data, c->in.data + r.total, c->in.len - r.total);
 				c->in.len -= r.total;
 			}
 			free(r.head);
-			if (whole == 0 && server.stopping && c->in.len == 0) {
+			if (whole == 0 && server.stopping && c->in.len == 0 && !c->is_timed) {
 				conn_end(c, false);
 				return;
 			}
@@ -805,13 +809,14 @@ static void accept_all(void)
 	}
 }
 
-static void stop_begin(void)
+static void stop_begin(int exit_code)
 {
 	Conn *c;
 
 	if (server.stopping)
 		return;
 	server.stopping = true;
+	server.exit_code = exit_code;
 	server.stop_at = -1;
 	if (server.listener >= 0) {
 		accept_all(); /* who is in the backlog has connected */
@@ -825,6 +830,8 @@ static void stop_begin(void)
 			websocket_goodbye(c);
 		if (c->state == HANGING)
 			conn_end(c, false);
+		else if (c->state == READING && exit_code)
+			conn_timed(c, now() + LINGER);
 		else if (c->state != ANSWERING) /* which closes it, unless the request came together with the signal */
 			conn_event(c, EPOLLIN), conn_run(c);
 		else
@@ -846,7 +853,8 @@ static void take_memory(void)
 		fprintf(stderr, "server: took %zu MiB and nobody minded\n", taken >> 20);
 		exit(1);
 	}
-	memset(p, 1, 1 << 20);
+	for (size_t i = 0; i < 1 << 20; i += 4096)
+		((volatile char *) p)[i] = 1; /* what nobody reads again a compiler leaves out */
 	taken += 1 << 20;
 }
 
@@ -856,10 +864,12 @@ static void clock_run(void)
 	int64_t t = now();
 
 	if (server.stop_at >= 0 && t >= server.stop_at)
-		stop_begin();
-	if (fault_begun() && env_fault("exit")) {
+		stop_begin(0);
+	if (fault_begun() && !server.stopping && (env_fault("exit") || env_fault("die"))) {
 		fprintf(stderr, "server: lost the connection to the database, giving up\n");
-		exit(3);
+		if (env_fault("die"))
+			exit(3);
+		stop_begin(3);
 	}
 	if (fault_begun() && (env_fault("oom") || env_fault("leak")))
 		take_memory();
@@ -868,6 +878,10 @@ static void clock_run(void)
 		if (c->dead || t < c->due)
 			continue;
 		conn_untimed(c);
+		if (c->state == READING) {
+			conn_end(c, false);
+			continue;
+		}
 		pattern_fill(c);
 		conn_run(c);
 	}
@@ -883,7 +897,7 @@ static int wait_ms(void)
 			due = c->due;
 	if (server.stop_at >= 0 && server.stop_at < due)
 		due = server.stop_at;
-	if (server.fault_at >= 0 && (env_fault("oom") || env_fault("leak") || env_fault("exit"))) {
+	if (server.fault_at >= 0 && !env_fault("errors") && !server.stopping) {
 		int64_t step = fault_begun() ? now() + (env_fault("oom") ? 1 : 125) * MS : server.fault_at;
 		if (step < due)
 			due = step;
@@ -929,8 +943,10 @@ static void set_up(void)
 		fprintf(stderr, "server: cannot reach the database: connection refused\n");
 		exit(1);
 	}
-	if (env_fault("oom") || env_fault("leak") || env_fault("exit") || env_fault("errors"))
-		server.fault_at = now() + env_number("FAULT_AFTER", env_fault("exit") || env_fault("errors") ? 5000 : 0) * MS;
+	if (env_fault("oom") || env_fault("leak"))
+		server.fault_at = now() + env_number("FAULT_AFTER", 0) * MS;
+	if (env_fault("exit") || env_fault("die") || env_fault("errors"))
+		server.fault_at = now() + env_number("FAULT_AFTER", 5000) * MS;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -992,5 +1008,5 @@ int main(void)
 		clock_run();
 		sweep();
 	}
-	return 0;
+	return server.exit_code;
 }
