@@ -118,6 +118,24 @@ numbers() { stead releases -q | sort -n | xargs; }
   is "$(release 2 .report.step)" smoke
 }
 
+@test "a health check that fails is quoted" {
+  versioned 1
+  ok stead deploy
+  versioned 2
+  sed -i 's/health_timeout: 20s/health_timeout: 2s/' compose.yaml
+  cat >>compose.yaml <<'END'
+    healthcheck: { test: [CMD-SHELL, "echo the queue is full; exit 1"], interval: 1s, retries: 1000 }
+END
+  fails 1 stead deploy
+  says "step health"
+  says "Its health check said:"
+  says "  the queue is full"
+  ok stead releases 2
+  says "failed step: health of web"
+  says "  the queue is full"
+  [[ $(release 2 '.report.health | join(" ")') == *"the queue is full"* ]]
+}
+
 @test "a rollback brings a release back" {
   versioned 1
   ok stead deploy
