@@ -23,12 +23,15 @@ static void list(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
 	json_t *o = NULL;
-	if (!daemon_stack(d, args[0]))
-		http_error(r, 404, "no such stack: %s", args[0]);
-	else if (release_list_json(d, args[0], http_query(r, "service"), &o, &err) < 0)
+	/* Of a first deploy that failed nothing is left but its release. */
+	if (release_list_json(d, args[0], http_query(r, "service"), &o, &err) < 0) {
 		http_error_err(r, &err);
-	else
+	} else if (!json_array_size(o) && !daemon_stack(d, args[0])) {
+		json_decref(o);
+		http_error(r, 404, "no such stack: %s", args[0]);
+	} else {
 		http_reply_json(r, 200, o);
+	}
 }
 
 static void show(Daemon *d, HttpRequest *r, char *const *args)
@@ -38,8 +41,6 @@ static void show(Daemon *d, HttpRequest *r, char *const *args)
 	uint32_t number;
 	if (parse_u32_max(args[1], INT32_MAX, &number) < 0)
 		http_error(r, 400, "'%s' is no number of a release", args[1]);
-	else if (!daemon_stack(d, args[0]))
-		http_error(r, 404, "no such stack: %s", args[0]);
 	else if (release_show_json(d, args[0], (int) number, &o, &err) < 0)
 		http_error_err(r, &err);
 	else

@@ -215,6 +215,8 @@ int deploy_begin(Operation *op, Err *err)
 		deploy_tell_plan(dp);
 	else
 		start_idle(dp);
+	if (!dp->plan_only && !dp->unchanged)
+		deploy_notify(dp, NOTICE_DEPLOY_STARTED);
 	if (dp->unchanged)
 		release->number = release->base;
 	deploy_set_phase(dp, dp->plan_only || dp->unchanged ? DEPLOY_DONE : DEPLOY_SERVICES);

@@ -7,6 +7,7 @@
 
 #include "daemon/deploy.h"
 #include "daemon/release.h"
+#include "notify/notice.h"
 
 typedef struct Gate Gate;
 typedef struct InEdge InEdge;
@@ -110,6 +111,8 @@ void deploy_report(Deploy *dp, const char *service, const char *step, const char
 /** The first failure; the deploy turns back. `c` (may be NULL) is the container to blame. */
 void deploy_fail(Deploy *dp, const DeployService *sv, Container *c, const char *step, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+/** Tells those whom the release's model names. */
+void deploy_notify(const Deploy *dp, NoticeKind kind);
 json_t *deploy_report_json(const Deploy *dp);
 /** One paragraph: what failed, what serves now, what to do. The caller's. */
 char *deploy_paragraph(const Deploy *dp);

@@ -7,10 +7,12 @@
 #include "daemon/deploy-parts.h"
 #include "daemon/health.h"
 #include "daemon/json.h"
+#include "daemon/notify.h"
 #include "daemon/stack.h"
 #include "run/cgroup.h"
 #include "run/container.h"
 
+#define SERVICES_NAMED 8 /* in a notice */
 #define REPORT_LOG_LINES 400
 #define REPORT_LOG_BYTES (256U << 10) /* of them together: the older ones are left out */
 
@@ -108,6 +110,47 @@ char *deploy_paragraph(const Deploy *dp)
 		buf_str(&b, ". Nothing of it is left");
 	buf_printf(&b, ". `stead releases %d` has the logs and the time line", dp->release.number);
 	return buf_steal(&b);
+}
+
+static const char *what_next(const Deploy *dp, NoticeKind kind, char **owned)
+{
+	if (kind == NOTICE_DEPLOY_FAILED)
+		return *owned = xasprintf("Nothing has to be done at once. `stead -p %s releases %d` has the logs and the time line; mend it, then deploy again.",
+			       dp->s->name, dp->release.number);
+	if (kind == NOTICE_DEPLOY_SUCCEEDED && dp->release.base)
+		return *owned = xasprintf("`stead -p %s rollback` brings release %d back.", dp->s->name, dp->release.base);
+	if (kind == NOTICE_ROLLED_BACK)
+		return *owned = xasprintf("Find out what was wrong with release %d: `stead -p %s releases %d`.", dp->release.base, dp->s->name,
+			       dp->release.base);
+	return NULL;
+}
+
+void deploy_notify(const Deploy *dp, NoticeKind kind)
+{
+	bool failed = kind == NOTICE_DEPLOY_FAILED;
+	AUTO_FREE char *text = failed ? deploy_paragraph(dp) : NULL;
+	AUTO_STRV char **lines = failed ? json_to_strv(dp->failed_logs) : NULL;
+	AUTO_FREE char *owned = NULL;
+	AUTO_BUF services = BUF_INIT;
+	for (size_t i = 0; i < dp->n_services && i < SERVICES_NAMED; i++)
+		buf_printf(&services, "%s%s", i ? ", " : "", dp->services[i].name);
+	Notice n = {
+		.kind = kind,
+		.stack = dp->s->name,
+		.service = failed ? dp->failed_service : services.data,
+		.release = dp->release.number,
+		.base = dp->release.base,
+		.who = dp->release.who,
+		.commit = dp->release.commit,
+		.author = dp->release.author,
+		.step = failed ? dp->failed_step : NULL,
+		.text = text,
+		.log_lines = lines,
+		.took_ns = kind == NOTICE_DEPLOY_STARTED ? 0 : time_mono() - dp->began,
+		.next = what_next(dp, kind, &owned),
+	};
+	if (dp->release.model)
+		notify_event_of(dp->d, dp->release.model, &n);
 }
 
 json_t *deploy_report_json(const Deploy *dp)

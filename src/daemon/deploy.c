@@ -589,9 +589,11 @@ static void finish(Deploy *dp)
 	if (release_end(dp->d, dp->s->name, dp->release.number, result, deploy_report_json(dp), &err) < 0)
 		log_error("stack %s: %s", dp->s->name, err_text(&err));
 	if (!dp->failed_text) {
+		deploy_notify(dp, dp->op->kind == OP_ROLLBACK ? NOTICE_ROLLED_BACK : NOTICE_DEPLOY_SUCCEEDED);
 		release_trim(dp->s);
 		return;
 	}
+	deploy_notify(dp, NOTICE_DEPLOY_FAILED);
 	AUTO_FREE char *text = deploy_paragraph(dp);
 	log_error("stack %s: %s", dp->s->name, text);
 	dp->op->failed = true;

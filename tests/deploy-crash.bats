@@ -1,0 +1,75 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# The daemon dies in the middle of deploys: what served serves on, and the stack is of one release afterwards.
+
+load helpers
+load deploy
+
+settled() {
+  [[ $(api GET "/stead/v1/stacks/$PROJECT/releases" | jq '[.[] | select(.result == "running")] | length') == 0 ]]
+}
+of_one_release() { # VERSION…: one of them
+  local version
+  version=$(visit)
+  [[ " $* " == *" $version "* ]] && whole "$version" "$PROJECT-web-1 $PROJECT-web-2"
+}
+
+@test "kill -9 at any moment of a deploy under load: no request fails, and all is of one release" {
+  local i delay
+  web 0
+  ok stead deploy
+  within 30 visits 0
+  load_begin --without ws --without slow
+  for delay in 0.01 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.5 0.6 0.8; do
+    i=$((${i:-0} + 1))
+    web "$i"
+    stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+    local pid=$!
+    sleep "$delay"
+    daemon_kill
+    wait "$pid" || true
+    edge_daemon
+    within 30 settled
+    within 30 of_one_release "$((i - 1))" "$i"
+    # The next step begins from the new version.
+    ok stead deploy
+    whole "$i" "$PROJECT-web-1 $PROJECT-web-2"
+  done
+  load_end
+}
+
+# Without a load: what dies while there is no daemon cannot be replaced by anybody.
+@test "killed while a broken version is put back" {
+  local delay
+  web 1
+  ok stead deploy
+  within 30 visits 1
+  for delay in 0.2 0.5 0.8 1.1; do
+    web 2 FAULT=exit FAULT_AFTER=400
+    sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+    stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+    local pid=$!
+    sleep "$delay"
+    daemon_kill
+    wait "$pid" || true
+    edge_daemon
+    within 30 settled
+    within 30 of_one_release 1
+  done
+}
+
+@test "the machine goes down in the middle of a deploy" {
+  web 1
+  ok stead deploy
+  within 30 visits 1
+  web 2 START_DELAY=3000
+  stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+  sleep 1
+  power_cut
+  edge_daemon
+  within 30 settled
+  within 30 of_one_release 1
+  is "$(release 2 .result)" interrupted
+  [[ $(release 2 .report.text) == *"the daemon ended"* ]]
+}
