@@ -45,6 +45,7 @@ typedef struct Receiver {
 
 struct NotifyQueue {
 	uv_loop_t *loop;
+	Store *store;
 	NotifyTimes times;
 	Receiver **receivers;
 	size_t n_receivers;
@@ -158,6 +159,10 @@ static void forget_idle(NotifyQueue *q)
 
 static void message_drop(Receiver *r, size_t i)
 {
+	AUTO_ERR err = ERR_INIT;
+	/* If it cannot be deleted it is sent again after the daemon's next start, unless that is late. */
+	if (store_notice_delete(r->q->store, r->messages[i].id, r->key, &err) < 0)
+		log_warning("%s", err_text(&err));
 	message_done(&r->messages[i]);
 	memmove(&r->messages[i], &r->messages[i + 1], (r->n_messages - i - 1) * sizeof(Message));
 	r->n_messages--;
@@ -308,10 +313,11 @@ static void pump(NotifyQueue *q)
 	forget_idle(q);
 }
 
-NotifyQueue *notify_queue_new(uv_loop_t *loop, const NotifyTimes *times)
+NotifyQueue *notify_queue_new(uv_loop_t *loop, Store *store, const NotifyTimes *times)
 {
 	NotifyQueue *q = xcalloc(1, sizeof(*q));
 	q->loop = loop;
+	q->store = store;
 	q->times = times ? *times : usual;
 	return q;
 }
@@ -334,12 +340,56 @@ void notify_queue_free(NotifyQueue *q)
 
 void notify_queue_add(NotifyQueue *q, const char *stack, const NotifyTarget *t, const Notice *n)
 {
+	AUTO_ERR err = ERR_INIT;
 	json_t *doc = notice_to_json(n);
 	AUTO_FREE char *text = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(12));
 	json_decref(doc);
 	if (!text)
 		return;
-	message_append(receiver_get(q, stack, t), n->id, text, time_mono() + q->times.give_up);
+	Receiver *r = receiver_get(q, stack, t);
+	message_append(r, n->id, text, time_mono() + q->times.give_up);
+	const StoreNotice row = { .id = (char *) (uintptr_t) n->id, .target = r->key, .stack = r->stack, .text = text, .created = n->time };
+	/* A full disk is what people should hear of: it is sent all the same. */
+	if (store_notice_insert(q->store, &row, &err) < 0)
+		log_warning("%s", err_text(&err));
+	pump(q);
+}
+
+/** Of the notice's life what is left of it; the clock may have been set meanwhile. */
+static int64_t life_left(const NotifyQueue *q, int64_t created)
+{
+	int64_t age = time_real() - created;
+	return q->times.give_up - (age > 0 ? age : 0);
+}
+
+void notify_queue_restore(NotifyQueue *q, const Stack *(*model_of)(void *user, const char *stack), void *user)
+{
+	AUTO_ERR err = ERR_INIT;
+	StoreNotice *rows = NULL;
+	size_t n = 0;
+	if (store_notices_load(q->store, &rows, &n, &err) < 0)
+		log_warning("%s", err_text(&err));
+	for (size_t i = 0; i < n; i++) {
+		const StoreNotice *row = &rows[i];
+		const Stack *model = model_of(user, row->stack);
+		const NotifyTarget *t = NULL;
+		char key[DIGEST_HEX_MAX];
+		for (size_t k = 0; model && !t && k < model->n_notify; k++) {
+			target_key(&model->notify[k], key);
+			if (str_eq(key, row->target))
+				t = &model->notify[k];
+		}
+		int64_t left = life_left(q, row->created);
+		if (t && left > 0) {
+			message_append(receiver_get(q, row->stack, t), row->id, row->text, time_mono() + left);
+			continue;
+		}
+		log_warning("stack %s: a notice from before the daemon's start was not sent: %s", row->stack,
+			t ? "it is too old" : "its receiver is not there any more");
+		if (store_notice_delete(q->store, row->id, row->target, &err) < 0)
+			log_warning("%s", err_text(&err));
+	}
+	store_notices_free(rows, n);
 	pump(q);
 }
 

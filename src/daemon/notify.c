@@ -10,10 +10,18 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/notify-queue.h"
+#include "daemon/release.h"
+
+static const Stack *model_of(void *user, const char *stack)
+{
+	const StackState *s = daemon_stack(user, stack);
+	return s ? s->model : NULL;
+}
 
 void notify_open(Daemon *d)
 {
-	d->notices = notify_queue_new(d->loop, NULL);
+	d->notices = notify_queue_new(d->loop, d->store, NULL);
+	notify_queue_restore(d->notices, model_of, d);
 }
 
 void notify_close(Daemon *d)
@@ -43,8 +51,9 @@ Mask *notify_mask(Daemon *d, const Stack *model)
 	for (size_t i = 0; i < model->n_secrets; i++) {
 		const FileSource *f = &model->secrets[i];
 		AUTO_BUF b = BUF_INIT;
+		AUTO_FREE char *path = f->file ? release_file_path(d, f) : NULL;
 		mask_add(m, f->content);
-		if (f->file && file_read(AT_FDCWD, f->file, LIMIT_CONFIG_FILE_BYTES, &b) == 0)
+		if (path && file_read(AT_FDCWD, path, LIMIT_CONFIG_FILE_BYTES, &b) == 0)
 			mask_add(m, buf_cstr(&b));
 	}
 	for (size_t i = 0; i < model->n_notify; i++)

@@ -11,6 +11,7 @@
 #include "notify/notice.h"
 
 void notify_open(Daemon *d);
+/** What waits stays in the store. */
 void notify_close(Daemon *d);
 
 /** To the receivers of the stack's model; nothing without one. `n` is borrowed; its id, time, host and (if NULL) url are filled in. Never fails: the log says. */

@@ -3,6 +3,7 @@
  * Real senders (stead-notify) to a receiver on loopback, on the same loop. A path says how it is answered: /ok; /fail/N fails N times with 500, then
  * takes it; /slow asks once to come back in a second; /gone is a 404; /hang never answers, /dying from the second time on.
  */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -38,6 +40,8 @@ static size_t n_peers, n_hanging;
 static char **seen; /* "PATH ID STACK STATUS" of each request */
 static int64_t last_at;
 static NotifyQueue *queue;
+static char dir[64];
+static Store *store;
 static unsigned next_id;
 
 static void peer_closed(uv_handle_t *h)
@@ -165,7 +169,10 @@ static int setup(void **state)
 	assert_int_equal(uv_listen((uv_stream_t *) &listener, 64, on_peer), 0);
 	assert_int_equal(uv_tcp_getsockname(&listener, (struct sockaddr *) &a, &n), 0);
 	port = ntohs(a.sin_port);
-	queue = notify_queue_new(&loop, &quick);
+	(void) snprintf(dir, sizeof(dir), "%s/stead-notify-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(store_open(dir, &store, NULL), 0);
+	queue = notify_queue_new(&loop, store, &quick);
 	return 0;
 }
 
@@ -178,6 +185,8 @@ static int teardown(void **state)
 	assert_int_equal(n_peers, 0);
 	strv_free(steal_ptr(&seen));
 	n_hanging = 0;
+	store_close(store);
+	assert_int_equal(tree_remove(AT_FDCWD, dir), 0);
 	return uv_loop_close(&loop);
 }
 
@@ -302,19 +311,29 @@ static void the_dead_delay_nobody(void **state)
 	assert_int_equal(n_hanging, LIMIT_NOTIFY_SENDERS / 2);
 }
 
+static size_t rows(void)
+{
+	StoreNotice *v = NULL;
+	size_t n = 0;
+	assert_int_equal(store_notices_load(store, &v, &n, NULL), 0);
+	store_notices_free(v, n);
+	return n;
+}
+
 static void has_a_bound(void **state)
 {
 	next_id = 0;
 	for (unsigned i = 0; i < LIMIT_NOTICE_QUEUE + 10; i++)
 		add("a", "/hang");
 	assert_int_equal(notify_queue_length(queue), LIMIT_NOTICE_QUEUE);
+	assert_int_equal(rows(), LIMIT_NOTICE_QUEUE);
 }
 
 static void given_up(void **state)
 {
 	NotifyTimes times = { .first_delay = NSEC_PER_MSEC, .longest_delay = 4 * NSEC_PER_MSEC, .give_up = 100 * NSEC_PER_MSEC };
 	notify_queue_free(queue);
-	queue = notify_queue_new(&loop, &times);
+	queue = notify_queue_new(&loop, store, &times);
 	add("a", "/fail/1000");
 	run_until(all_gone);
 	/* Nobody listens there. */
@@ -326,6 +345,61 @@ static void given_up(void **state)
 	NotifyTarget ntfy = { .kind = NOTIFY_NTFY, .url = TEXT("http://127.0.0.1:1/") };
 	notify_queue_add(queue, "a", &ntfy, &n);
 	assert_int_equal(notify_queue_length(queue), 0);
+	assert_int_equal(rows(), 0);
+}
+
+static char *kept_url;
+
+/* A stack "a" whose only receiver is kept_url. */
+static const Stack *model_of(void *user, const char *stack)
+{
+	static NotifyTarget t;
+	static Stack model = { .notify = &t, .n_notify = 1 };
+	t = (NotifyTarget) { .kind = NOTIFY_WEBHOOK, .url = kept_url };
+	return str_eq(stack, "a") ? &model : NULL;
+}
+
+static void start_again(void)
+{
+	notify_queue_free(queue);
+	queue = notify_queue_new(&loop, store, &quick);
+	notify_queue_restore(queue, model_of, NULL);
+}
+
+static bool one_hangs(void)
+{
+	return n_hanging == 1;
+}
+
+static void survives_the_daemon(void **state)
+{
+	next_id = 0;
+	kept_url = xasprintf("http://127.0.0.1:%u/dying", port);
+	add("a", "/ok");
+	run_until(all_gone);
+	assert_int_equal(rows(), 0);
+	add("a", "/dying");
+	add("a", "/dying");
+	add("b", "/hang");   /* the stack is not there any more */
+	add("a", "/hang/x"); /* the receiver is not */
+	run_until(one_hangs);
+	assert_int_equal(rows(), 4);
+	start_again();
+	assert_int_equal(rows(), 2);
+	assert_int_equal(notify_queue_length(queue), 2);
+	/* In order, and what was sent already goes out once more as what it was. */
+	n_hanging = 0;
+	strv_free(steal_ptr(&seen));
+	run_until(one_hangs);
+	assert_true(str_starts(seen[0], "/dying 1 a "));
+	/* Too old: dropped at the start. */
+	const NotifyTimes short_lived = { .first_delay = 1, .longest_delay = 1, .give_up = 1 };
+	notify_queue_free(queue);
+	queue = notify_queue_new(&loop, store, &short_lived);
+	notify_queue_restore(queue, model_of, NULL);
+	assert_int_equal(notify_queue_length(queue), 0);
+	assert_int_equal(rows(), 0);
+	free(kept_url);
 }
 
 int main(void)
@@ -339,6 +413,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_dead_delay_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(has_a_bound, setup, teardown),
 		cmocka_unit_test_setup_teardown(given_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(survives_the_daemon, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,5 +53,10 @@ static const char step_2[] =
 	" who TEXT, commit_id TEXT, author TEXT, changes TEXT NOT NULL, images TEXT NOT NULL, files TEXT NOT NULL, model TEXT NOT NULL,"
 	" made TEXT NOT NULL, report TEXT, PRIMARY KEY (stack, number)) STRICT, WITHOUT ROWID;";
 
-const char *const schema_steps[] = { step_1, step_2 };
+/* Nothing of an address is in it: `target` is a digest (daemon/notify-queue.c). */
+static const char step_3[] =
+	"CREATE TABLE notices (id TEXT NOT NULL, target TEXT NOT NULL, stack TEXT NOT NULL, text TEXT NOT NULL, created INTEGER NOT NULL,"
+	" PRIMARY KEY (id, target)) STRICT, WITHOUT ROWID;";
+
+const char *const schema_steps[] = { step_1, step_2, step_3 };
 const int schema_version = ARRAY_SIZE(schema_steps);

@@ -208,3 +208,21 @@ void store_releases_free(StoreRelease *v, size_t n);
 /** One with all it holds; 1: there is none. `ret` is the caller's (store_release_done). */
 int store_release_load(Store *s, const char *stack, int number, StoreRelease *ret, Err *err);
 void store_release_done(StoreRelease *v);
+
+/* ---- notices that wait ---- */
+
+typedef struct StoreNotice {
+	char *id;
+	char *target; /* whom it is for, see daemon/notify-queue.h */
+	char *stack;
+	char *text;   /* JSON (notify/notice.h) */
+	int64_t created;
+} StoreNotice;
+
+/** -EEXIST: it waits for this target already. */
+int store_notice_insert(Store *s, const StoreNotice *v, Err *err);
+/** No such notice: done. */
+int store_notice_delete(Store *s, const char *id, const char *target, Err *err);
+/** The oldest first. */
+int store_notices_load(Store *s, StoreNotice **ret, size_t *ret_n, Err *err);
+void store_notices_free(StoreNotice *v, size_t n);

@@ -419,7 +419,7 @@ static void settings_hold(void **state)
 	} want[] = {
 		{ "PRAGMA journal_mode", "wal" }, { "PRAGMA synchronous", "2" },       { "PRAGMA foreign_keys", "1" },
 		{ "PRAGMA trusted_schema", "0" }, { "PRAGMA cell_size_check", "1" },   { "PRAGMA cache_size", "-256" },
-		{ "PRAGMA mmap_size", "0" },      { "PRAGMA user_version", "2" },
+		{ "PRAGMA mmap_size", "0" },      { "PRAGMA user_version", "3" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
 		Sql q = sql_begin(store, want[i].pragma);
@@ -531,6 +531,31 @@ static void unwritable_directory(void **state)
 	assert_non_null(strstr(err_text(&err), file));
 }
 
+static void notices(void **state)
+{
+	StoreNotice *v = NULL;
+	size_t n = 0;
+	StoreNotice a = { .id = (char *) "1", .target = (char *) "x", .stack = (char *) "blog", .text = (char *) "{}", .created = 20 };
+	StoreNotice b = { .id = (char *) "1", .target = (char *) "y", .stack = (char *) "blog", .text = (char *) "{}", .created = 10 };
+	assert_int_equal(store_notice_insert(store, &a, NULL), 0);
+	assert_int_equal(store_notice_insert(store, &b, NULL), 0);
+	assert_int_equal(store_notice_insert(store, &a, NULL), -EEXIST);
+	reopen();
+	assert_int_equal(store_notices_load(store, &v, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(v[0].target, "y");
+	assert_string_equal(v[1].stack, "blog");
+	assert_string_equal(v[1].text, "{}");
+	assert_int_equal(v[1].created, 20);
+	store_notices_free(v, n);
+	assert_int_equal(store_notice_delete(store, "1", "y", NULL), 0);
+	assert_int_equal(store_notice_delete(store, "1", "y", NULL), 0);
+	assert_int_equal(store_notices_load(store, &v, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(v[0].target, "x");
+	store_notices_free(v, n);
+}
+
 int main(void)
 {
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, open_store, close_store)
@@ -540,7 +565,7 @@ int main(void)
 		STORE_TEST(stacks_and_wanted),
 		STORE_TEST(networks_and_volumes),
 		STORE_TEST(images_and_tags),
-		STORE_TEST(meta),
+		STORE_TEST(meta), STORE_TEST(notices),
 		STORE_TEST(transactions),
 		STORE_TEST(survives_crashes),
 		STORE_TEST(waits_for_a_dying_daemon),
