@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * /stead/v1: routes and maintenance. docs/API.md describes it.
+ * /stead/v1: routes, maintenance and the cache. docs/API.md describes it.
  */
 #include <errno.h>
 
@@ -12,7 +12,7 @@
 #include "daemon/edge.h"
 #include "daemon/json.h"
 
-/* ── maintenance ──────────────────────────────────────────────────── */
+/* ── answers that wait for HAProxy ────────────────────────────────── */
 
 typedef struct Answer {
 	HttpRequest *r; /* NULL once the client has gone */
@@ -23,7 +23,7 @@ static void client_gone(void *user)
 	((Answer *) user)->r = NULL;
 }
 
-static void maintenance_done(void *user, const Err *err)
+static void in_effect(void *user, const Err *err)
 {
 	Answer *a = user;
 	HttpRequest *r = a->r;
@@ -36,6 +36,16 @@ static void maintenance_done(void *user, const Err *err)
 	}
 	free(a);
 }
+
+static void answer_in_effect(Daemon *d, HttpRequest *r)
+{
+	Answer *a = xcalloc(1, sizeof(*a));
+	a->r = r;
+	http_set_user(r, a, client_gone);
+	daemon_edge_apply(d, in_effect, a);
+}
+
+/* ── maintenance ──────────────────────────────────────────────────── */
 
 static void maintenance(Daemon *d, HttpRequest *r, char *const *args)
 {
@@ -58,10 +68,29 @@ static void maintenance(Daemon *d, HttpRequest *r, char *const *args)
 		http_error_err(r, &err);
 		return;
 	}
-	Answer *a = xcalloc(1, sizeof(*a));
-	a->r = r;
-	http_set_user(r, a, client_gone);
-	daemon_edge_apply(d, maintenance_done, a);
+	answer_in_effect(d, r);
+}
+
+/* ── the cache ────────────────────────────────────────────────────── */
+
+static void purge(Daemon *d, HttpRequest *r, char *const *args)
+{
+	AUTO_ERR err = ERR_INIT;
+	StackState *s = daemon_stack(d, args[0]);
+	json_t *body = NULL;
+	if (!s || !s->model) {
+		http_error(r, 404, "no such stack: %s", args[0]);
+		return;
+	}
+	int e = http_body_json(r, &body, &err);
+	AUTO_STRV char **services = json_to_strv(json_object_get(body, "services"));
+	json_decref(body);
+	if (e == 0)
+		e = daemon_edge_purge(s, services, &err);
+	if (e < 0)
+		http_error_err(r, &err);
+	else
+		answer_in_effect(d, r);
 }
 
 /* ── routes ───────────────────────────────────────────────────────── */
@@ -145,5 +174,6 @@ static void routes(Daemon *d, HttpRequest *r, char *const *args)
 const ApiRoute api_edge_routes[] = {
 	{ "GET", "/stead/v1/routes", routes, false },
 	{ "POST", "/stead/v1/stacks/*/maintenance", maintenance, false },
+	{ "POST", "/stead/v1/stacks/*/cache/purge", purge, false },
 	{ NULL, NULL, NULL, false },
 };

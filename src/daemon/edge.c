@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -20,6 +21,8 @@
 #include "daemon/stack.h"
 #include "daemon/state.h"
 #include "store/store.h"
+
+#define VERSION_DIGITS 16
 
 /* ── ports and addresses ──────────────────────────────────────────── */
 
@@ -128,9 +131,37 @@ static uint16_t own_port(const Container *c, const Route *route)
 	return route->port;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* What takes requests: configurations and images of its containers, in no order and each once. */
+static void add_version(char ***versions, const Container *c)
+{
+	AUTO_FREE char *one = xasprintf("%s %s", c->hash, c->image_id ?: "");
+	if (!strv_has(*versions, one))
+		strv_add(versions, one);
+}
+
+static char *version_word(char **versions)
+{
+	AUTO_BUF all = BUF_INIT;
+	char hex[DIGEST_HEX_MAX];
+	size_t n = strv_len(versions);
+	if (!n)
+		return NULL;
+	qsort(versions, n, sizeof(*versions), by_text);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&all, "%s\n", versions[i]);
+	digest_sha256(all.data, all.len, hex);
+	return xstrndup(hex, VERSION_DIGITS);
+}
+
 static void add_servers(StackState *s, const Service *svc, const Route *route, EdgeBackend *b)
 {
 	Daemon *d = s->d;
+	AUTO_STRV char **versions = NULL;
 	for (size_t i = 0; i < d->n_containers; i++) {
 		Container *c = d->containers[i];
 		uint16_t port;
@@ -142,7 +173,10 @@ static void add_servers(StackState *s, const Service *svc, const Route *route, E
 			edge_route_port(d, &c->svc, c->image_id, own_port(c, route), &port, NULL) < 0)
 			continue;
 		edge_backend_add_server(b, c->id, address, port, !takes);
+		if (takes)
+			add_version(&versions, c);
 	}
+	b->version = version_word(versions);
 }
 
 static bool in_maintenance(const StackState *s, const char *service)
@@ -426,6 +460,33 @@ int daemon_edge_maintenance(StackState *s, char *const *services, bool on, Err *
 		s->maintenance = steal_ptr(&before);
 	}
 	return r;
+}
+
+/* ── cache ────────────────────────────────────────────────────────── */
+
+static bool has_cache(const Service *svc)
+{
+	bool any = false;
+	for (size_t i = 0; i < svc->n_routes; i++)
+		any = any || svc->routes[i].cache.ttl >= 0;
+	return any;
+}
+
+int daemon_edge_purge(StackState *s, char *const *services, Err *err)
+{
+	int r = check_services(s, services, err);
+	if (r < 0)
+		return r;
+	for (char *const *name = services; name && *name; name++)
+		if (!has_cache(stack_service(s->model, *name)))
+			return err_set(err, -EINVAL, "no route of service '%s' has a cache", *name);
+	daemon_edge_update(s->d);
+	for (size_t i = 0; i < s->d->edge_table->n_routes; i++) {
+		const EdgeRoute *route = &s->d->edge_table->routes[i];
+		if (str_eq(route->stack, s->name) && (!services || strv_has(services, route->service)))
+			edge_purge(s->d->edge, route->backend);
+	}
+	return 0;
 }
 
 /* ── life ─────────────────────────────────────────────────────────── */

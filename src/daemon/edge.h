@@ -38,5 +38,7 @@ int daemon_edge_check(StackState *s, const Stack *model, ModelPath *where, Err *
 
 /** The services' routes give the maintenance page from the next update on, or no longer; NULL: all. Kept in the store. -ENOENT, -EINVAL. */
 int daemon_edge_maintenance(StackState *s, char *const *services, bool on, Err *err);
+/** What the edge has cached of the services' responses, NULL: of all, is not used from the next update on. -ENOENT, -EINVAL. */
+int daemon_edge_purge(StackState *s, char *const *services, Err *err);
 /** The stack is gone: so is its maintenance. */
 void daemon_edge_forget(StackState *s);

@@ -900,6 +900,10 @@ void edge_mark(Edge *e, const char *backend)
 {
 }
 
+void edge_purge(Edge *e, const char *backend)
+{
+}
+
 int edge_check(Edge *e, const EdgeTable *table, Err *err)
 {
 	return edge_table_check(table, err);

@@ -13,14 +13,15 @@ static int read_line(const char *line, size_t n, Generations *ret)
 {
 	uint8_t bytes[WORD_BYTES];
 	AUTO_FREE char *text = xstrndup(line, n);
-	char *backend = strchr(text, ' ');
+	char *version = strchr(text, ' '), *backend = version ? strchr(version + 1, ' ') : NULL;
 	if (strlen(text) != n || !backend || str_has_control(text))
 		return -EINVAL;
-	*backend++ = '\0';
+	*version++ = *backend++ = '\0';
 	if (!*backend || hex_decode(text, WORD_BYTES, bytes) < 0 || generations_find(ret, backend))
 		return -EINVAL;
 	Generation *g = array_append(ret->items, ret->n);
 	hex_encode(bytes, WORD_BYTES, g->word);
+	g->version = xstrdup(version);
 	g->backend = xstrdup(backend);
 	return 0;
 }
@@ -39,7 +40,7 @@ int generations_read(const char *text, Generations *ret)
 void generations_write(const Generations *g, Buf *ret)
 {
 	for (size_t i = 0; i < g->n; i++)
-		buf_printf(ret, "%s %s\n", g->items[i].word, g->items[i].backend);
+		buf_printf(ret, "%s %s %s\n", g->items[i].word, g->items[i].version, g->items[i].backend);
 }
 
 Generation *generations_find(const Generations *g, const char *backend)
@@ -55,10 +56,17 @@ Generation *generations_renew(Generations *g, const char *backend)
 	Generation *item = generations_find(g, backend);
 	if (!item) {
 		item = array_append(g->items, g->n);
+		item->version = xstrdup("");
 		item->backend = xstrdup(backend);
 	}
 	hex_random(WORD_BYTES, item->word);
 	return item;
+}
+
+static void generation_done(Generation *g)
+{
+	free(g->version);
+	free(g->backend);
 }
 
 bool generations_prune(Generations *g)
@@ -68,7 +76,7 @@ bool generations_prune(Generations *g)
 		if (g->items[i].wanted)
 			g->items[kept++] = g->items[i];
 		else
-			free(g->items[i].backend);
+			generation_done(&g->items[i]);
 	}
 	bool any = kept < g->n;
 	g->n = kept;
@@ -78,7 +86,7 @@ bool generations_prune(Generations *g)
 void generations_done(Generations *g)
 {
 	for (size_t i = 0; i < g->n; i++)
-		free(g->items[i].backend);
+		generation_done(&g->items[i]);
 	free(g->items);
 	*g = (Generations) { 0 };
 }

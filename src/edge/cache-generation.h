@@ -3,7 +3,7 @@
 
 /*
  * Generations: a word for each backend that stands in the key of all that is cached of it. Another word, and nothing cached before is found any more; it is
- * displaced by and by. Words are random and never come back. As text, a line each: "GENERATION BACKEND".
+ * displaced by and by. Words are random and never come back. As text, a line each: "GENERATION VERSION BACKEND".
  */
 
 #include "base/buf.h"
@@ -13,6 +13,7 @@
 
 typedef struct Generation {
 	char word[CACHE_GENERATION_NAME];
+	char *version; /* of the backend, when the word was chosen; "" = not known yet */
 	char *backend;
 	bool wanted; /* for whoever goes through them; false when read */
 } Generation;

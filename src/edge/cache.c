@@ -9,6 +9,8 @@
  *
  * Its configuration is written anew and read by it (SIGHUP, which keeps what is cached) when other routes ask for a cache, or other sizes; never at
  * a deploy. What a deploy changes is the backend's generation, which HAProxy sends with each request.
+ * A new word goes out only when HAProxy has no old server in rotation any more (edge_cache_settle): else a late answer of the old version would be kept
+ * under it.
  *
  * A full disk would break off responses on their way through the cache, so routes that cache on disk go without while it is nearly full.
  */
@@ -547,6 +549,27 @@ int edge_cache_check(const EdgeTable *t, Err *err)
 		return err_set(err, -E2BIG, "the caches of all routes may take %lld MiB of memory, more than half of what this machine has; give some of them a smaller "
 					    "`max_size`, or `disk`", (long long) (memory >> 20));
 	return 0;
+}
+
+bool edge_cache_settle(Edge *e, const EdgeTable *t)
+{
+	Cache *c = e->cache;
+	bool changed = false, renewed = false;
+	for (size_t i = 0; i < t->n_backends; i++) {
+		const EdgeBackend *b = &t->backends[i];
+		Generation *g = generations_find(&c->generations, b->name);
+		if (!g || !b->version || str_eq(g->version, b->version))
+			continue;
+		if (*g->version) {
+			(void) generations_renew(&c->generations, b->name);
+			renewed = true;
+		}
+		str_set(&g->version, b->version);
+		changed = true;
+	}
+	if (changed)
+		save_generations(c);
+	return renewed;
 }
 
 bool edge_cache_route(void *user, const EdgeRoute *r, Buf *ret)

@@ -104,6 +104,11 @@ void edge_cache_close(Edge *e);
 void edge_cache_quit(Edge *e);
 /** The table that is wanted from now on: nginx is there while a route asks for it. */
 void edge_cache_table(Edge *e, const EdgeTable *t);
+/**
+ * HAProxy has what the table says: only its servers take requests. Puts aside what was cached of other versions. True: there was something, so that
+ * edge_cache_route says otherwise than before.
+ */
+bool edge_cache_settle(Edge *e, const EdgeTable *t);
 /** nginx is missing, or its caches would be too many or too large for this machine. */
 int edge_cache_check(const EdgeTable *t, Err *err);
 /** RouteHooks; `user` is the Edge. False: its requests go straight to the service. */

@@ -423,7 +423,10 @@ static void converge_now(Edge *e)
 	e->have = steal_ptr(&e->after);
 	e->failures = 0;
 	schedule_reap(e);
-	tell(e, e->running_serial, NULL);
+	if (edge_cache_settle(e, e->wanted))
+		edge_kick(e);
+	else
+		tell(e, e->running_serial, NULL);
 }
 
 static void stop_all(Edge *e)

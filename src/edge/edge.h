@@ -46,6 +46,7 @@ typedef struct EdgeBackend {
 	int64_t hold_ns;
 	bool maintenance; /* 503 with the maintenance page */
 	bool retry;       /* GET, HEAD and OPTIONS that a server breaks off before it answers are sent once more, also if it is the only one (a deploy is on) */
+	char *version; /* a word for what its servers run. Once another one serves alone, what is cached is not used any more. NULL: no server takes requests */
 } EdgeBackend;
 
 typedef struct EdgeRoute {

@@ -36,6 +36,7 @@ static void backend_done(EdgeBackend *b)
 	}
 	free(b->servers);
 	free(b->name);
+	free(b->version);
 }
 
 void edge_table_free(EdgeTable *t)
@@ -106,7 +107,7 @@ static bool route_eq(const EdgeRoute *a, const EdgeRoute *b)
 static bool backend_eq(const EdgeBackend *a, const EdgeBackend *b)
 {
 	if (!str_eq(a->name, b->name) || a->n_servers != b->n_servers || a->hold != b->hold || a->hold_ns != b->hold_ns ||
-		a->maintenance != b->maintenance || a->retry != b->retry)
+		a->maintenance != b->maintenance || a->retry != b->retry || !str_eq(a->version, b->version))
 		return false;
 	for (size_t i = 0; i < a->n_servers; i++) {
 		const EdgeServer *x = &a->servers[i], *y = &b->servers[i];

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "edge/cache-generation.h"
 
 static void written_is_read(void **state)
@@ -18,10 +19,13 @@ static void written_is_read(void **state)
 	AUTO_BUF text = BUF_INIT;
 	(void) generations_renew(&g, "shop/web:80");
 	(void) generations_renew(&g, "shop/api:8080");
+	str_set(&generations_find(&g, "shop/api:8080")->version, "cafe");
 	generations_write(&g, &text);
 	assert_int_equal(generations_read(buf_cstr(&text), &again), 0);
 	assert_int_equal(again.n, 2);
 	assert_string_equal(generations_find(&again, "shop/api:8080")->word, generations_find(&g, "shop/api:8080")->word);
+	assert_string_equal(generations_find(&again, "shop/api:8080")->version, "cafe");
+	assert_string_equal(generations_find(&again, "shop/web:80")->version, "");
 	assert_null(generations_find(&again, "shop/api:80"));
 }
 
@@ -62,12 +66,14 @@ static void refused(void **state)
 		"00112233445566aa",
 		"00112233445566aa\n",
 		"00112233445566aa \n",
-		"00112233445566aa a/b:1",
-		"00112233445566a a/b:1\n",
-		"00112233445566aab a/b:1\n",
-		"00112233445566ag a/b:1\n",
-		"00112233445566aa a\tb\n",
-		"00112233445566aa a/b:1\n00112233445566ab a/b:1\n",
+		"00112233445566aa a/b:1\n",
+		"00112233445566aa v \n",
+		"00112233445566aa v a/b:1",
+		"00112233445566a v a/b:1\n",
+		"00112233445566aab v a/b:1\n",
+		"00112233445566ag v a/b:1\n",
+		"00112233445566aa v a\tb\n",
+		"00112233445566aa v a/b:1\n00112233445566ab v a/b:1\n",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		AUTO(generations_done) Generations g = { 0 };
