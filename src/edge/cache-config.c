@@ -247,6 +247,10 @@ static const char haproxy_backend[] =
 	"\thttp-response set-header Expires %[res.fhdr(x-stead-cache-expires)] if straight { res.hdr(x-stead-cache-expires) -m found }\n"
 	"\thttp-response del-header X-Accel-Buffering\n"
 	"\thttp-response del-header X-Stead-Cache- -m beg\n"
+	/* nginx adds its headers once more to an error of its own, 416 */
+	"\thttp-response set-header X-Cache %[res.fhdr(x-cache)] if { res.fhdr_cnt(x-cache) gt 1 }\n"
+	"\thttp-response set-header Cache-Control %[res.fhdr(cache-control)] if { res.fhdr_cnt(cache-control) gt 1 }\n"
+	"\thttp-response set-header Expires %[res.fhdr(expires)] if { res.fhdr_cnt(expires) gt 1 }\n"
 	"\thttp-response set-header X-Cache BYPASS unless { res.hdr(x-cache) -m found }\n"
 	"\thttp-response return status 504 content-type text/plain string \"The service does not answer, and what is cached is out of date.\\n\" "
 	"if { res.hdr(x-cache) STALE } { res.hdr(cache-control),lower -m sub must-revalidate proxy-revalidate }\n"
@@ -268,6 +272,7 @@ static const char origin_request[] =
 
 static const char origin_response[] =
 	"\thttp-response del-header X-Stead-Cache- -m beg\n"
+	"\thttp-response set-var(txn.date) res.fhdr(date)\n"
 	"\thttp-response set-var(txn.control) res.fhdr(cache-control,1)\n"
 	"\thttp-response set-var(txn.control2) res.fhdr(cache-control,2)\n"
 	"\thttp-response set-var(txn.control3) res.fhdr(cache-control,3)\n"
@@ -275,6 +280,8 @@ static const char origin_response[] =
 	"\thttp-response set-var-fmt(txn.control) \"%[var(txn.control)], %[var(txn.control3)]\" if { var(txn.control3) -m found }\n"
 	"\tacl lifetime var(txn.control),lower -m reg '(^|[ ,;])(s-maxage|max-age)='\n"
 	"\tacl expires res.hdr(expires) -m found\n"
+	"\tacl over res.fhdr(expires) -m reg '^([^A-Z]|.*(19[0-9][0-9]|20[01][0-9]) )'\n"
+	"\tacl over res.fhdr(expires),strcmp(txn.date) eq 0\n"
 	"\tacl sized res.hdr(content-length) -m found\n"
 	"\tacl shared var(txn.control),lower -m sub s-maxage=\n"
 	"\tacl zero var(txn.control),lower -m reg '(^|[ ,;])max-age=0+([^0-9]|$)'\n"
@@ -294,7 +301,7 @@ static const char origin_response[] =
 	/* for how long, if the response says nothing */
 	"\thttp-response set-var(txn.ttl) int(0) unless { status 200 203 300 301 308 404 410 }\n"
 	"\thttp-response set-var(txn.ttl) int(10) if { status 404 410 } { var(txn.ttl),sub(10) gt 0 }\n"
-	"\thttp-response set-var(txn.never) bool(true) if never || !shared zero || !lifetime !expires { var(txn.ttl) -m int 0 } !{ status 304 } || !lifetime !sized download !{ status 304 }\n"
+	"\thttp-response set-var(txn.never) bool(true) if never || !shared zero || !lifetime expires over || !lifetime !expires { var(txn.ttl) -m int 0 } !{ status 304 } || !lifetime !sized download !{ status 304 }\n"
 	"\thttp-response del-header X-Accel- -m beg\n"
 	"\thttp-response del-header X-Cache\n"
 	/* too much at once */
