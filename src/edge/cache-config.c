@@ -261,14 +261,14 @@ static const char haproxy_backend[] =
 static const char origin_request[] =
 	"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n"
 	"\thttp-request set-var(txn.words) req.hdr(x-stead-cache-route)\n"
-	"\thttp-request set-var(txn.route) var(txn.words),field(1,:)\n"
+	"\thttp-request set-var(txn.slot) var(txn.words),field(1,:)\n"
 	"\thttp-request set-var(txn.store) var(txn.words),field(2,:),bytes(0,1)\n"
 	"\thttp-request set-var(txn.ttl) var(txn.words),field(4,:),add(0)\n"
 	"\thttp-request set-var(txn.largest) var(txn.words),field(5,:),add(0)\n"
 	"\thttp-request set-var(txn.timeout) var(txn.words),field(6,:),add(0) if { var(txn.words),field(6,:) -m len gt 0 }\n"
 	"\thttp-request set-var(txn.ttl) int(0) if { req.hdr(cookie) -m found }\n"
 	"\thttp-request del-header X-Stead-Cache- -m beg\n"
-	"\tuse_backend %[var(txn.route)]\n";
+	"\tuse_backend %[var(txn.slot)]\n";
 
 static const char origin_response[] =
 	"\thttp-response del-header X-Stead-Cache- -m beg\n"

@@ -162,7 +162,7 @@ void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const
 		buf_char(&flags, 'h');
 	if (hooks->cache && hooks->cache(hooks->user, r, &cache))
 		buf_char(&flags, 'c');
-	bool retry_elsewhere = b->retry || ready_servers(b) > 1;
+	bool retry_elsewhere = b->retry || ready_servers(b) > 1 || cache.len; /* without nginx the service itself answers */
 	buf_printf(ret, "s%d", slot);
 	if (!flags.len) {
 		buf_str(ret, retry_elsewhere ? "|retry+" : "");

@@ -285,7 +285,7 @@ static void test_values(void **state)
 	const RouteHooks hooks = { .redirect = always, .cache = cached };
 	backend = (EdgeBackend) { 0 };
 	const char *value = redirect_value(&r, &backend, &hooks, &b);
-	assert_non_null(strstr(value, "s3|tc|"));
+	assert_non_null(strstr(value, "s3|tc+|"));
 	assert_true(str_ends(value, "|g1:60"));
 }
 
