@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 
 #include "base/mem.h"
 
@@ -30,6 +31,18 @@ int err_set(Err *err, int code, const char *fmt, ...)
 	return code;
 }
 
+/* Whose limit was met is not in strerror's words, and what to do depends on it. */
+static char *reason(int code)
+{
+	struct rlimit files;
+	if (code == -EMFILE && getrlimit(RLIMIT_NOFILE, &files) == 0)
+		return xasprintf("%s: this process may have %llu (raise it with `ulimit -n`, for a unit with LimitNOFILE=)", strerror(-code),
+			(unsigned long long) files.rlim_cur);
+	if (code == -ENFILE)
+		return xasprintf("%s: the machine's limit is met (raise it with `sysctl fs.file-max`)", strerror(-code));
+	return xstrdup(strerror(-code));
+}
+
 int err_errno(Err *err, int code, const char *fmt, ...)
 {
 	if (!err)
@@ -38,8 +51,9 @@ int err_errno(Err *err, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	AUTO_FREE char *s = format(fmt, ap);
 	va_end(ap);
+	AUTO_FREE char *why = reason(code);
 	free(err->text);
-	err->text = xasprintf("%s: %s", s, strerror(-code));
+	err->text = xasprintf("%s: %s", s, why);
 	err->code = code;
 	return code;
 }

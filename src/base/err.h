@@ -18,7 +18,7 @@ typedef struct Err {
 
 /** Sets the text (replacing an older one) and gives back `code` (negative errno). `err` may be NULL. */
 int err_set(Err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/** As err_set, and appends ": strerror(-code)". */
+/** As err_set, and appends ": strerror(-code)"; where a limit on open files was met, how high it is. */
 int err_errno(Err *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /** Puts "context: " in front of the text; gives back err->code (or -EIO for a NULL err). */
 int err_wrap(Err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

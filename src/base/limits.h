@@ -27,7 +27,7 @@
 
 #define LIMIT_API_BODY (4U << 20)     /* request body that is not a stream: 413 */
 #define LIMIT_API_HEADERS (64U << 10) /* request line and headers: 431 */
-#define LIMIT_API_CLIENTS 64          /* connections at once: further ones wait in the backlog */
+#define LIMIT_API_CLIENTS 64          /* connections at once (a quarter of RLIMIT_NOFILE, if that is less): further ones wait in the backlog */
 #define LIMIT_API_BACKLOG (1U << 20)  /* unsent bytes to a slow reader of a stream: reading its source pauses */
 
 #define LIMIT_MANIFEST_BYTES (4U << 20) /* manifest, index or image config: refused */

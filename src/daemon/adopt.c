@@ -18,19 +18,17 @@
 
 #define CREATING_TRIES 400 /* times 5 ms: conmon is alive, its runtime is not done yet */
 
-static void probe(Container *c, ContainerState *st)
+static int probe(Container *c, ContainerState *st, Err *err)
 {
-	AUTO_ERR err = ERR_INIT;
 	for (int i = 0; i < CREATING_TRIES; i++) {
-		if (container_probe(c->d->runtime, c->paths, st, &err) < 0) {
-			log_warning("%s: %s", c->name, err_text(&err));
-			st->status = CONTAINER_ABSENT;
-			return;
-		}
+		int r = container_probe(c->d->runtime, c->paths, st, err);
+		if (r < 0)
+			return err_wrap(err, "%s", c->name);
 		if (st->status != CONTAINER_CREATING)
-			return;
+			return 0;
 		(void) usleep(5000);
 	}
+	return 0;
 }
 
 static void delete_traces(Container *c)
@@ -92,16 +90,18 @@ static void adopt_ended(Container *c, const ContainerState *st)
 	c->phase = PHASE_EXITED;
 }
 
-void ctr_adopt(Container *c)
+int ctr_adopt(Container *c, Err *err)
 {
 	ContainerState st = { 0 };
 	bool was_running = c->phase == PHASE_RUNNING || c->phase == PHASE_STOPPING || c->phase == PHASE_STARTING;
-	probe(c, &st);
+	int r = probe(c, &st, err);
+	if (r < 0)
+		return r;
 	switch (st.status) {
 	case CONTAINER_RUNNING:
 		adopt_running(c, &st);
 		ctr_changed(c);
-		return;
+		return 0;
 	case CONTAINER_EXITED:
 	case CONTAINER_LOST:
 		adopt_ended(c, &st);
@@ -132,4 +132,5 @@ void ctr_adopt(Container *c)
 		events_container_with(c, "die", "exitCode", code);
 	}
 	ctr_changed(c);
+	return 0;
 }

@@ -37,6 +37,7 @@
 #include "run/logs.h"
 
 #define GRACE_DEFAULT (10 * NSEC_PER_SEC)
+#define KILL_RETRY_MSEC 500 /* no descriptor was left to do it with */
 #define CLEAN_RETRY_MSEC 5
 #define START_FAILED_CODE 128
 
@@ -612,8 +613,11 @@ static void grace_over(uv_timer_t *t)
 	Container *c = t->data;
 	if (c->phase != PHASE_STOPPING)
 		return;
-	events_container_with(c, "kill", "signal", "9");
-	(void) container_kill(c->d->runtime, c->paths, SIGKILL);
+	int r = container_kill(c->d->runtime, c->paths, SIGKILL);
+	if (r < 0 && r != -ESRCH)
+		ctr_timer_start(c, &c->stop_timer, grace_over, KILL_RETRY_MSEC);
+	else
+		events_container_with(c, "kill", "signal", "9");
 }
 
 void ctr_stop(Container *c)

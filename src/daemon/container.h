@@ -52,8 +52,8 @@ int ctr_pause(Container *c, bool pause, Err *err);
 
 /** Its end will be noticed from now on. */
 int ctr_watch(Container *c, Err *err);
-/** At the daemon's start: what is it really doing? Adopts a running one, takes note of an end. */
-void ctr_adopt(Container *c);
+/** At the daemon's start: what is it really doing? Adopts a running one, takes note of an end. Fails where that cannot be seen. */
+int ctr_adopt(Container *c, Err *err);
 
 /** Rotates its log if it has grown past its limit. */
 void ctr_rotate_log(Container *c);

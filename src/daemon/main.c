@@ -23,6 +23,7 @@
 #define OOM_SCORE "-900"
 #define HELP_COLUMN 24 /* where the text of `--help` begins, less two */
 #define OPTION_BASE 256 /* above every letter */
+#define FILES_ENOUGH 512
 
 /* `offset` is that of the text in DaemonOptions; an option without a VALUE is a switch, see parse_options. */
 static const struct DaemonOption {
@@ -157,6 +158,21 @@ static int run(Daemon *d, Err *err)
 	return r;
 }
 
+/* Two or three for each container, more while it starts, some for each client: a shell's usual 1024 is soon used up. */
+static void raise_files_limit(void)
+{
+	struct rlimit l;
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	rlim_t soft = l.rlim_cur;
+	l.rlim_cur = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+		l.rlim_cur = soft;
+	if (l.rlim_cur < FILES_ENOUGH)
+		log_warning("this daemon may have %llu open files, which is enough for few containers only; raise it with `ulimit -n`, for a unit "
+			    "with LimitNOFILE=", (unsigned long long) l.rlim_cur);
+}
+
 int daemon_main(int argc, char **argv)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -172,6 +188,7 @@ int daemon_main(int argc, char **argv)
 	}
 	(void) signal(SIGPIPE, SIG_IGN);
 	(void) umask(0022);
+	raise_files_limit();
 	/* Children reset it (io/child.h, conmon). Not every machine allows it. */
 	(void) file_write(AT_FDCWD, "/proc/self/oom_score_adj", OOM_SCORE, strlen(OOM_SCORE), 0);
 	if (uv_loop_init(&loop) < 0)

@@ -168,12 +168,15 @@ static int open_parts(Daemon *d, Err *err)
 
 static int recover(Daemon *d, Err *err)
 {
-	for (size_t i = 0; i < d->n_containers; i++)
-		ctr_adopt(d->containers[i]);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < d->n_containers; i++)
+		r = ctr_adopt(d->containers[i], err);
+	if (r < 0)
+		return r;
 	sweep(d);
 	sweep_dirs(d, "containers", container_known);
 	sweep_dirs(d, "volumes", volume_known);
-	int r = network_start(d, err);
+	r = network_start(d, err);
 	if (r < 0)
 		return r;
 	image_sweep(d, NULL, NULL);

@@ -425,7 +425,7 @@ int child_spawn(uv_loop_t *loop, const ChildOptions *o, Child **ret, Err *err)
 	}
 	r = child_watch(c, o);
 	if (r < 0) {
-		r = err_errno(err, r, "cannot watch '%s' (this needs Linux 5.3)", o->argv[0]);
+		r = err_errno(err, r, r == -ENOSYS ? "cannot watch '%s' (this needs Linux 5.3)" : "cannot watch '%s'", o->argv[0]);
 		goto out;
 	}
 	if (o->oom_score_adj)

@@ -20,7 +20,8 @@ struct HttpServer {
 	char *path;
 	HttpHandlers handlers;
 	HttpConn *conns;
-	size_t n_conns;
+	size_t n_conns, max_conns;
+	bool turned_away; /* said already */
 	bool waiting; /* a connection waits for a place */
 	bool closing;
 	char read_buf[16384]; /* libuv reads one connection at a time */

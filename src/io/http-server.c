@@ -16,11 +16,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/http-conn.h"
@@ -481,10 +483,17 @@ static void server_accept(HttpServer *s)
 static void on_connection(uv_stream_t *listener, int status)
 {
 	HttpServer *s = listener->data;
-	if (status < 0)
+	if (status < 0) { /* libuv has closed their connections */
+		AUTO_ERR err = ERR_INIT;
+		(void) err_errno(&err, status, "clients are turned away");
+		if (!s->turned_away)
+			log_warning("%s", err_text(&err));
+		s->turned_away = true;
 		return;
+	}
+	s->turned_away = false;
 	/* Not accepting makes libuv stop listening until uv_accept is called. */
-	if (s->n_conns >= LIMIT_API_CLIENTS && !server_evict(s))
+	if (s->n_conns >= s->max_conns && !server_evict(s))
 		s->waiting = true;
 	else
 		server_accept(s);
@@ -515,6 +524,15 @@ static int bind_socket(const char *path, const char *temporary, mode_t mode, gid
 	return steal_fd(&fd);
 }
 
+/* Where few files may be open, most are left to what the clients ask for. */
+static size_t clients_max(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur / 4 >= LIMIT_API_CLIENTS)
+		return LIMIT_API_CLIENTS;
+	return files.rlim_cur < 4 ? 1 : (size_t) files.rlim_cur / 4;
+}
+
 int http_server_new(uv_loop_t *loop, const char *path, mode_t mode, gid_t gid, const HttpHandlers *h, HttpServer **ret, Err *err)
 {
 	AUTO_FREE char *temporary = xasprintf("%s.new", path);
@@ -526,6 +544,7 @@ int http_server_new(uv_loop_t *loop, const char *path, mode_t mode, gid_t gid, c
 	HttpServer *s = xcalloc(1, sizeof(*s));
 	s->loop = loop;
 	s->handlers = *h;
+	s->max_conns = clients_max();
 	(void) uv_pipe_init(loop, &s->listener, 0);
 	(void) uv_timer_init(loop, &s->kick);
 	(void) uv_timer_init(loop, &s->tick);

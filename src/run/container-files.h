@@ -8,13 +8,18 @@
 
 #include "run/container.h"
 
-/** The number in bundle/conmon/NAME, 0 if there is none. */
+/*
+ * "Not there" and "cannot look" (no descriptor left, say) are never the same: who takes the second for the first
+ * kills or forgets what runs.
+ */
+
+/** The number in bundle/conmon/NAME; -ESRCH: there is none. */
 pid_t container_read_pid(const ContainerPaths *p, const char *name);
-/** pidfd of the living init, checked to be in the container's cgroup. -ESRCH. */
+/** pidfd of the living init, checked to be in the container's cgroup. -ESRCH: it does not live. */
 int container_init_open(const ContainerPaths *p, pid_t *ret_pid);
-/** pidfd of the container's conmon. -ESRCH. */
+/** pidfd of the container's conmon. -ESRCH: it does not live. */
 int container_conmon_open(const ContainerPaths *p, pid_t *ret_pid);
-/** Fills status, exit_code and finished_at from the exit file. */
-bool container_read_exit(const ContainerPaths *p, ContainerState *st);
+/** 1: fills status, exit_code and finished_at from the exit file; 0: there is none yet. */
+int container_read_exit(const ContainerPaths *p, ContainerState *st);
 /** Fills oom_killed of a container that ended. */
 void container_read_oom(const Runtime *rt, const ContainerPaths *p, ContainerState *st);

@@ -88,7 +88,9 @@ int container_dirs_make(const ContainerPaths *p, Err *err)
 static int pidfd_open_call(pid_t pid)
 {
 	int fd = (int) syscall(SYS_pidfd_open, pid, 0);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0) /* the number may be a thread's by now */
+		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
+	return fd;
 }
 
 static int pidfd_signal(int fd, int sig)
@@ -101,59 +103,60 @@ pid_t container_read_pid(const ContainerPaths *p, const char *name)
 	AUTO_FREE char *path = xasprintf("%s/conmon/%s", p->bundle, name);
 	AUTO_BUF b = BUF_INIT;
 	int64_t pid = 0;
-	if (file_read(AT_FDCWD, path, 32, &b) < 0)
-		return 0;
+	int r = file_read(AT_FDCWD, path, 32, &b);
+	if (r < 0)
+		return r == -ENOENT || r == -ENOTDIR ? -ESRCH : r;
 	if (b.len > 0 && b.data[b.len - 1] == '\n')
 		b.data[b.len - 1] = '\0';
-	return parse_i64(buf_cstr(&b), &pid) < 0 || pid <= 1 || pid > INT32_MAX ? 0 : (pid_t) pid;
+	return parse_i64(buf_cstr(&b), &pid) < 0 || pid <= 1 || pid > INT32_MAX ? -ESRCH : (pid_t) pid;
 }
 
 static int read_proc(pid_t pid, const char *file, Buf *b)
 {
 	AUTO_FREE char *path = xasprintf("/proc/%d/%s", (int) pid, file);
-	return file_read(AT_FDCWD, path, 64U << 10, b);
+	int r = file_read(AT_FDCWD, path, 64U << 10, b);
+	return r == -ENOENT ? -ESRCH : r;
+}
+
+/* The process whose number is in that file, if the container's id stands in this file of its /proc: else it is another, or dead. */
+static int open_process(const ContainerPaths *p, const char *pid_file, const char *proc_file, pid_t *ret_pid)
+{
+	pid_t pid = container_read_pid(p, pid_file);
+	if (pid < 0)
+		return pid;
+	AUTO_CLOSE int fd = pidfd_open_call(pid);
+	if (fd < 0)
+		return fd;
+	AUTO_BUF b = BUF_INIT;
+	int r = read_proc(pid, proc_file, &b);
+	if (r < 0)
+		return r;
+	if (!memmem(b.data ? b.data : "", b.len, p->id, strlen(p->id)))
+		return -ESRCH;
+	if (ret_pid)
+		*ret_pid = pid;
+	return steal_fd(&fd);
 }
 
 int container_init_open(const ContainerPaths *p, pid_t *ret_pid)
 {
-	pid_t pid = container_read_pid(p, "pid");
-	if (pid == 0)
-		return -ESRCH;
-	AUTO_CLOSE int fd = pidfd_open_call(pid);
-	if (fd < 0)
-		return -ESRCH;
-	AUTO_BUF b = BUF_INIT;
-	if (read_proc(pid, "cgroup", &b) < 0 || !strstr(buf_cstr(&b), p->id))
-		return -ESRCH;
+	AUTO_CLOSE int fd = open_process(p, "pid", "cgroup", ret_pid);
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	if (poll(&pfd, 1, 0) != 0)
+	if (fd >= 0 && poll(&pfd, 1, 0) != 0)
 		return -ESRCH; /* dead, not yet reaped by conmon */
-	if (ret_pid)
-		*ret_pid = pid;
-	return steal_fd(&fd);
+	return fd < 0 ? fd : steal_fd(&fd);
 }
 
 int container_conmon_open(const ContainerPaths *p, pid_t *ret_pid)
 {
-	pid_t pid = container_read_pid(p, "conmon.pid");
-	if (pid == 0)
-		return -ESRCH;
-	AUTO_CLOSE int fd = pidfd_open_call(pid);
-	if (fd < 0)
-		return -ESRCH;
-	AUTO_BUF b = BUF_INIT;
-	if (read_proc(pid, "cmdline", &b) < 0 || !memmem(b.data, b.len, p->id, strlen(p->id)))
-		return -ESRCH; /* another process, or a dead one */
-	if (ret_pid)
-		*ret_pid = pid;
-	return steal_fd(&fd);
+	return open_process(p, "conmon.pid", "cmdline", ret_pid);
 }
 
 int container_kill(const Runtime *rt, const ContainerPaths *p, int sig)
 {
 	(void) rt;
 	AUTO_CLOSE int fd = container_init_open(p, NULL);
-	return fd < 0 ? -ESRCH : pidfd_signal(fd, sig);
+	return fd < 0 ? fd : pidfd_signal(fd, sig);
 }
 
 int container_kill_all(const Runtime *rt, const ContainerPaths *p)
@@ -229,19 +232,22 @@ static bool is_waiting(const Runtime *rt, const ContainerPaths *p, pid_t pid)
 	return str_starts(buf_cstr(&comm), rt->name) || str_starts(buf_cstr(&comm), "crun") || str_starts(buf_cstr(&comm), "runc");
 }
 
-bool container_read_exit(const ContainerPaths *p, ContainerState *st)
+int container_read_exit(const ContainerPaths *p, ContainerState *st)
 {
 	AUTO_FREE char *path = xasprintf("%s/conmon/%s", p->bundle, p->id);
 	AUTO_BUF b = BUF_INIT;
 	struct stat file;
 	int64_t code = 0;
-	if (stat(path, &file) < 0 || file_read(AT_FDCWD, path, 32, &b) < 0 || b.len == 0)
-		return false;
+	int r = stat(path, &file) < 0 ? -errno : file_read(AT_FDCWD, path, 32, &b);
+	if (r < 0)
+		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+	if (b.len == 0)
+		return 0;
 	(void) parse_i64(buf_cstr(&b), &code);
 	st->status = CONTAINER_EXITED;
 	st->exit_code = (int) (code & 0xff);
 	st->finished_at = file.st_mtim.tv_sec * NSEC_PER_SEC + file.st_mtim.tv_nsec;
-	return true;
+	return 1;
 }
 
 void container_read_oom(const Runtime *rt, const ContainerPaths *p, ContainerState *st)
@@ -258,16 +264,24 @@ static int64_t process_start(pid_t pid)
 	return stat(path, &st) < 0 ? 0 : st.st_ctim.tv_sec * NSEC_PER_SEC + st.st_ctim.tv_nsec;
 }
 
-int container_probe(const Runtime *rt, const ContainerPaths *p, ContainerState *ret, Err *err)
+/* 1: found; 0: go on looking. */
+static int probe_exit(const Runtime *rt, const ContainerPaths *p, ContainerState *ret)
 {
-	(void) err;
-	*ret = (ContainerState) { 0 };
-	AUTO_CLOSE int conmon = container_conmon_open(p, NULL);
-	ret->monitored = conmon >= 0;
-	if (container_read_exit(p, ret)) {
+	int r = container_read_exit(p, ret);
+	if (r > 0)
 		container_read_oom(rt, p, ret);
-		return 0;
-	}
+	return r;
+}
+
+static int probe(const Runtime *rt, const ContainerPaths *p, ContainerState *ret)
+{
+	AUTO_CLOSE int conmon = container_conmon_open(p, NULL);
+	if (conmon < 0 && conmon != -ESRCH)
+		return conmon;
+	ret->monitored = conmon >= 0;
+	int r = probe_exit(rt, p, ret);
+	if (r != 0)
+		return r;
 	pid_t pid = 0;
 	AUTO_CLOSE int init = container_init_open(p, &pid);
 	if (init >= 0) {
@@ -275,26 +289,32 @@ int container_probe(const Runtime *rt, const ContainerPaths *p, ContainerState *
 		ret->status = is_waiting(rt, p, pid) ? CONTAINER_CREATED : CONTAINER_RUNNING;
 		ret->started_at = process_start(pid);
 		ret->paused = cgroup_frozen(rt, p->cgroup);
-		return 0;
+		return 1;
 	}
-	bool was_created = container_read_pid(p, "pid") != 0;
+	pid = init == -ESRCH ? container_read_pid(p, "pid") : init;
+	if (pid < 0 && pid != -ESRCH)
+		return pid;
 	if (ret->monitored) {
 		/* Its end is known to conmon, but not written yet: container_watch will tell it. */
-		ret->status = was_created ? CONTAINER_RUNNING : CONTAINER_CREATING;
-		return 0;
+		ret->status = pid > 0 ? CONTAINER_RUNNING : CONTAINER_CREATING;
+		return 1;
 	}
 	/* conmon may have ended between the two looks. */
-	if (container_read_exit(p, ret)) {
-		container_read_oom(rt, p, ret);
-		return 0;
-	}
-	if (was_created) {
+	r = probe_exit(rt, p, ret);
+	if (r == 0 && pid > 0) {
 		ret->status = CONTAINER_LOST;
 		ret->exit_code = 128 + SIGKILL;
 		ret->finished_at = time_real();
 		container_read_oom(rt, p, ret);
 	}
-	return 0;
+	return r;
+}
+
+int container_probe(const Runtime *rt, const ContainerPaths *p, ContainerState *ret, Err *err)
+{
+	*ret = (ContainerState) { 0 };
+	int r = probe(rt, p, ret);
+	return r < 0 ? err_errno(err, r, "look at container %.12s", p->id) : 0;
 }
 
 /* ── delete ───────────────────────────────────────────────────────── */

@@ -87,7 +87,7 @@ static int make_process(const ExecSpec *s, json_t **ret, Err *err)
 	AUTO_BUF b = BUF_INIT;
 	int r = file_read(AT_FDCWD, path, PROCESS_MAX, &b);
 	if (r < 0)
-		return err_set(err, r == -ENOENT ? -ESRCH : r, "exec: the container is not running");
+		return r == -ENOENT ? err_set(err, -ESRCH, "exec: the container is not running") : err_errno(err, r, "exec: %s", path);
 	json_t *o = json_loadb(b.data ? b.data : "", b.len, 0, NULL);
 	if (!json_is_object(o)) {
 		json_decref(o);
@@ -156,8 +156,10 @@ static int open_direct(const ExecSpec *s, const json_t *o, ExecInput *in, ExecHe
 	}
 	pid_t pid;
 	in->init = container_init_open(s->paths, &pid);
-	if (in->init < 0)
+	if (in->init == -ESRCH)
 		return err_set(err, -ESRCH, "exec: the container is not running");
+	if (in->init < 0)
+		return err_errno(err, in->init, "exec: look at the container");
 	h->init_pid = pid;
 	h->seccomp = in->seccomp >= 0;
 	in->direct = true;

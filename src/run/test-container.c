@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/test-root.h"
 
+#include <sys/resource.h>
+
 #include "run/attach.h"
 
 static void test_life(void **state)
@@ -202,6 +204,44 @@ static void test_confinement(void **state)
 	box_remove(&b);
 }
 
+/* Without a descriptor to look with, nothing is taken for dead, and no exit code is lost. */
+static void test_blind(void **state)
+{
+	(void) state;
+	Box b;
+	AUTO_ERR err = ERR_INIT;
+	ContainerState st;
+	struct rlimit files, none;
+	box_init(&b, "ee", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.02; done");
+	assert_int_equal(box_create(&b), 0);
+	box_start(&b);
+	AUTO_STRV char **lines = NULL;
+	for (int i = 0; i < 6000 && !lines; i++) {
+		(void) usleep(10000);
+		lines = logs_tail_lines(&b.paths, 1);
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	none = (struct rlimit) { 0, files.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	int probed = container_probe(world.rt, &b.paths, &st, &err), killed = container_kill(world.rt, &b.paths, SIGKILL);
+	int exists = kill(b.pid, SIGTERM);
+	for (int i = 0; i < 100; i++) {
+		(void) uv_run(&world.loop, UV_RUN_NOWAIT);
+		(void) usleep(10000);
+	}
+	bool told = b.ended;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+	assert_int_equal(probed, -EMFILE);
+	assert_non_null(strstr(err_text(&err), "Too many open files: this process may have 0"));
+	assert_int_equal(killed, -EMFILE);
+	assert_int_equal(exists, 0);
+	assert_false(told);
+	world_until(&world, &b.ended);
+	assert_int_equal(b.end.status, CONTAINER_EXITED);
+	assert_int_equal(b.end.exit_code, 5);
+	box_remove(&b);
+}
+
 static void test_many_at_once(void **state)
 {
 	(void) state;
@@ -291,7 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life), cmocka_unit_test(test_killed), cmocka_unit_test(test_monitor_dies), cmocka_unit_test(test_cannot_run),
 		cmocka_unit_test(test_delete_early), cmocka_unit_test(test_oom), cmocka_unit_test(test_init), cmocka_unit_test(test_terminal), cmocka_unit_test(test_confinement),
-		cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_log_rotation),
+		cmocka_unit_test(test_blind), cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_log_rotation),
 	};
 	r = cmocka_run_group_tests(tests, NULL, NULL);
 	return r | world_remove();

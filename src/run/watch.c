@@ -9,6 +9,7 @@
 
 #define WATCH_TRIES 50
 #define WATCH_PAUSE_MS 20
+#define BLIND_PAUSE_MS 200 /* no descriptor was left to look with */
 
 struct ContainerWatch {
 	uv_poll_t poll;
@@ -41,10 +42,19 @@ void container_watch_cancel(ContainerWatch *w)
 	uv_close((uv_handle_t *) &w->timer, watch_closed);
 }
 
+static void watch_timer(uv_timer_t *h);
+
 static void watch_end(ContainerWatch *w)
 {
 	ContainerState st = { 0 };
-	if (!container_read_exit(&w->paths, &st)) {
+	int r = container_read_exit(&w->paths, &st);
+	if (r < 0) {
+		if (w->fd >= 0)
+			(void) uv_poll_stop(&w->poll);
+		(void) uv_timer_start(&w->timer, watch_timer, BLIND_PAUSE_MS, 0);
+		return;
+	}
+	if (r == 0) {
 		/* conmon was killed: nobody can see the end of what it held, nor read its output. */
 		st.status = CONTAINER_LOST;
 		st.exit_code = 128 + SIGKILL;
@@ -69,9 +79,10 @@ static void watch_readable(uv_poll_t *h, int status, int events)
 /* 0: polled; -ESRCH: there is no conmon. */
 static int watch_open(ContainerWatch *w)
 {
-	w->fd = container_conmon_open(&w->paths, NULL);
-	if (w->fd < 0)
-		return -ESRCH;
+	int fd = container_conmon_open(&w->paths, NULL);
+	if (fd < 0)
+		return fd;
+	w->fd = fd;
 	int r = uv_poll_init(w->timer.loop, &w->poll, w->fd);
 	if (r < 0) {
 		(void) close(w->fd);
@@ -89,11 +100,19 @@ static int watch_open(ContainerWatch *w)
 static void watch_timer(uv_timer_t *h)
 {
 	ContainerWatch *w = h->data;
-	ContainerState st = { 0 };
-	AUTO_CLOSE int init = container_read_exit(&w->paths, &st) ? -1 : container_init_open(&w->paths, NULL);
-	if (init >= 0 && watch_open(w) == 0)
+	if (w->fd >= 0) { /* conmon has ended */
+		watch_end(w);
 		return;
-	if (init >= 0 && w->fd < 0 && ++w->tries < WATCH_TRIES)
+	}
+	ContainerState st = { 0 };
+	int ended = container_read_exit(&w->paths, &st);
+	AUTO_CLOSE int init = ended ? -ESRCH : container_init_open(&w->paths, NULL);
+	int r = init >= 0 ? watch_open(w) : ended < 0 ? ended : init;
+	if (r == 0)
+		return;
+	if (r != -ESRCH)
+		(void) uv_timer_start(&w->timer, watch_timer, BLIND_PAUSE_MS, 0);
+	else if (init >= 0 && ++w->tries < WATCH_TRIES)
 		(void) uv_timer_start(&w->timer, watch_timer, WATCH_PAUSE_MS, 0);
 	else
 		watch_end(w);
@@ -111,7 +130,7 @@ int container_watch(uv_loop_t *loop, const Runtime *rt, const char *id, Containe
 	container_paths_init(rt, id, &w->paths);
 	(void) uv_timer_init(loop, &w->timer);
 	int r = watch_open(w);
-	if (r == -ESRCH)
+	if (r < 0 && w->fd < 0)
 		r = uv_timer_start(&w->timer, watch_timer, 0, 0);
 	if (r < 0) {
 		container_watch_cancel(w);
