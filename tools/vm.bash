@@ -175,16 +175,20 @@ vm_boot() {
 
 # Copies the guest's words up to a line that begins with MARK; what follows it is in $vm_rest.
 vm_wait() { # MARK
-  local line end=$((SECONDS + VM_PATIENCE))
+  local part line='' end=$((SECONDS + VM_PATIENCE))
   while [[ $SECONDS -lt $end ]]; do
-    if IFS= read -r -t 1 -u 8 line; then
-      line=${line%$'\r'}
+    # When the second is over, what has come of a line so far counts too.
+    if IFS= read -r -t 1 -u 8 part; then
+      line=${line}${part%$'\r'}
       if [[ $line == *"$1"* ]]; then
         [[ -z ${line%%"$1"*} ]] || printf '%s\n' "${line%%"$1"*}"
         vm_rest=${line#*"$1"}
         return 0
       fi
       printf '%s\n' "$line"
+      line=''
+    else
+      line=$line$part
     fi
     kill -0 "$VM_PID" 2>/dev/null || { echo "vm: the machine is off" >&2; return 1; }
   done
