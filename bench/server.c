@@ -18,7 +18,7 @@
  *     silent        runs, never listens
  *     unhealthy     /health answers 503
  *     smoke         all but /health and /stats answer 500
- *     oom           takes memory until it is killed (at 2 GiB it gives up by itself)
+ *     oom           takes memory until it is killed (at 2 GiB it gives up by itself); at once: before it listens
  *     exit          ends with code 3 as at SIGTERM, but lets who is connected ask once more (LINGER)
  *     die           ends with code 3 at once, and cuts what is in flight
  *     errors        as smoke
@@ -965,7 +965,7 @@ static void start(void)
 {
 	struct epoll_event e = {.events = EPOLLIN, .data.ptr = &server.listener};
 
-	if (env_fault("silent"))
+	if (env_fault("silent") || (env_fault("oom") && fault_begun()))
 		return;
 	server.listener = listen_at();
 	if (epoll_ctl(server.epoll, EPOLL_CTL_ADD, server.listener, &e) < 0)
