@@ -352,6 +352,31 @@ END
   within 90 route_says killed.example.com '.certificate.own | tostring' true
 }
 
+@test "kill -9 of the daemon between two steps of a change: the change is made" {
+  issue own.example.com 30 own
+  issue own.example.com 30 next
+  issue zz.example.com 30 zz
+  web <<'END'
+{ host: own.example.com, tls: { cert: own.crt, key: own.key } }
+{ host: zz.example.com, tls: { cert: zz.crt, key: zz.key } }
+END
+  ok stead up -d
+  within 30 serves own.example.com own.crt
+  within 30 serves zz.example.com zz.crt
+  daemon_kill
+  # It has died with one certificate set and not committed, and another one installed that HAProxy has not heard of.
+  { printf 'set ssl cert %s <<\n' "$SANDBOX/state/edge/certs/zz.example.com.pem"
+    cat zz.crt zz.key
+    echo; } | nc -N -U "$SANDBOX/run/edge/admin.sock" >answer
+  grep -q Transaction answer
+  cp next.crt own.crt
+  cp next.key own.key
+  cat next.crt next.key >"$SANDBOX/state/edge/certs/own.example.com.pem"
+  daemon_start
+  within 60 serves own.example.com next.crt
+  serves zz.example.com zz.crt
+}
+
 @test "50 certificates replaced under load: no handshake fails" {
   local i
   issue many 30 many "$(for i in {1..50}; do printf 'DNS:h%d.example.org,' "$i"; done | sed 's/,$//')"

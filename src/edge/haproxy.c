@@ -260,6 +260,22 @@ static int ask_map(const Haproxy *h, const char *what, const char *map, Buf *ret
 	return ask(h, command, ret);
 }
 
+/* A certificate that the last daemon had set and not committed: HAProxy takes no other one before that is called off. */
+static void end_transaction(const Haproxy *h)
+{
+	AUTO_BUF b = BUF_INIT;
+	AUTO_BUF answer = BUF_INIT;
+	if (ask(h, "show ssl cert", &b) < 0)
+		return;
+	for (const char *line = buf_cstr(&b); *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		if (line[0] != '*')
+			continue;
+		AUTO_FREE char *file = xstrndup(line + 1, strcspn(line + 1, "\n"));
+		AUTO_FREE char *command = xasprintf("abort ssl cert %s", file);
+		(void) ask(h, command, &answer);
+	}
+}
+
 static int read_state(const Haproxy *h, ProxyState **ret, Err *err)
 {
 	AUTO_BUF b = BUF_INIT;
@@ -281,6 +297,7 @@ static int read_state(const Haproxy *h, ProxyState **ret, Err *err)
 		r = ask_map(h, "show map", "routes.map", &b);
 	if (r == 0)
 		r = answer_routes(buf_cstr(&b), s, err);
+	end_transaction(h);
 	if (r == 0 && ask_map(h, "show ssl crt-list", "crt.list", &b) == 0)
 		r = answer_certs(buf_cstr(&b), s, err);
 	if (r < 0)
