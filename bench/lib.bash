@@ -55,11 +55,11 @@ verdict() { # CONDITION…: prints reached or missed
 
 stead() { "$EXE" -H "unix://$SANDBOX/run/stead.sock" "$@"; }
 stead_pid() { cat "$SANDBOX/pid"; }
-stead_start() {
+stead_start() { # [OPTION…]
   local i NAME PORTS
   . "$SANDBOX/env"
   setsid "$EXE" daemon --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" \
-    --edge-http "127.0.0.1:$((PORTS + 90))" --edge-https "127.0.0.1:$((PORTS + 91))" >>"$SANDBOX/log" 2>&1 </dev/null &
+    --edge-http "127.0.0.1:$((PORTS + 90))" --edge-https "127.0.0.1:$((PORTS + 91))" "$@" >>"$SANDBOX/log" 2>&1 </dev/null &
   echo $! >"$SANDBOX/pid"
   disown $!
   for ((i = 0; i < 1000; i++)); do

@@ -368,3 +368,18 @@ END
   within 20 gone
   not code app.test / 2>"$SANDBOX/curl.err"
 }
+
+@test "what is left over: HAProxy belongs to routes, not to a daemon" {
+  compose <<'END'
+services:
+  web: { image: tiny, command: [server], expose: [8080], x-stead: { route: app.test } }
+END
+  ok stead up -d
+  daemon_kill
+  ok leftovers
+  sqlite3 "$SANDBOX/state/state.db" "UPDATE stacks SET down = 1"
+  fails 1 "$SANDBOX_TOOLS/leftovers" --wait 0 --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run"
+  says "haproxy, but no route"
+  sqlite3 "$SANDBOX/state/state.db" "UPDATE stacks SET down = 0"
+  daemon_start
+}

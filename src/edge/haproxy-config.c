@@ -11,7 +11,8 @@
  * Retrying a request that a server has broken off before it answered (retry-on empty-response) makes HAProxy copy the buffer of each request, twice 16 KB,
  * a sixth of its time. So that is done only where another server may take the request: flag "+". Flags:
  *
- *   +  retry, if GET, HEAD or OPTIONS; alone, the value is "SLOT|retry+"
+ *   +  retry, if GET, HEAD or OPTIONS. Alone, the value is "SLOT|retry+"; where nothing but the redirect to HTTPS is asked for, "SLOT|tls" or "SLOT|tls+": neither is
+ *      kept up by the options
  *   a  answer an ACME challenge (the value's third field is the thumbprint)   t  to HTTPS   m  maintenance
  *   b  body at most BODY bytes   r  at most LIMIT requests from an address, counted in the table S, M or H; RETRY seconds to come again
  *   o  response within TIMEOUT ms   h  wait up to HOLD ms for a server   c  through the cache
@@ -153,12 +154,13 @@ static void put_forwarded(bool tls, Buf *b)
 		tls ? "https" : "http");
 }
 
-static void put_lookup(const HaproxyConfig *c, Buf *b)
+static void put_lookup(const HaproxyConfig *c, bool tls, Buf *b)
 {
+	const char *or_tls = tls ? " or { var(txn.route) -m end |tls }" : "";
 	buf_printf(b,
 		"\thttp-request set-var(txn.route) base,concat(/),map_beg(%1$s/routes.map)\n"
-		"\thttp-request disable-l7-retry if { var(txn.route) -m len lt %2$d }\n"
-		"\thttp-request allow if { var(txn.route) -m len lt %2$d }\n"
+		"\thttp-request disable-l7-retry if { var(txn.route) -m len lt %2$d }%3$s\n"
+		"\thttp-request allow if { var(txn.route) -m len lt %2$d }%3$s\n"
 		"\thttp-request set-var(txn.path) path unless { var(txn.route) -m found }\n"
 		"\thttp-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)\n"
 		"\thttp-request set-var(txn.route) var(txn.host),concat(,txn.path,/),map_beg(%1$s/routes.map) unless { var(txn.route) -m found }\n"
@@ -166,12 +168,13 @@ static void put_lookup(const HaproxyConfig *c, Buf *b)
 		"\thttp-request set-var(txn.route) str(*.),concat(,txn.rest),concat(,txn.path,/),map_beg(%1$s/routes.map) if { var(txn.rest) -m len gt 0 } !{ "
 		"var(txn.route) -m found }\n"
 		"\thttp-request set-var(txn.route) str(*),concat(,txn.path,/),map_beg(%1$s/routes.map) unless { var(txn.route) -m found }\n",
-		c->dir, PLAIN_VALUE_MAX);
+		c->dir, PLAIN_VALUE_MAX, or_tls);
 	put_page(c, "404", "404", "", "unless { var(txn.route) -m found }", b);
-	buf_str(b,
+	buf_printf(b,
 		"\thttp-request disable-l7-retry unless { var(txn.route) -m sub + } { method GET HEAD OPTIONS }\n"
 		"\thttp-request allow unless { var(txn.route) -m sub | }\n"
-		"\thttp-request allow if { var(txn.route) -m end |retry+ }\n");
+		"\thttp-request allow if { var(txn.route) -m end |retry+%s }\n",
+		tls ? " |tls |tls+" : "");
 }
 
 static void put_redirect(const HaproxyConfig *c, Buf *b)
@@ -234,7 +237,7 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 		"\tcompression type text/html text/plain text/css text/csv text/javascript text/xml application/javascript application/json "
 		"application/ld+json application/manifest+json application/xml application/atom+xml application/rss+xml application/wasm image/svg+xml\n");
 	put_forwarded(tls, b);
-	put_lookup(c, b);
+	put_lookup(c, tls, b);
 	put_options(c, tls, b);
 	buf_str(b,
 		"\thttp-after-response set-header Content-Type \"text/html; charset=utf-8\" if { var(txn.html) -m found } { res.hdr(X-Stead-Edge) -m found }\n"

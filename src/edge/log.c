@@ -60,9 +60,11 @@ int log_parse(char *line, LogRecord *r)
 {
 	char *f[FIELDS];
 	for (size_t i = 0; i < FIELDS; i++) {
-		f[i] = strsep(&line, "\t");
-		if (!f[i])
+		f[i] = line;
+		line = strchr(line, '\t');
+		if (!line)
 			return -EINVAL;
+		*line++ = '\0';
 	}
 	if (parse_time(f[0], &r->time_msec) < 0)
 		return -EINVAL;
@@ -88,86 +90,113 @@ int log_parse(char *line, LogRecord *r)
 	return 0;
 }
 
-static void put_string(Buf *b, const char *key, const char *value)
+/*
+ * The line is written with a bare pointer into room that was made for the worst case: at 50,000 lines a second a call for each character is a tenth of a
+ * processor.
+ */
+static char *put(char *p, const char *s)
+{
+	size_t n = strlen(s);
+	memcpy(p, s, n);
+	return p + n;
+}
+
+static char *put_string(char *p, const char *key, const char *value)
 {
 	static const char hex[] = "0123456789abcdef";
-	buf_char(b, '"');
-	buf_str(b, key);
-	buf_str(b, "\":\"");
-	bool utf8 = str_is_utf8(value, strlen(value));
-	for (const char *p = value; *p; p++) {
-		unsigned char c = (unsigned char) *p;
-		if (c == '"' || c == '\\') {
-			buf_char(b, '\\');
-			buf_char(b, *p);
-		} else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8)) {
-			char escaped[] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
-			buf_append(b, escaped, sizeof(escaped));
-		} else {
-			buf_char(b, *p);
-		}
+	size_t len = strlen(value);
+	bool clean = true;
+	p = put(p, key);
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char) value[i];
+		clean = clean && c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 	}
-	buf_str(b, "\",");
+	if (clean) {
+		memcpy(p, value, len);
+		return put(p + len, "\",");
+	}
+	bool utf8 = str_is_utf8(value, len);
+	for (; *value; value++) {
+		unsigned char c = (unsigned char) *value;
+		if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8)) {
+			p = put(p, "\\u00");
+			*p++ = hex[c >> 4];
+			*p++ = hex[c & 15];
+			continue;
+		}
+		if (c == '"' || c == '\\')
+			*p++ = '\\';
+		*p++ = *value;
+	}
+	return put(p, "\",");
 }
 
-static void put_number(Buf *b, const char *key, int64_t n)
+static char *put_number(char *p, const char *key, int64_t n)
 {
-	char digits[24], *p = digits + sizeof(digits);
-	uint64_t left = n < 0 ? (uint64_t) -n : (uint64_t) n;
+	char digits[24], *d = digits + sizeof(digits);
+	uint64_t left = n < 0 ? (uint64_t) 0 - (uint64_t) n : (uint64_t) n;
+	p = put(p, key);
 	do
-		*--p = (char) ('0' + left % 10);
+		*--d = (char) ('0' + left % 10);
 	while (left /= 10);
 	if (n < 0)
-		*--p = '-';
-	buf_char(b, '"');
-	buf_str(b, key);
-	buf_str(b, "\":");
-	buf_append(b, p, (size_t) (digits + sizeof(digits) - p));
-	buf_char(b, ',');
+		*--d = '-';
+	size_t len = (size_t) (digits + sizeof(digits) - d);
+	memcpy(p, d, len);
+	p += len;
+	*p++ = ',';
+	return p;
 }
 
-static void put_time(Buf *b, int64_t msec)
+static char *put_time(char *p, int64_t msec)
 {
 	/* Most lines are of the second of the one before. */
 	static int64_t last = -1;
-	static char text[32];
+	static char text[48];
 	if (msec / 1000 != last) {
 		time_t t = (time_t) (msec / 1000);
 		struct tm tm;
-		if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm))
+		if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.", &tm))
 			last = msec / 1000;
 		else
 			text[0] = '\0';
 	}
-	buf_printf(b, "{\"time\":\"%s.%03dZ\",", text, (int) (msec % 1000));
+	p = put(put(p, "{\"time\":\""), text);
+	for (int64_t part = 100; part; part /= 10)
+		*p++ = (char) ('0' + msec % 1000 / part % 10);
+	return put(p, "Z\",");
 }
 
 void log_json(const LogRecord *r, const char *backend, Buf *b)
 {
-	put_time(b, r->time_msec);
-	put_string(b, "client", r->client);
-	put_string(b, "host", r->host);
-	put_string(b, "method", r->method);
-	put_string(b, "uri", r->uri);
-	put_string(b, "version", r->version);
-	put_string(b, "scheme", r->frontend);
-	put_number(b, "status", r->status);
-	put_number(b, "sent", (int64_t) r->sent);
-	put_number(b, "received", (int64_t) r->received);
-	if (backend)
-		put_string(b, "backend", backend);
-	if (*r->server)
-		put_string(b, "server", r->server);
-	if (*r->cache)
-		put_string(b, "cache", r->cache);
-	put_number(b, "request_ms", r->request_msec);
-	put_number(b, "queue_ms", r->queue_msec);
-	put_number(b, "connect_ms", r->connect_msec);
-	put_number(b, "response_ms", r->response_msec);
-	put_number(b, "total_ms", r->total_msec);
-	put_string(b, "end", r->end);
-	b->data[b->len - 1] = '}';
-	buf_char(b, '\n');
+	const struct {
+		const char *key, *value;
+	} strings[] = {
+		{ "\"client\":\"", r->client }, { "\"host\":\"", r->host }, { "\"method\":\"", r->method }, { "\"uri\":\"", r->uri },
+		{ "\"version\":\"", r->version }, { "\"scheme\":\"", r->frontend }, { "\"end\":\"", r->end },
+		{ "\"backend\":\"", backend }, { "\"server\":\"", *r->server ? r->server : NULL },
+		{ "\"cache\":\"", *r->cache ? r->cache : NULL },
+	};
+	const struct {
+		const char *key;
+		int64_t value;
+	} numbers[] = {
+		{ "\"status\":", r->status }, { "\"sent\":", (int64_t) r->sent }, { "\"received\":", (int64_t) r->received },
+		{ "\"request_ms\":", r->request_msec }, { "\"queue_ms\":", r->queue_msec }, { "\"connect_ms\":", r->connect_msec },
+		{ "\"response_ms\":", r->response_msec }, { "\"total_ms\":", r->total_msec },
+	};
+	size_t room = 64 + ARRAY_SIZE(numbers) * 40;
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+		room += strings[i].value ? 32 + 6 * strlen(strings[i].value) : 0;
+	char *begin = buf_reserve(b, room), *p = put_time(begin, r->time_msec);
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
+		if (strings[i].value)
+			p = put_string(p, strings[i].key, strings[i].value);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		p = put_number(p, numbers[i].key, numbers[i].value);
+	p[-1] = '}';
+	*p++ = '\n';
+	buf_added(b, (size_t) (p - begin));
 }
 
 /* Only routes with options name their slot, which may be behind the cache. */

@@ -164,8 +164,8 @@ void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const
 		buf_char(&flags, 'c');
 	bool retry_elsewhere = b->retry || ready_servers(b) > 1 || cache.len; /* without nginx the service itself answers */
 	buf_printf(ret, "s%d", slot);
-	if (!flags.len) {
-		buf_str(ret, retry_elsewhere ? "|retry+" : "");
+	if (!flags.len || str_eq(flags.data, "t")) {
+		buf_printf(ret, "%s%s", flags.len ? "|tls" : retry_elsewhere ? "|retry" : "", retry_elsewhere ? "+" : "");
 		return;
 	}
 	if (retry_elsewhere)

@@ -286,6 +286,12 @@ static void test_values(void **state)
 	backend = (EdgeBackend) { 0 };
 	const char *value = redirect_value(&r, &backend, &hooks, &b);
 	assert_non_null(strstr(value, "s3|tc+|"));
+	const RouteHooks redirect = { .redirect = always };
+	assert_string_equal(redirect_value(&r, &backend, &redirect, &b), "s3|tls");
+	backend.retry = true;
+	assert_string_equal(redirect_value(&r, &backend, &redirect, &b), "s3|tls+");
+	backend.retry = false;
+	value = redirect_value(&r, &backend, &hooks, &b);
 	assert_true(str_ends(value, "|g1:60"));
 }
 
