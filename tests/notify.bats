@@ -122,3 +122,112 @@ received() { jq -c "$1" "$RECEIVED/messages"; }
   is "$(grep -c geheim <<<"$args")" 0
   kill "$pid"
 }
+
+# --- through the daemon
+
+# A stack with these receivers. BAKE: how long a new version is watched.
+stack() { # VERSION COMMAND RECEIVER…
+  local version=$1 command=$2
+  shift 2
+  {
+    printf '%s\n' "services:" "  app:" "    image: tiny" "    command: [sh, -c, '$command']" "    stop_grace_period: 0s" \
+      "    environment: { VERSION: '$version', DB_PASSWORD: 'hunter2-hunter2' }" "    secrets: [key]" \
+      "    x-stead: { deploy: { bake: ${BAKE:-0s}, health_timeout: 20s } }" \
+      "secrets: { key: { file: ./key } }" "x-stead:" "  notify:"
+    printf '    - %s\n' "$@"
+  } >compose.yaml
+  printf 'first line of the key\nsecond line of the key\n' >key
+}
+
+all_receivers() {
+  printf '%s\n' "{ slack: '$HTTP/slack/$PROJECT/T000/B000/XXXXXXXX' }" "{ discord: '$HTTP/discord/$PROJECT' }" "{ ntfy: '$HTTP/ntfy-$PROJECT' }" \
+    "{ webhook: '$HTTP/hook/$PROJECT' }" "{ mail: { server: '$SMTP', from: stead@example.com, to: [$PROJECT@example.com, ops@example.com] } }"
+}
+
+# What came for this test's stack, as one JSON array.
+came() {
+  jq -sc --arg p "$PROJECT" '[.[] | select((.path // "" | split("/") | index($p)) or .body.topic? == "ntfy-" + $p or (.to // [] | index($p + "@example.com")))]' \
+    "$RECEIVED/messages"
+}
+is_there() { # N FILTER: so many messages pass it
+  local n
+  n=$(came | jq "[.[] | select($2)] | length")
+  echo "$n of $1: $2"
+  [[ $n -eq $1 ]]
+}
+no_problems() { is "$(came | jq -c '[.[].problems[]]')" '[]'; }
+
+@test "a deploy is told to all kinds of receivers, within their limits" {
+  mapfile -t receivers < <(all_receivers)
+  stack 1 "sleep 1000" "${receivers[@]}"
+  export SUDO_USER=ann STEAD_COMMIT=0a1b2c3 STEAD_AUTHOR=Ann
+  ok stead deploy
+  within 30 is_there 10 true # begun and done, five receivers
+  no_problems
+  is "$(came | jq -r '[.[] | select(.path == "/hook/'"$PROJECT"'") | .body.event] | join(" ")')" "deploy.started deploy.succeeded"
+  is "$(came | jq -r '.[] | select(.body.event? == "deploy.succeeded") | .body | [.stack, .service, .release, .who, .commit, .author] | map(tostring) | join(" ")')" \
+    "$PROJECT app 1 ann@$(uname -n) 0a1b2c3 Ann"
+  is "$(came | jq -r '[.[] | select(.mail) | .mail.subject] | join("; ")')" \
+    "[stead] $PROJECT: deploy of release 1 has begun; [stead] $PROJECT: release 1 is deployed"
+  is "$(came | jq -r '[.[] | select(.mail)][0].to | join(" ")')" "$PROJECT@example.com ops@example.com"
+}
+
+@test "a failed deploy: step, reason, last lines, and no secret" {
+  mapfile -t receivers < <(all_receivers)
+  stack 1 "sleep 1000" "${receivers[@]}"
+  ok stead deploy
+  BAKE=20s stack 2 'echo "connect db with $$DB_PASSWORD"; cat /run/secrets/key; echo "mysql://app:geheim@db/x"; echo "\`\`\`<!channel> @everyone *bold* $$(printf "\\033[31mred")"; echo "post to /slack/'"$PROJECT"'/T000/B000/XXXXXXXX"; exit 3' \
+    "${receivers[@]}"
+  fails 1 stead deploy
+  within 30 is_there 20 true
+  no_problems
+  is "$(came | jq -r '.[] | select(.body.event? == "deploy.failed") | .body | [.release, .base, .service] | map(tostring) | join(" ")')" "2 1 app"
+  local log
+  log=$(came | jq -r '.[] | select(.body.event? == "deploy.failed") | .body.log | join("\n")')
+  is "$log" 'connect db with ***
+***
+***
+mysql://app:***@db/x
+```<!channel> @everyone *bold* red
+post to /***'
+  came >came.json
+  not grep -E 'hunter2|geheim|line of the key' came.json
+  is "$(came | jq -r '[.[] | select(.path? // "" | startswith("/slack")) | .body.text] | last')" "❌ $PROJECT: deploy of release 2 failed"
+  stack 3 "sleep 1001" "${receivers[@]}"
+  ok stead deploy
+  ok stead rollback
+  within 30 is_there 1 '.body.event? == "deploy.rolled_back"'
+  is "$(came | jq -c '.[] | select(.body.event? == "deploy.rolled_back") | .body | [.release, .base]')" "[4,3]"
+  no_problems
+}
+
+@test "receivers that are dead, slow or choosy delay nothing" {
+  stack 1 "sleep 1000" "{ webhook: '$HTTP/hang/$PROJECT' }" "{ webhook: 'http://127.0.0.1:1/$PROJECT' }" "{ webhook: '$HTTP/flaky/2/$PROJECT' }" \
+    "{ webhook: '$HTTP/status/429/$PROJECT' }" "{ webhook: '$HTTP/status/404/$PROJECT' }" "{ webhook: '$HTTP/hook/$PROJECT', on: alert }" \
+    "{ slack: '$HTTP/slack/$PROJECT' }"
+  local begin=$SECONDS
+  ok stead deploy
+  [[ $((SECONDS - begin)) -lt 25 ]] # less than the patience with one that hangs
+  within 20 is_there 2 '.path == "/slack/'"$PROJECT"'"'
+  within 60 is_there 3 '(.path | startswith("/flaky")) and .body.event == "deploy.started"'
+  is "$(came | jq -r '[.[] | select((.path | startswith("/flaky")) and .body.event == "deploy.started") | .body.id] | unique | length')" 1
+  within 30 is_there 2 '.path | startswith("/status/404")'
+  is_there 0 '.path | startswith("/hook")'
+  within 60 grep -F "stack $PROJECT: a notice to webhook (127.0.0.1:1) waits, it will be tried again" "$SANDBOX/log"
+  grep -F "stack $PROJECT: a notice to webhook (${HTTP#http://}) was not sent: answered 404: answer of the receiver" "$SANDBOX/log"
+}
+
+@test "a notice that waits survives the daemon" {
+  stack 1 "sleep 1000" "{ webhook: '$HTTP/flaky/2/$PROJECT' }"
+  ok stead deploy
+  within 20 is_there 1 '.status == 503 and .body.event == "deploy.started"'
+  daemon_kill
+  daemon_start
+  within 60 is_there 1 '.status == 200 and .body.event == "deploy.started"'
+  within 60 is_there 1 '.status == 200 and .body.event == "deploy.succeeded"'
+  is "$(came | jq -r '[.[] | select(.body.event == "deploy.started") | .body.id] | unique | length')" 1
+  left() { sqlite3 "$SANDBOX/state/state.db" 'SELECT count(*) FROM notices'; }
+  nothing_waits() { [[ $(left) -eq 0 ]]; }
+  stead down -t 0
+  within 20 nothing_waits
+}

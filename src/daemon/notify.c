@@ -72,9 +72,10 @@ static const char *port_of(const char *address)
 /** Where people find the service (or the first that has a place): a route with a plain host name. */
 static char *public_url(const Daemon *d, const Stack *model, const char *service)
 {
+	bool one = service && stack_service(model, service); /* else it names several */
 	for (size_t i = 0; i < model->n_services; i++) {
 		const Service *svc = &model->services[i];
-		if (service && !str_eq(service, svc->name))
+		if (one && !str_eq(service, svc->name))
 			continue;
 		for (size_t k = 0; k < svc->n_routes; k++) {
 			const Route *r = &svc->routes[k];
