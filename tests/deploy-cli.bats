@@ -162,8 +162,10 @@ END
   ok stead releases web -q
   is "$output" "1
 2"
-  ok stead releases nosuch -q
-  is "$output" ""
+  fails 1 stead releases wbe
+  says "did you mean 'web'?"
+  fails 1 stead -p never-heard-of releases
+  says "never-heard-of"
   ok stead releases 2
   says "commit abc123 by Ada L."
   is "$(release 2 .current)" true

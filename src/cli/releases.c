@@ -43,6 +43,39 @@ static void add_row(Table *t, const json_t *r, const ReleasesOptions *o, int64_t
 	table_add(t, str_eq(result, "running") ? "" : takes);
 }
 
+typedef struct ServiceNames {
+	json_t *services;
+	void *at; /* of jansson; NULL: before the first */
+} ServiceNames;
+
+static const char *next_service(void *state)
+{
+	ServiceNames *names = state;
+	names->at = names->at ? json_object_iter_next(names->services, names->at) : json_object_iter(names->services);
+	return names->at ? json_object_iter_key(names->at) : NULL;
+}
+
+/* Nothing was listed for a service: is there one of that name? 0 or an exit code. */
+static int check_service(HttpClient *c, const char *project, const char *service)
+{
+	AUTO_BUF url = BUF_INIT;
+	json_t *stack = NULL;
+	buf_str(&url, "/stead/v1/stacks/");
+	http_url_append(&url, project);
+	if (client_get(c, buf_cstr(&url), JSON_OBJECT, &stack, NULL) < 0)
+		return EXIT_DONE; /* gone by now */
+	ServiceNames names = { .services = json_object_get(json_object_get(stack, "model"), "services") };
+	int code = EXIT_DONE;
+	if (!json_object_get(names.services, service)) {
+		const char *near = nearest_word(service, next_service, &names);
+		cli_error("stack '%s' has no service '%s', and none of its releases had%s%s%s", project, service, near ? "; did you mean '" : "",
+			near ? near : "", near ? "'?" : "");
+		code = EXIT_FAILED;
+	}
+	json_decref(stack);
+	return code;
+}
+
 static int list(HttpClient *c, const Cli *cli, const ReleasesOptions *o, const char *project, const char *service)
 {
 	static const char *const headers[] = { "NUMBER", "AGE", "WHO", "WHAT CHANGED", "RESULT", "TAKES", NULL };
@@ -57,6 +90,13 @@ static int list(HttpClient *c, const Cli *cli, const ReleasesOptions *o, const c
 	http_url_query(&url, "service", service);
 	if (client_get(c, buf_cstr(&url), JSON_ARRAY, &all, &err) < 0)
 		return cli_fail(&err);
+	if (service && !json_array_size(all)) {
+		int code = check_service(c, project, service);
+		if (code) {
+			json_decref(all);
+			return code;
+		}
+	}
 	table_init(&t, headers);
 	json_array_foreach(all, i, r)
 	{

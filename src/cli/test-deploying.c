@@ -249,6 +249,17 @@ static void releases(void **state)
 	o = run(rules, "releases", "99");
 	expect(&o, EXIT_FAILED, "", "has no release 99");
 	done(&o);
+	const FakeRule empty[] = {
+		{ .request = RELEASES "?service=", .status = 200, .body = "[]" },
+		{ .request = "GET /stead/v1/stacks/blog", .status = 200, .body = "{\"model\":{\"services\":{\"db\":{},\"web\":{}}}}" },
+		{ NULL },
+	};
+	o = run(empty, "releases", "wbe");
+	expect(&o, EXIT_FAILED, "", "has no service 'wbe', and none of its releases had; did you mean 'web'?");
+	done(&o);
+	o = run(empty, "releases", "web");
+	expect(&o, EXIT_DONE, "NUMBER", "");
+	done(&o);
 	o = run(rules, "__complete", "release");
 	expect(&o, EXIT_DONE, "7\n8\n", "");
 	done(&o);
