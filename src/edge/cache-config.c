@@ -114,7 +114,7 @@ static const char nginx_head[] =
 	"\tproxy_send_timeout 1h;\n"
 	"\tmap $upstream_cache_status $answer { default $upstream_cache_status; UPDATING STALE; }\n"
 	/* A worker of before a change may be asked for a zone that it does not know. */
-	"\tmap $http_x_stead_cache_zone $zone {\n"
+	"\tmap $asked_zone $zone {\n"
 	"\t\tdefault off;\n";
 
 static const char nginx_server[] =
@@ -128,6 +128,7 @@ static const char nginx_server[] =
 	"\tserver {\n"
 	"\t\tlisten unix:/tmp/sock/cache.sock;\n"
 	"\t\tif_modified_since before;\n"
+	"\t\tif ($request_uri !~ ^/(?<asked_zone>[^:/]+):(?<generation>[^:/]+):[^/]*:(?<part>[a-z]*)(?<rest>/.*)$) { return 400; }\n"
 	"\t\tlocation / {\n"
 	"\t\t\tproxy_pass http://origin;\n"
 	"\t\t\tproxy_http_version 1.1;\n"
@@ -137,7 +138,7 @@ static const char nginx_server[] =
 	"\t\t\tproxy_pass_header Server;\n"
 	"\t\t\tproxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Charset X-Accel-Expires;\n"
 	"\t\t\tproxy_cache $zone;\n"
-	"\t\t\tproxy_cache_key \"$http_x_stead_cache_key $http_host$request_uri\";\n"
+	"\t\t\tproxy_cache_key \"$generation$part $http_host$rest\";\n"
 	"\t\t\tproxy_cache_lock on;\n"
 	"\t\t\tproxy_cache_lock_timeout 5s;\n"
 	"\t\t\tproxy_cache_lock_age 1m;\n"
@@ -175,7 +176,13 @@ void cache_nginx_config(const CacheZone *zones, size_t n, Buf *ret)
 
 /* ── HAProxy ──────────────────────────────────────────────────────── */
 
-void cache_haproxy_rules(Buf *ret)
+/*
+ * The way through the cache is the request's own URL with all that has to be known on it in front, "/ZONE:GENERATION:TTL:BYTES:SLOT:TIMEOUT:PART/…". So it is the key of
+ * HAProxy's cache too, nobody can send a header in its place, and what costs time is done once.
+ */
+#define PREFIX(part) "/%%[var(txn.cache)]:%%[var(txn.slot)]:%%[var(txn.timeout)]:" part "%%[pathq]"
+
+void cache_haproxy_rules(bool tls, Buf *ret)
 {
 	buf_str(ret,
 		"\tacl cache_not req.hdr(authorization) -m found\n"
@@ -187,11 +194,16 @@ void cache_haproxy_rules(Buf *ret)
 		"\tacl cache_not be_conn(cache) ge 1500\n"
 		"\thttp-request set-var(txn.url) url32 if { var(txn.cache) -m found }\n"
 		"\thttp-request track-sc1 var(txn.url) table cache_passed if { var(txn.url),in_table(cache_passed) }\n"
-		"\thttp-request set-var(txn.passed) bool(true) if { sc1_get_gpt0(cache_passed) eq 1 } { sc1_gpc0_rate(cache_passed) gt 0 }\n"
-		"\thttp-request sc-inc-gpc0(1) if { sc1_get_gpt0(cache_passed) eq 1 } !{ var(txn.passed) -m found }\n"
+		"\tacl cache_passed sc1_get_gpt0(cache_passed) eq 1\n"
+		"\thttp-request set-var(txn.passed) bool(true) if cache_passed { sc1_gpc0_rate(cache_passed) gt 0 }\n"
+		"\thttp-request sc-inc-gpc0(1) if cache_passed !{ var(txn.passed) -m found }\n"
 		"\thttp-request set-var(txn.cached) bool(true) if { var(txn.cache) -m found } METH_GET !cache_not !{ var(txn.passed) -m found }\n"
 		"\thttp-response set-header X-Cache BYPASS if { var(txn.cache) -m found } !{ var(txn.cached) -m found }\n"
 		"\thttp-response set-var(txn.cache_status) res.hdr(x-cache) if { var(txn.cache) -m found }\n");
+	buf_printf(ret,
+		"\thttp-request set-pathq " PREFIX("%1$sc") " if { var(txn.cached) -m found } { req.hdr(cookie) -m found }\n"
+		"\thttp-request set-pathq " PREFIX("%1$s") " if { var(txn.cached) -m found } !{ req.hdr(cookie) -m found }\n",
+		tls ? "s" : "");
 }
 
 static const char haproxy_tables[] =
@@ -206,8 +218,8 @@ static const char haproxy_tables[] =
 	"backend cache_filled from common\n"
 	"\tstick-table type string len 1 size 10 expire 1m store bytes_out_rate(10s)\n";
 
-/* An encoding that is accepted: with no weight, or one above 0. */
-#define ACCEPTED(name) "'^" name "( *; *q=(1|0?[.][0-9]*[1-9]).*)?$'"
+/* It is among those that are accepted: with no weight, or one above 0. */
+#define ACCEPTED(name) "{ var(txn.encodings) -m reg '(^|[ ,])" name "( *(,|$)| *; *q=(1|0?[.][0-9]*[1-9]))' }"
 
 static const char haproxy_backend[] =
 	"backend cache from common\n"
@@ -215,26 +227,13 @@ static const char haproxy_backend[] =
 	"\ttimeout server 75s\n"
 	"\thttp-request set-timeout server var(txn.timeout),add(10000) if { var(txn.timeout) -m found }\n"
 	"\thttp-request track-sc2 var(txn.url) table cache_asked\n"
-	/* the key */
-	"\thttp-request set-var(txn.generation) var(txn.cache),field(2,:)\n"
-	"\thttp-request set-var(txn.scheme) str(s) if { ssl_fc }\n"
-	"\thttp-request set-var(txn.cookies) str(c) if { req.hdr(cookie) -m found }\n"
-	"\thttp-request set-var-fmt(txn.key) %[var(txn.generation)]%[var(txn.scheme)]%[var(txn.cookies)]\n"
-	"\thttp-request set-var(txn.pathq) pathq\n"
-	"\thttp-request set-pathq /%[var(txn.key)]%[var(txn.pathq)]\n"
 	"\thttp-request cache-use hot unless { req.hdr(range) -m found }\n"
-	"\thttp-request set-pathq %[var(txn.pathq)]\n"
-	"\thttp-request set-var(txn.gzip) bool(true) if { req.hdr(accept-encoding) -i -m reg " ACCEPTED("(gzip|[*])") " }\n"
-	"\thttp-request set-var(txn.br) bool(true) if { req.hdr(accept-encoding) -i -m reg " ACCEPTED("br") " }\n"
-	"\thttp-request del-header Accept-Encoding\n"
-	"\thttp-request set-header Accept-Encoding gzip if { var(txn.gzip) -m found }\n"
-	"\thttp-request set-header Accept-Encoding \"gzip, br\" if { var(txn.gzip) -m found } { var(txn.br) -m found }\n"
-	/* what nginx and cache_origin must know */
-	"\thttp-request del-header X-Stead-Cache- -m beg\n"
-	"\thttp-request set-header X-Stead-Cache-Zone %[var(txn.cache),field(1,:)]\n"
-	"\thttp-request set-header X-Stead-Cache-Key %[var(txn.key)]\n"
-	"\thttp-request set-header X-Stead-Cache-Route %[var(txn.slot)]:%[var(txn.cache)]:%[var(txn.timeout)]\n"
+	"\thttp-request set-var(txn.encodings) req.fhdr(accept-encoding),lower\n"
+	"\thttp-request del-header Accept-Encoding if { var(txn.encodings) -m found }\n"
+	"\thttp-request set-header Accept-Encoding gzip if " ACCEPTED("(gzip|[*])") "\n"
+	"\thttp-request set-header Accept-Encoding \"gzip, br\" if " ACCEPTED("(gzip|[*])") " " ACCEPTED("br") "\n"
 	/* what becomes of the answer */
+	"\thttp-response allow if { res.cache_hit }\n"
 	"\tacl passed res.hdr(x-stead-cache-passed) -m found\n"
 	"\thttp-response track-sc1 var(txn.url) table cache_passed if passed\n"
 	"\thttp-response sc-set-gpt0(1) 1 if passed\n"
@@ -260,14 +259,14 @@ static const char haproxy_backend[] =
 
 static const char origin_request[] =
 	"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n"
-	"\thttp-request set-var(txn.words) req.hdr(x-stead-cache-route)\n"
-	"\thttp-request set-var(txn.slot) var(txn.words),field(1,:)\n"
-	"\thttp-request set-var(txn.store) var(txn.words),field(2,:),bytes(0,1)\n"
-	"\thttp-request set-var(txn.ttl) var(txn.words),field(4,:),add(0)\n"
-	"\thttp-request set-var(txn.largest) var(txn.words),field(5,:),add(0)\n"
+	"\thttp-request set-var(txn.words) path,field(2,/)\n"
+	"\thttp-request replace-pathq ^/[^/]*(.*)$ \\1\n"
+	"\thttp-request set-var(txn.store) var(txn.words),bytes(0,1)\n"
+	"\thttp-request set-var(txn.ttl) var(txn.words),field(3,:),add(0)\n"
+	"\thttp-request set-var(txn.largest) var(txn.words),field(4,:),add(0)\n"
+	"\thttp-request set-var(txn.slot) var(txn.words),field(5,:)\n"
 	"\thttp-request set-var(txn.timeout) var(txn.words),field(6,:),add(0) if { var(txn.words),field(6,:) -m len gt 0 }\n"
 	"\thttp-request set-var(txn.ttl) int(0) if { req.hdr(cookie) -m found }\n"
-	"\thttp-request del-header X-Stead-Cache- -m beg\n"
 	"\tuse_backend %[var(txn.slot)]\n";
 
 static const char origin_response[] =

@@ -33,8 +33,8 @@ void cache_nginx_config(const CacheZone *zones, size_t n, Buf *ret);
 
 /**
  * HAProxy's rules for its public frontends, after var(txn.cache) was set for routes with a cache to what cache_zone_words gives. They set
- * var(txn.cached) if the backend `cache` is to be used. Appended.
+ * var(txn.cached) if the backend `cache` is to be used, and then what it needs before the path: the last of the rules. Appended.
  */
-void cache_haproxy_rules(Buf *ret);
+void cache_haproxy_rules(bool tls, Buf *ret);
 /** HAProxy's sections: the backend `cache` and what nginx asks, the frontend `cache_origin`. `jail`: HAProxy's root. Appended. */
 void cache_haproxy_sections(const char *jail, const char *log_format, Buf *ret);

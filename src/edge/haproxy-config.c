@@ -210,7 +210,7 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		"\thttp-request set-var(txn.hold) var(txn.route),field(7,|),add(0) if { var(txn.flags) -m sub h }\n"
 		"\thttp-request lua.hold if { var(txn.flags) -m sub h } { var(txn.slot),nbsrv eq 0 }\n"
 		"\thttp-request set-var(txn.cache) var(txn.route),field(9,|) if { var(txn.flags) -m sub c }\n");
-	cache_haproxy_rules(b);
+	cache_haproxy_rules(tls, b);
 }
 
 #define LOG_FORMAT \
