@@ -57,6 +57,7 @@ rollback|--to||number|release
 rollback|--no-wait||flag|
 routes|||operands|
 routes|--all-stacks|-A|flag|
+routes|--ca||flag|
 routes|--format||choice|table json
 maintenance|||operands|service
 cache purge|||operands|service

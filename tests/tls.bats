@@ -155,6 +155,8 @@ END
   # Where the authority's certificate is, is said.
   ok stead routes
   says "$(local_ca)"
+  stead routes --ca >ca.crt
+  cmp ca.crt "$(local_ca)"
 }
 
 @test "old protocols are refused, sessions resume without tickets" {

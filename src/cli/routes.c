@@ -7,13 +7,14 @@
 #include "cli/table.h"
 
 typedef struct RoutesOptions {
-	bool all_stacks;
+	bool all_stacks, authority;
 	const char *format;
 } RoutesOptions;
 
 #define R(member) offsetof(RoutesOptions, member)
 static const Option options[] = {
 	{ "all-stacks", 'A', OPTION_FLAG, R(all_stacks), NULL, "The routes of all stacks", NULL },
+	{ "ca", 0, OPTION_FLAG, R(authority), NULL, "Only print the certificate of the machine's own authority (PEM)", NULL },
 	{ "format", 0, OPTION_CHOICE, R(format), "FORMAT", "Output", "table json" },
 	{ NULL },
 };
@@ -103,9 +104,19 @@ static void print_authority(const json_t *routes, const char *project)
 		const char *file = json_text(certificate, "ca");
 		if (!*file || !json_is_true(json_object_get(certificate, "own")) || (project && !str_eq(json_text(r, "stack"), project)))
 			continue;
-		fprintf(stderr, "Browsers trust the self-signed certificates once %s is installed in them.\n", file);
+		fprintf(stderr, "Browsers trust the self-signed certificates once %s is installed in them; 'stead routes --ca' prints it.\n", file);
 		return;
 	}
+}
+
+static int print_ca(Cli *cli)
+{
+	json_t *o = NULL;
+	int code = client_list(cli, "/stead/v1/authority", NULL, JSON_OBJECT, &o);
+	if (code == EXIT_DONE)
+		printf("%s", json_text(o, "certificate"));
+	json_decref(o);
+	return code;
 }
 
 static int run(Cli *cli, void *values, char **args)
@@ -117,6 +128,8 @@ static int run(Cli *cli, void *values, char **args)
 	json_t *routes = NULL, *r;
 	size_t i;
 	Table t;
+	if (o->authority)
+		return print_ca(cli);
 	bool json = cli->global.json || str_eq(o->format, "json");
 	if (!o->all_stacks && project_name_try(cli, &project, NULL) < 0 && project_given(cli))
 		return project_name(cli, &project);

@@ -3,7 +3,10 @@
  * /stead/v1: routes, maintenance and the cache. docs/API.md describes it.
  */
 #include <errno.h>
+#include <fcntl.h>
 
+#include "base/fs.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
@@ -171,7 +174,21 @@ static void routes(Daemon *d, HttpRequest *r, char *const *args)
 	http_reply_json(r, 200, list);
 }
 
+static void authority(Daemon *d, HttpRequest *r, char *const *args)
+{
+	const char *file = edge_authority(d->edge);
+	AUTO_BUF pem = BUF_INIT;
+	int e = file_read(AT_FDCWD, file, LIMIT_CERT_FILE, &pem);
+	if (e == -ENOENT)
+		http_error(r, 404, "this machine has no certificate authority yet; it gets one with the first route that is served over HTTPS");
+	else if (e < 0)
+		http_error(r, 500, "%s: %s", file, strerror(-e));
+	else
+		http_reply_json(r, 200, json_pack("{s:s, s:s}", "file", file, "certificate", buf_cstr(&pem)));
+}
+
 const ApiRoute api_edge_routes[] = {
+	{ "GET", "/stead/v1/authority", authority, false },
 	{ "GET", "/stead/v1/routes", routes, false },
 	{ "POST", "/stead/v1/stacks/*/maintenance", maintenance, false },
 	{ "POST", "/stead/v1/stacks/*/cache/purge", purge, false },

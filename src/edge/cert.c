@@ -76,6 +76,11 @@ void edge_certificate(const Edge *e, const Route *r, EdgeCertificate *ret)
 	certs_describe(e->certs, r, ret);
 }
 
+const char *edge_authority(const Edge *e)
+{
+	return certs_authority(e->certs);
+}
+
 void edge_cert_check_files(Edge *e, const Route *const *routes, size_t n, EdgeCertCheckFn fn, void *user)
 {
 	certs_check_files(e->certs, routes, n, fn, user);

@@ -429,6 +429,11 @@ void certs_describe(const Certs *c, const Route *r, EdgeCertificate *ret)
 		ret->next = acme_host_next((CertHost *) h, now_seconds());
 }
 
+const char *certs_authority(const Certs *c)
+{
+	return c->ca;
+}
+
 /* The check before an `up`. */
 
 typedef struct Check {

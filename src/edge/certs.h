@@ -42,5 +42,7 @@ bool certs_redirect(const Certs *c, const Route *r);
 const char *certs_thumbprint(const Certs *c, const Route *r);
 /** For `stead routes`. */
 void certs_describe(const Certs *c, const Route *r, EdgeCertificate *ret);
+/** See edge_authority. */
+const char *certs_authority(const Certs *c);
 /** See edge_cert_check_files. */
 void certs_check_files(Certs *c, const Route *const *routes, size_t n, EdgeCertCheckFn fn, void *user);

@@ -149,6 +149,8 @@ typedef struct EdgeCertificate {
 	int64_t next;       /* ACME: when the next attempt may come, seconds since the epoch; else 0 */
 } EdgeCertificate;
 void edge_certificate(const Edge *e, const Route *r, EdgeCertificate *ret);
+/** File with the certificate of the box's authority; it is there once the edge has served HTTPS. Borrowed. */
+const char *edge_authority(const Edge *e);
 
 /** Process id of HAProxy, 0 while there is none. */
 pid_t edge_pid(const Edge *e);
