@@ -452,6 +452,25 @@ static void nothing_is_asked_before_the_way_is_free(void **state)
 	assert_int_equal(count_orders(), 1);
 }
 
+/* Nothing was asked of the server: it is tried again soon. */
+static void without_uacme(void **state)
+{
+	AUTO_FREE char *path = xstrdup(getenv("PATH"));
+	AUTO_BUF a = BUF_INIT;
+	EdgeCertificate c;
+	make_for("app.example.com", time_real() / NSEC_PER_SEC, &a);
+	free(put("good.pem", a.data, a.len));
+	set_mode("good");
+	assert_int_equal(setenv("PATH", scratch, 1), 0);
+	add("app.example.com", TLS_AUTO, NULL, NULL);
+	certs_table(certs, table);
+	wait_for("app.example.com", false, "install uacme");
+	describe("app.example.com", &c);
+	assert_true(c.next <= time_real() / NSEC_PER_SEC);
+	assert_int_equal(setenv("PATH", path, 1), 0);
+	wait_for("app.example.com", true, NULL);
+}
+
 static void a_host_that_goes_while_it_is_ordered(void **state)
 {
 	set_mode("good");
@@ -517,6 +536,7 @@ int main(void)
 		T(killed_while_ordering),
 		T(a_server_that_lies),
 		T(nothing_is_asked_before_the_way_is_free),
+		T(without_uacme),
 		T(a_host_that_goes_while_it_is_ordered),
 		T(checks_before_anything_changes),
 	};
