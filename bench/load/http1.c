@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/load/load.h"
+#include "bench/load/answer.h"
 
 #include <errno.h>
-#include <http_parser.h>
-#include <string.h>
 
-#include "base/buf.h"
 #include "base/time.h"
 
 /* Whom nobody answers should not be asked a thousand times a second. */
@@ -16,74 +13,10 @@ typedef struct Http1 {
 	Link *link;
 	bool ready;        /* the link is connected */
 	uint64_t served;   /* answers that came over it */
-	http_parser parser;
 	Exchange x;
+	Answer answer;
 	Buf request;
-	Buf name, value;   /* of the header that is being read */
-	bool value_seen, complete;
-	size_t bytes;      /* of the answer, with its head */
 } Http1;
-
-/* --- the answer */
-
-static void header_end(Http1 *h)
-{
-	if (h->value_seen)
-		exchange_header(&h->x, buf_cstr(&h->name), h->name.len, buf_cstr(&h->value), h->value.len);
-	buf_clear(&h->name);
-	buf_clear(&h->value);
-	h->value_seen = false;
-}
-
-static int on_header_field(http_parser *p, const char *at, size_t n)
-{
-	Http1 *h = p->data;
-	if (h->value_seen)
-		header_end(h);
-	buf_append(&h->name, at, n);
-	return 0;
-}
-
-static int on_header_value(http_parser *p, const char *at, size_t n)
-{
-	Http1 *h = p->data;
-	h->value_seen = true;
-	buf_append(&h->value, at, n);
-	return 0;
-}
-
-static int on_headers_complete(http_parser *p)
-{
-	Http1 *h = p->data;
-	header_end(h);
-	h->x.status = p->status_code;
-	return 0;
-}
-
-static int on_body(http_parser *p, const char *at, size_t n)
-{
-	Http1 *h = p->data;
-	exchange_body(&h->x, at, n);
-	return 0;
-}
-
-static int on_message_complete(http_parser *p)
-{
-	Http1 *h = p->data;
-	if (p->status_code / 100 == 1)
-		return 0;
-	h->complete = true;
-	http_parser_pause(p, 1);
-	return 0;
-}
-
-static const http_parser_settings settings = {
-	.on_header_field = on_header_field,
-	.on_header_value = on_header_value,
-	.on_headers_complete = on_headers_complete,
-	.on_body = on_body,
-	.on_message_complete = on_message_complete,
-};
 
 static void http1_drop(Http1 *h)
 {
@@ -95,7 +28,7 @@ static void http1_drop(Http1 *h)
 
 static void http1_answered(Http1 *h)
 {
-	bool keep = http_should_keep_alive(&h->parser);
+	bool keep = http_should_keep_alive(&h->answer.parser);
 
 	exchange_end(&h->x);
 	h->served++;
@@ -124,16 +57,15 @@ static void on_data(void *user, const char *p, size_t n)
 		http1_drop(h);
 		return;
 	}
-	h->bytes += n;
-	size_t used = http_parser_execute(&h->parser, &settings, p, n);
-	if (h->complete && used < n) {
+	size_t used = answer_read(&h->answer, p, n);
+	if (h->answer.complete && used < n) {
 		exchange_fail(&h->x, FAIL_PROTOCOL, false, "%s: %zu bytes after the answer's end", h->x.path, n - used);
 		http1_failed(h);
-	} else if (h->complete) {
+	} else if (h->answer.complete) {
 		http1_answered(h);
-	} else if (h->parser.http_errno != HPE_OK) {
+	} else if (h->answer.parser.http_errno != HPE_OK) {
 		exchange_fail(&h->x, FAIL_PROTOCOL, false, "%s: %s: %.*s", h->x.path,
-			http_errno_description(h->parser.http_errno), (int) (n < 40 ? n : 40), p);
+			http_errno_description(h->answer.parser.http_errno), (int) (n < 40 ? n : 40), p);
 		http1_failed(h);
 	}
 }
@@ -141,7 +73,7 @@ static void on_data(void *user, const char *p, size_t n)
 static void on_end(void *user, int why, bool connected)
 {
 	Http1 *h = user;
-	bool reused = h->served > 0 && h->bytes == 0;
+	bool reused = h->served > 0 && h->answer.bytes == 0;
 
 	h->link = NULL;
 	h->ready = false;
@@ -150,15 +82,15 @@ static void on_end(void *user, int why, bool connected)
 		h->w.kind->counts.closes++;
 		return;
 	}
-	if (why == 0 && h->bytes > 0) {
-		(void) http_parser_execute(&h->parser, &settings, NULL, 0);
-		if (h->complete) { /* an answer may end with its connection, RFC 9112 section 6.3 */
+	if (why == 0 && h->answer.bytes > 0) {
+		(void) answer_read(&h->answer, NULL, 0);
+		if (h->answer.complete) { /* an answer may end with its connection, RFC 9112 section 6.3 */
 			http1_answered(h);
 			return;
 		}
 	}
-	exchange_fail(&h->x, link_failure(why, connected, h->bytes > 0), reused, "%s %s: %s after %zu bytes",
-		h->x.post ? "POST" : "GET", h->x.path, why == 0 ? "closed" : uv_strerror(why), h->bytes);
+	exchange_fail(&h->x, link_failure(why, connected, h->answer.bytes > 0), reused, "%s %s: %s after %zu bytes",
+		h->x.post ? "POST" : "GET", h->x.path, why == 0 ? "closed" : uv_strerror(why), h->answer.bytes);
 	http1_failed(h);
 }
 
@@ -196,12 +128,7 @@ static void http1_turn(Worker *w)
 	Http1 *h = (Http1 *) w;
 
 	exchange_begin(&h->x, w);
-	http_parser_init(&h->parser, HTTP_RESPONSE);
-	h->parser.data = h;
-	h->complete = h->value_seen = false;
-	buf_clear(&h->name);
-	buf_clear(&h->value);
-	h->bytes = 0;
+	answer_begin(&h->answer, &h->x);
 	if (h->link && h->ready) {
 		http1_send(h);
 		return;
@@ -216,8 +143,8 @@ static void http1_tick(Worker *w, int64_t now)
 
 	if (!h->x.open || now < h->x.deadline)
 		return;
-	exchange_fail(&h->x, FAIL_TIMEOUT, h->served > 0 && h->bytes == 0, "%s %s: %s, %zu bytes", h->x.post ? "POST" : "GET", h->x.path,
-		h->ready ? "no whole answer" : "no connection", h->bytes);
+	exchange_fail(&h->x, FAIL_TIMEOUT, h->served > 0 && h->answer.bytes == 0, "%s %s: %s, %zu bytes", h->x.post ? "POST" : "GET", h->x.path,
+		h->ready ? "no whole answer" : "no connection", h->answer.bytes);
 	http1_failed(h);
 }
 
@@ -243,8 +170,7 @@ static void http1_done(Worker *w)
 	Http1 *h = (Http1 *) w;
 	http1_drop(h);
 	buf_done(&h->request);
-	buf_done(&h->name);
-	buf_done(&h->value);
+	answer_done(&h->answer);
 }
 
 const WorkerOps http1_ops = { sizeof(Http1), http1_init, http1_turn, http1_tick, http1_stop, http1_busy, http1_done };

@@ -4,14 +4,12 @@
  * handshake; after it each message has a deadline. A close frame is an orderly end, after which a
  * client connects anew; messages that crossed it were not lost unnoticed. An end without one is a cut.
  */
-#include "bench/load/load.h"
+#include "bench/load/answer.h"
 
-#include <http_parser.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -28,11 +26,10 @@ typedef struct WebSocket {
 	Worker w;
 	Link *link;
 	bool ready, up, said_goodbye;
-	http_parser parser;
 	Exchange x; /* the handshake */
+	Answer answer;
 	char key[32], accept[32];
-	Buf in, name, value;
-	bool value_seen, accept_right;
+	Buf in;
 	uint64_t sent, heard; /* messages; their number is their text */
 	int64_t sent_at[WAITING_MAX], goodbye_at;
 } WebSocket;
@@ -85,48 +82,6 @@ static void message_send(WebSocket *s)
 
 /* --- the handshake */
 
-static void header_end(WebSocket *s)
-{
-	if (s->value_seen && strcasecmp(buf_cstr(&s->name), "Sec-WebSocket-Accept") == 0)
-		s->accept_right = strcmp(buf_cstr(&s->value), s->accept) == 0;
-	if (s->value_seen)
-		exchange_header(&s->x, buf_cstr(&s->name), s->name.len, buf_cstr(&s->value), s->value.len);
-	buf_clear(&s->name);
-	buf_clear(&s->value);
-	s->value_seen = false;
-}
-
-static int on_header_field(http_parser *p, const char *at, size_t n)
-{
-	WebSocket *s = p->data;
-	if (s->value_seen)
-		header_end(s);
-	buf_append(&s->name, at, n);
-	return 0;
-}
-
-static int on_header_value(http_parser *p, const char *at, size_t n)
-{
-	WebSocket *s = p->data;
-	s->value_seen = true;
-	buf_append(&s->value, at, n);
-	return 0;
-}
-
-static int on_headers_complete(http_parser *p)
-{
-	WebSocket *s = p->data;
-	header_end(s);
-	s->x.status = p->status_code;
-	return 0;
-}
-
-static const http_parser_settings settings = {
-	.on_header_field = on_header_field,
-	.on_header_value = on_header_value,
-	.on_headers_complete = on_headers_complete,
-};
-
 static void handshake_send(WebSocket *s)
 {
 	AUTO_BUF b = BUF_INIT;
@@ -148,18 +103,18 @@ static void handshake_send(WebSocket *s)
 /** Gives the bytes it used; all of them, unless frames follow. */
 static size_t handshake_read(WebSocket *s, const char *p, size_t n)
 {
-	size_t used = http_parser_execute(&s->parser, &settings, p, n);
+	size_t used = answer_read(&s->answer, p, n);
 
-	if (s->parser.http_errno != HPE_OK) {
-		websocket_failed(s, FAIL_PROTOCOL, http_errno_description(s->parser.http_errno));
+	if (s->answer.parser.http_errno != HPE_OK && !s->answer.complete) {
+		websocket_failed(s, FAIL_PROTOCOL, http_errno_description(s->answer.parser.http_errno));
 		return n;
 	}
-	if (s->x.status == 0 || !s->parser.upgrade) {
+	if (s->x.status == 0 || !s->answer.parser.upgrade) {
 		if (s->x.status != 0)
 			websocket_failed(s, FAIL_STATUS, "no WebSocket");
 		return n;
 	}
-	if (s->x.status != 101 || !s->accept_right) {
+	if (s->x.status != 101 || !s->answer.accepted) {
 		websocket_failed(s, s->x.status != 101 ? FAIL_STATUS : FAIL_BODY, "wrong handshake");
 		return n;
 	}
@@ -282,11 +237,8 @@ static void websocket_turn(Worker *w)
 		return;
 	}
 	exchange_begin(&s->x, w);
-	http_parser_init(&s->parser, HTTP_RESPONSE);
-	s->parser.data = s;
-	s->value_seen = s->accept_right = false;
-	buf_clear(&s->name);
-	buf_clear(&s->value);
+	answer_begin(&s->answer, &s->x);
+	s->answer.accept = s->accept;
 	s->link = link_open(w->load->loop, &w->load->target, false, &link_events, s);
 	w->kind->counts.connections++;
 }
@@ -326,8 +278,7 @@ static void websocket_done(Worker *w)
 	WebSocket *s = (WebSocket *) w;
 	websocket_drop(s);
 	buf_done(&s->in);
-	buf_done(&s->name);
-	buf_done(&s->value);
+	answer_done(&s->answer);
 }
 
 const WorkerOps websocket_ops = { sizeof(WebSocket), NULL, websocket_turn, websocket_tick, websocket_stop, websocket_busy, websocket_done };
