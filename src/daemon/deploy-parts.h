@@ -20,6 +20,7 @@ typedef struct DeployService {
 	size_t n_numbers;
 	bool fresh;      /* no container of it was there */
 	bool job;        /* runs to its end: 0 is as good as running */
+	bool completes;  /* … and others wait for that */
 	bool stop_first; /* the old ones stop before the new ones start */
 	bool reached;    /* its steps have begun */
 	size_t step;     /* index into the steps, deploy.c */

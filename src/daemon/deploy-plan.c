@@ -147,8 +147,7 @@ static Container *current(const Deploy *dp, const char *service, int number)
 	return NULL;
 }
 
-/* Something waits for it to complete, or it is one that has. */
-static bool is_job(const Deploy *dp, const Service *svc)
+static bool completes(const Deploy *dp, const Service *svc)
 {
 	const Stack *model = dp->release.model;
 	for (size_t i = 0; i < model->n_services; i++)
@@ -156,6 +155,14 @@ static bool is_job(const Deploy *dp, const Service *svc)
 			if (str_eq(model->services[i].depends[k].service, svc->name) &&
 				model->services[i].depends[k].condition == DEPENDS_COMPLETED)
 				return true;
+	return false;
+}
+
+/* Something waits for it to complete, or it is one that has, or may be one. */
+static bool is_job(const Deploy *dp, const Service *svc)
+{
+	if (completes(dp, svc))
+		return true;
 	if (svc->restart != RESTART_NO || svc->n_routes || svc->healthcheck.set)
 		return false;
 	for (size_t i = 0; i < dp->d->n_containers; i++)
@@ -210,6 +217,7 @@ static void plan_service(Deploy *dp, const Service *svc, bool force, bool never)
 	if (!sv.old && !sv.n_numbers)
 		return;
 	sv.job = is_job(dp, svc);
+	sv.completes = completes(dp, svc);
 	sv.stop_first = sv.old && sv.n_numbers && deploy_exclusive(dp, svc);
 	DeployService *kept = add_service(dp, svc->name, svc);
 	sv.name = kept->name;
@@ -288,7 +296,7 @@ static void tell_health(const Deploy *dp, const DeployService *sv)
 	const Image *img = id ? daemon_image_by_id(dp->d, id) : NULL;
 	Healthcheck check;
 	healthcheck_resolve(&sv->svc->healthcheck, img ? &img->config.healthcheck : NULL, &check);
-	if (sv->job)
+	if (sv->completes)
 		tell(dp, sv->name, "health", xasprintf("wait until it has ended with 0, at most %s", patience));
 	else if (check.test && !check.disable)
 		tell(dp, sv->name, "health", xasprintf("wait for its health check, at most %s", patience));

@@ -289,6 +289,10 @@ static void recover_stack(StackState *s)
 
 void deploy_recover(Daemon *d)
 {
+	/* A first deploy may have come no further than its row. */
+	AUTO_STRV char **unfinished = release_unfinished_stacks(d);
+	for (char **name = unfinished; name && *name; name++)
+		(void) stack_state(d, *name);
 	for (size_t i = 0; i < d->n_stacks; i++)
 		recover_stack(d->stacks[i]);
 	release_sweep_files(d);

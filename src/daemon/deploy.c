@@ -254,9 +254,11 @@ static bool gates(Deploy *dp, DeployService *sv, GateKind kind, const char *step
 		const char *why = NULL;
 		if (!deploy_is_candidate(dp, sv, c) || ended_well(sv, c))
 			continue;
-		GateState g = deploy_gate(dp, c, kind, &why);
+		GateState g = sv->completes ? GATE_WAITING : deploy_gate(dp, c, kind, &why);
 		if (g == GATE_PASSED)
 			continue;
+		if (sv->completes)
+			why = "it has not ended yet, and others wait for its completion";
 		all = false;
 		if (g == GATE_FAILED)
 			deploy_fail(dp, sv, c, step, "container %s: %s", c->name, why);
@@ -445,7 +447,7 @@ static bool advance_verify(Deploy *dp)
 /* A rollback is in a hurry, and goes to what has served before. */
 static int64_t bake_of(const Deploy *dp, const DeployService *sv)
 {
-	return dp->op->kind == OP_ROLLBACK || !sv->svc || !sv->n_numbers ? 0 : sv->svc->deploy_rules.bake;
+	return dp->op->kind == OP_ROLLBACK || !sv->svc || !sv->n_numbers || sv->job ? 0 : sv->svc->deploy_rules.bake;
 }
 
 static bool advance_bake(Deploy *dp)
@@ -702,6 +704,12 @@ bool deploy_concerns(const StackState *s, const Container *c)
 {
 	const Deploy *dp = running(s);
 	return dp && dp->phase <= DEPLOY_COMMIT && c->role == ROLE_CANDIDATE;
+}
+
+bool deploy_committed(const StackState *s)
+{
+	const Deploy *dp = running(s);
+	return dp && dp->phase > DEPLOY_COMMIT && dp->phase != DEPLOY_REVERT;
 }
 
 bool deploy_aside(const Container *c)

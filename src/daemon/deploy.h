@@ -36,6 +36,8 @@ void deploy_recover(Daemon *d);
 const Stack *deploy_model(const Container *c);
 /** Old containers are being started again: they do not wait for what can never come. */
 bool deploy_restores(const StackState *s);
+/** The deploy that runs cannot fail any more. */
+bool deploy_committed(const StackState *s);
 /** It is of the deploy that runs: its failure is the deploy's. */
 bool deploy_concerns(const StackState *s, const Container *c);
 /** Does not count for the conditions of other services: not switched to yet, or replaced. */

@@ -285,6 +285,23 @@ int release_unfinished(Daemon *d, const char *stack, Release *ret, Err *err)
 	return load_where(d, stack, is_unfinished, ret, err);
 }
 
+char **release_unfinished_stacks(Daemon *d)
+{
+	AUTO_ERR err = ERR_INIT;
+	StoreRelease *rows;
+	size_t n;
+	char **names = NULL;
+	if (store_releases_load(d->store, NULL, &rows, &n, &err) < 0) {
+		log_error("%s", err_text(&err));
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (is_unfinished(&rows[i]) && !strv_has(names, rows[i].stack))
+			strv_add(&names, rows[i].stack);
+	store_releases_free(rows, n);
+	return names;
+}
+
 int release_next(Daemon *d, const char *stack, int *ret, Err *err)
 {
 	StoreRelease *rows;

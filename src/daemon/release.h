@@ -54,6 +54,8 @@ int release_commit(Daemon *d, const char *stack, const Release *r, json_t *repor
 int release_load(Daemon *d, const char *stack, int number, Release *ret, Err *err);
 /** The one whose row says that it runs; 1: none does. */
 int release_unfinished(Daemon *d, const char *stack, Release *ret, Err *err);
+/** Names of the stacks with such a release, a strv. */
+char **release_unfinished_stacks(Daemon *d);
 /** 1: the stack has none. */
 int release_current(Daemon *d, const char *stack, Release *ret, Err *err);
 /** What `rollback` goes to: release `to`, or (0) the one that the current one replaced. -ENOENT with the nearest that exists. */

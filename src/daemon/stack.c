@@ -228,7 +228,7 @@ static void carry_out(StackState *s, const PlanStep *step, Container **cs, const
 		break;
 	case PLAN_FAIL: {
 		AUTO_FREE char *text = why(step, cs[step->culprit]);
-		if (c && (!s->op || s->op->failed) && c->ask_start) {
+		if (c && (!s->op || s->op->failed || deploy_committed(s)) && c->ask_start) {
 			c->ask_start = false;
 			if (c->phase == PHASE_RUNNING)
 				c->ask_stop = false;

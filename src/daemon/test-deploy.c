@@ -564,6 +564,31 @@ static void death_of_the_machine(void **state)
 	dies_at_any_moment(true, 0);
 }
 
+/* Of a first deploy nothing is left, or all of it is there. */
+static void death_in_a_first_deploy(void **state)
+{
+	bool none = false, all = false;
+	for (int turns = 0; turns < 4000 && !all; turns += 1 + turns / 8) {
+		SimClient *c = submit(OP_DEPLOY, body(1, 7));
+		for (int i = 0; i < turns && !sim_client_answer(c); i++)
+			(void) uv_run(&loop, UV_RUN_ONCE);
+		sim_client_gone(c);
+		crash_daemon();
+		start_daemon();
+		settle();
+		all = daemon_stack(&d, "t") != NULL;
+		if (all) {
+			expect_whole();
+			continue;
+		}
+		none = true;
+		assert_int_equal(d.n_containers + d.n_nets + d.n_vols + d.n_stacks, 0);
+		expect_agreement();
+	}
+	assert_true(none);
+	assert_true(all);
+}
+
 static void dies_while_it_puts_back(void **state)
 {
 	for (int turns = 0; turns < 60; turns += 3) {
@@ -671,6 +696,7 @@ int main(void)
 		DEPLOY_TEST(releases_are_bounded_and_their_images_kept),
 		DEPLOY_TEST(death_of_the_daemon),
 		DEPLOY_TEST(death_of_the_machine),
+		DEPLOY_TEST(death_in_a_first_deploy),
 		DEPLOY_TEST(dies_while_it_puts_back),
 		DEPLOY_TEST(random_histories),
 	};
