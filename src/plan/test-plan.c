@@ -161,6 +161,19 @@ static void waits_for_a_dependency_that_is_still_to_be_made(void **state)
 	assert_string_equal(got, "");
 }
 
+static void what_is_aside_counts_for_nobody(void **state)
+{
+	/* An old db that has stopped, beside the new one that serves; one that is only brought up. */
+	EXPECT("start web-1", DB(.phase = PLAN_EXITED, .exit_code = 1, .aside = true), DB(.phase = PLAN_RUNNING, .health = PLAN_HEALTHY),
+		JOB(.phase = PLAN_EXITED), WEB(1, .start = true));
+	EXPECT("", DB(.phase = PLAN_RUNNING, .health = PLAN_STARTING, .aside = true), DB(.phase = PLAN_RUNNING, .health = PLAN_STARTING),
+		JOB(.phase = PLAN_EXITED), WEB(1, .start = true));
+	/* Each generation has its own dependencies. */
+	static const Service alone = { .name = (char *) "web" };
+	EXPECT("start web-1", DB(.phase = PLAN_EXITED, .exit_code = 1), WEB(1, .start = true, .aside = true, .svc = &alone));
+	EXPECT("stop db-1, stop web-1", DB(.phase = PLAN_RUNNING, .stop = true), WEB(1, .phase = PLAN_RUNNING, .stop = true, .svc = &alone));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +185,7 @@ int main(void)
 		cmocka_unit_test(restarts_when_it_could_start_again),
 		cmocka_unit_test(replaces_when_the_successor_could_start),
 		cmocka_unit_test(waits_for_a_dependency_that_is_still_to_be_made),
+		cmocka_unit_test(what_is_aside_counts_for_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -556,10 +556,70 @@ static void notices(void **state)
 	store_notices_free(v, n);
 }
 
+static StoreRelease sample_release(int number, char **files)
+{
+	return (StoreRelease) { .stack = (char *) "blog", .number = number, .kind = (char *) "deploy", .result = (char *) "running", .base = number - 1,
+		.source = 0, .created = 5, .who = (char *) "ada@box", .commit = (char *) "c0ffee", .changes = (char *) "[]",
+		.images = (char *) "{\"web\":\"sha256:x\"}", .files = files, .model = (char *) "{\"name\":\"blog\"}", .made = (char *) "{}" };
+}
+
+static void release_goes_round(void **state)
+{
+	char *files[] = { (char *) "aa", (char *) "bb", NULL };
+	StoreRelease one = sample_release(1, files), two = sample_release(2, NULL), got = { 0 }, *rows;
+	size_t n;
+	assert_int_equal(store_release_load(store, "blog", 1, &got, NULL), 1);
+	assert_int_equal(store_release_insert(store, &one, NULL), 0);
+	assert_int_equal(store_release_insert(store, &one, NULL), -EEXIST);
+	assert_int_equal(store_release_insert(store, &two, NULL), 0);
+	assert_int_equal(store_release_end(store, "blog", 1, "success", 9, "{\"text\":\"fine\"}", NULL), 0);
+	assert_int_equal(store_release_end(store, "blog", 7, "success", 9, NULL, NULL), -ENOENT);
+	assert_int_equal(store_release_result(store, "blog", 2, "no such result", NULL), -EINVAL);
+	reopen();
+	assert_int_equal(store_release_load(store, "blog", 1, &got, NULL), 0);
+	assert_string_equal(got.who, "ada@box");
+	assert_string_equal(got.commit, "c0ffee");
+	assert_null(got.author);
+	assert_string_equal(got.result, "success");
+	assert_int_equal(got.ended, 9);
+	assert_string_equal(got.model, one.model);
+	assert_string_equal(got.report, "{\"text\":\"fine\"}");
+	assert_true(strv_eq(got.files, files));
+	store_release_done(&got);
+	assert_int_equal(store_releases_load(store, "blog", &rows, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(rows[1].base, 1);
+	assert_null(rows[0].model);
+	store_releases_free(rows, n);
+}
+
+static void one_release_is_current(void **state)
+{
+	StoreRelease one = sample_release(1, NULL), two = sample_release(2, NULL), *rows;
+	size_t n;
+	assert_int_equal(store_release_set_current(store, "blog", 1, NULL), -ENOENT);
+	assert_int_equal(store_release_insert(store, &one, NULL), 0);
+	assert_int_equal(store_release_insert(store, &two, NULL), 0);
+	assert_int_equal(store_release_set_current(store, "blog", 1, NULL), 0);
+	assert_int_equal(store_release_set_current(store, "blog", 2, NULL), 0);
+	assert_int_equal(store_releases_load(store, NULL, &rows, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_false(rows[0].current);
+	assert_true(rows[1].current);
+	store_releases_free(rows, n);
+	assert_int_equal(store_release_delete(store, "blog", 1, NULL), 0);
+	assert_int_equal(store_releases_delete(store, "blog", NULL), 0);
+	assert_int_equal(store_releases_load(store, NULL, &rows, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	store_releases_free(rows, n);
+}
+
 int main(void)
 {
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, open_store, close_store)
 	const struct CMUnitTest tests[] = {
+		STORE_TEST(release_goes_round),
+		STORE_TEST(one_release_is_current),
 		STORE_TEST(container_goes_round),
 		STORE_TEST(constraints_are_named),
 		STORE_TEST(stacks_and_wanted),
