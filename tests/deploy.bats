@@ -45,7 +45,7 @@ load deploy
   done
   load_end
   is "$(release 2 '.result + " " + (.report.exit_code | tostring)')" "failed 1"
-  [[ $(release 2 '.report.logs | join(" ")') == *crash* ]]
+  [[ $(release 2 '.report.logs | join(" ")') == *"connection refused"* ]]
   is "$(release 3 .report.step)" health
   [[ $(release 3 .report.text) == *"port 8080"* ]]
   is "$(release 4 .report.step)" health
@@ -119,7 +119,7 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
   ok stead deploy
   within 30 visits 1
   web 2 START_DELAY=4000
-  stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+  "$STEAD_EXE" -H "unix://$SOCK" deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
   local pid=$!
   within 30 grep -q start deploy.log || true
   sleep 0.7

@@ -112,13 +112,13 @@ static json_t *replicas_json(Daemon *d, const EdgeRoute *route)
 	for (size_t i = 0; i < d->n_containers; i++) {
 		Container *c = d->containers[i];
 		const EdgeServer *server = NULL;
-		if (!str_eq(c->stack, route->stack) || !str_eq(c->svc.name, route->service))
+		if (!str_eq(c->stack, route->stack) || !str_eq(c->svc.name, route->service) || c->oneoff)
 			continue;
 		for (size_t k = 0; k < b->n_servers; k++)
 			if (str_eq(b->servers[k].id, c->id))
 				server = &b->servers[k];
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s}", "container", c->id, "name", c->name, "address", edge_container_address(c), "state",
-						    replica_state(c, server)));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s, s:i}", "container", c->id, "name", c->name, "address", edge_container_address(c), "state",
+						    replica_state(c, server), "release", c->release));
 	}
 	return list;
 }

@@ -240,6 +240,7 @@ int ctr_make(StackState *s, const CtrSpec *spec, Container **ret, Err *err)
 	c->stack = xstrdup(s->name);
 	c->number = spec->number;
 	c->role = spec->role;
+	c->release = spec->release;
 	c->oneoff = spec->oneoff;
 	c->name = spec->name ? xstrdup(spec->name) : ctr_name(s->name, svc, spec->number);
 	c->image_id = xstrdup(img->id);
@@ -273,6 +274,7 @@ int ctr_new(StackState *s, const char *service, int number, Container **ret, Err
 		.model = s->model,
 		.svc = s->model ? stack_service(s->model, service) : NULL,
 		.number = number,
+		.release = s->op ? s->op->release : 0,
 		.old = s->op && s->op->renew_volumes ? NULL : s->d->replaced,
 	};
 	if (!spec.svc)

@@ -26,6 +26,7 @@ typedef struct CtrSpec {
 	const char *image_id; /* NULL: what its reference means now */
 	const char *name;     /* NULL: the usual one */
 	CtrRole role;
+	int release;
 	bool oneoff;
 	const Container *old; /* in whose place it comes: anonymous volumes are carried over; or NULL */
 } CtrSpec;

@@ -112,6 +112,7 @@ struct Container {
 	char **labels;   /* the service's and com.docker.compose.* */
 	int64_t created;
 
+	int release; /* that it was made for, 0 = none */
 	CtrRole role;
 	/*
 	 * The edge leads requests to it. CANDIDATE: set by the deploy at its switch. CURRENT: running, and healthy where it has a check

@@ -215,6 +215,8 @@ int deploy_begin(Operation *op, Err *err)
 		deploy_tell_plan(dp);
 	else
 		start_idle(dp);
+	if (op->kind == OP_UP && !op->remove_orphans)
+		up_warn_orphans(dp->s, release->model);
 	if (!dp->plan_only && !dp->unchanged)
 		deploy_notify(dp, NOTICE_DEPLOY_STARTED);
 	if (dp->unchanged)

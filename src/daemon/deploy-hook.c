@@ -60,6 +60,7 @@ static int make(Deploy *dp, DeployService *sv, const char *hook, char *const *ar
 		.image_id = strv_env(dp->release.images, sv->name),
 		.name = name,
 		.role = ROLE_CANDIDATE,
+		.release = dp->release.number,
 		.oneoff = true,
 	};
 	r = state_begin(dp->d, err);

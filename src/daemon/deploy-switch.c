@@ -42,6 +42,7 @@ static int make_candidate(Deploy *dp, DeployService *sv, int number, Container *
 		.image_id = strv_env(dp->release.images, sv->name),
 		.name = name,
 		.role = ROLE_CANDIDATE,
+		.release = dp->release.number,
 		.old = old_of(dp, sv, number),
 	};
 	if (sv->stop_first)

@@ -62,5 +62,7 @@ int up_begin(Operation *op, Err *err);
 int up_check(Operation *op, Err *err);
 /** Networks and volumes of those services, within state_begin; op->new_networks and op->new_volumes get what was made. */
 int up_prepare(Operation *op, Err *err);
+/** Names the containers of services that the model does not have. */
+void up_warn_orphans(StackState *s, const Stack *model);
 /** A namespace of the service is that of `service`'s container. */
 bool up_shares_with(const Service *svc, const char *service);

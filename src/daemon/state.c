@@ -165,9 +165,9 @@ static char *runtime_json(const Container *c)
 		json_array_append_new(binds, bind_json(&c->binds[i]));
 	for (size_t i = 0; i < c->n_ports; i++)
 		json_array_append_new(ports, port_json(&c->ports[i]));
-	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s, s:b, s:b}", "image", c->image_ref, "labels", json_strv(c->labels), "endpoints", endpoints,
+	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s, s:b, s:b, s:i}", "image", c->image_ref, "labels", json_strv(c->labels), "endpoints", endpoints,
 		"binds", binds, "ports", ports, "netns", c->netns != NULL, "role", roles[c->role],
-		"serving", c->serving && c->role == ROLE_CANDIDATE, "revive", c->revive);
+		"serving", c->serving && c->role == ROLE_CANDIDATE, "revive", c->revive, "release", c->release);
 	char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	return text;
@@ -187,6 +187,7 @@ static void runtime_parse(Container *c, const char *text)
 	c->role = role_parse(json_string_value(json_object_get(o, "role")));
 	c->serving = json_is_true(json_object_get(o, "serving"));
 	c->revive = json_is_true(json_object_get(o, "revive"));
+	c->release = (int) json_integer_value(json_object_get(o, "release"));
 	json_array_foreach(json_object_get(o, "endpoints"), i, item) {
 		NetState *net = NULL;
 		const char *name = json_string_value(json_object_get(item, "network"));

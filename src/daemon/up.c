@@ -349,22 +349,35 @@ static int mark_slot(Operation *op, const Service *svc, int number, Err *err)
 	return 0;
 }
 
+/* Of a service that is not in the model, nor switched off in it. */
+static bool is_orphan(const StackState *s, const Stack *model, const Container *c)
+{
+	return str_eq(c->stack, s->name) && c->role == ROLE_CURRENT && !stack_service(model, c->svc.name) && !strv_has(model->off, c->svc.name);
+}
+
+void up_warn_orphans(StackState *s, const Stack *model)
+{
+	AUTO_BUF orphans = BUF_INIT;
+	for (size_t i = 0; i < s->d->n_containers; i++)
+		if (is_orphan(s, model, s->d->containers[i]) && !s->d->containers[i]->ask_remove)
+			buf_printf(&orphans, "%s%s", orphans.len ? ", " : "", s->d->containers[i]->name);
+	if (orphans.len)
+		operation_warn(s, "containers of services that are not in the file (any more): %s; --remove-orphans removes them", orphans.data);
+}
+
 /* Too many replicas, and containers of services that the file no longer has. */
 static void mark_surplus(Operation *op)
 {
 	StackState *s = op->s;
-	AUTO_BUF orphans = BUF_INIT;
+	if (!op->remove_orphans)
+		up_warn_orphans(s, s->model);
 	for (size_t i = 0; i < s->d->n_containers; i++) {
 		Container *c = s->d->containers[i];
 		if (!str_eq(c->stack, s->name) || c->ask_remove || c->role != ROLE_CURRENT)
 			continue;
 		const Service *svc = stack_service(s->model, c->svc.name);
-		if (!svc && strv_has(s->model->off, c->svc.name))
-			continue;
 		bool surplus = svc && strv_has(op->services, svc->name) && c->number > svc->replicas;
-		if (!svc && !op->remove_orphans)
-			buf_printf(&orphans, "%s%s", orphans.len ? ", " : "", c->name);
-		if (!surplus && !(op->remove_orphans && !svc))
+		if (!surplus && !(op->remove_orphans && is_orphan(s, s->model, c)))
 			continue;
 		c->ask_remove = true;
 		c->remove_volumes = true;
@@ -372,8 +385,6 @@ static void mark_surplus(Operation *op)
 		c->wanted_running = false;
 		ctr_changed(c);
 	}
-	if (orphans.len)
-		operation_warn(s, "containers of services that are not in the file (any more): %s; --remove-orphans removes them", orphans.data);
 }
 
 int up_prepare(Operation *op, Err *err)
