@@ -17,7 +17,7 @@
  */
 static json_t *model(unsigned v, unsigned changed)
 {
-	static const char rules[] = "\"deploy\":{\"health_timeout\":\"150ms\",\"drain\":\"5ms\",\"bake\":\"3ms\"}";
+	static const char rules[] = "\"deploy\":{\"health_timeout\":\"15s\",\"drain\":\"5ms\",\"bake\":\"3ms\"}";
 	AUTO_BUF b = BUF_INIT;
 	buf_printf(&b, "{\"name\":\"t\",\"services\":{"
 		       "\"db\":{\"image\":\"a\",\"healthcheck\":{\"test\":[\"CMD\",\"true\"],\"interval\":\"2ms\",\"retries\":20},"
@@ -362,7 +362,10 @@ static void unhealthy_for_good(void **state)
 {
 	run(OP_DEPLOY, body(1, 7));
 	sim.probe_fails = 1;
-	SimClient *c = submit(OP_DEPLOY, edited(1, 7, "api", "environment", json_pack("{s:s}", "V", "2")));
+	json_t *o = edited(1, 7, "api", "environment", json_pack("{s:s}", "V", "2"));
+	json_t *api = json_object_get(json_object_get(json_object_get(o, "model"), "services"), "api");
+	json_object_set_new(json_object_get(json_object_get(api, "x-stead"), "deploy"), "health_timeout", json_string("2s"));
+	SimClient *c = submit(OP_DEPLOY, o);
 	const char *answer = finish(c);
 	assert_non_null(answer);
 	assert_non_null(strstr(answer, "did not become healthy"));
