@@ -250,9 +250,9 @@ static void test_taken_over(void **state)
 static void test_killed(void **state)
 {
 	Chance c = { 4 };
-	AUTO_EDGE_TABLE *t = twin(40, 12, 8);
-	set(twin(40, 12, 8));
-	for (int i = 0; i < 3; i++) {
+	for (uint32_t seed = 40; seed < 46; seed++) { /* each is written into a configuration */
+		AUTO_EDGE_TABLE *t = twin(seed, 12, 8);
+		set(twin(seed, 12, 8));
 		pid_t pid = edge_pid(edge);
 		bool back = false;
 		assert_int_equal(kill(pid, SIGKILL), 0);
@@ -268,7 +268,7 @@ static void test_killed(void **state)
 		char buf[256];
 		assert_int_equal(fd_write_all(early, "GET / HTTP/1.0\r\n\r\n", 18), 0);
 		assert_true(recv(early, buf, sizeof(buf), 0) > 12);
-		set(twin(40, 12, 8));
+		set(twin(seed, 12, 8));
 		check_some(t, &c, 10);
 	}
 }
