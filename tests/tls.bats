@@ -237,6 +237,22 @@ END
   within 30 route_says old.example.com '.certificate.error // ""' expired
 }
 
+@test "two stacks do not have two certificates for one host" {
+  issue own.example.com 30 own
+  issue own.example.com 30 other
+  web <<<'{ host: own.example.com, tls: { cert: own.crt, key: own.key } }'
+  ok stead up -d
+  within 30 serves own.example.com own.crt
+  web <<<'{ host: own.example.com, path: /b, tls: { cert: other.crt, key: other.key } }'
+  fails 2 stead -p "${PROJECT}b" up -d
+  says "service 'web' of stack '$PROJECT' has another certificate for own.example.com"
+  web <<<'{ host: own.example.com, path: /b }'
+  ok stead -p "${PROJECT}b" up -d
+  serves own.example.com own.crt
+  is "$(api GET /stead/v1/routes | jq -r '.[] | select(.path == "/b") | .tls')" file
+  ok stead -p "${PROJECT}b" down -t 0
+}
+
 @test "several hosts: each its own certificate, the default one for others" {
   issue one.example.org 30 one
   issue '*.example.org' 30 wild

@@ -287,17 +287,33 @@ static bool same_place(const Route *a, const Route *b)
 	return str_eq(a->host, b->host) && str_eq(a->path, b->path);
 }
 
+static bool other_certificate(const Route *a, const Route *b)
+{
+	return a->tls == TLS_FILES && b->tls == TLS_FILES && str_eq(a->host, b->host) && (!str_eq(a->cert, b->cert) || !str_eq(a->key, b->key));
+}
+
+static int check_clash_with(const StackState *other, const Service *svc, const Route *route, Err *err)
+{
+	for (size_t m = 0; m < svc->n_routes; m++) {
+		if (same_place(route, &svc->routes[m]))
+			return err_set(err, -EEXIST, "%s%s leads to service '%s' of stack '%s' already; take another host or path, or bring that stack down",
+				route->host ?: "any host, ", route->path, svc->name, other->name);
+		if (other_certificate(route, &svc->routes[m]))
+			return err_set(err, -EEXIST, "service '%s' of stack '%s' has another certificate for %s (%s); a host has one", svc->name, other->name,
+				route->host ?: "any host", svc->routes[m].cert);
+	}
+	return 0;
+}
+
 static int check_clash(StackState *s, const Route *route, Err *err)
 {
 	Daemon *d = s->d;
 	for (size_t i = 0; i < d->n_stacks; i++) {
 		const StackState *other = d->stacks[i];
 		for (size_t k = 0; other != s && other->model && !other->down && k < other->model->n_services; k++) {
-			const Service *svc = &other->model->services[k];
-			for (size_t m = 0; m < svc->n_routes; m++)
-				if (same_place(route, &svc->routes[m]))
-					return err_set(err, -EEXIST, "%s%s leads to service '%s' of stack '%s' already; take another host or path, or bring that "
-								     "stack down", route->host ?: "any host, ", route->path, svc->name, other->name);
+			int r = check_clash_with(other, &other->model->services[k], route, err);
+			if (r < 0)
+				return r;
 		}
 	}
 	return 0;

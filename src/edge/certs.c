@@ -357,7 +357,7 @@ void certs_table(Certs *c, const EdgeTable *t)
 				continue;
 			}
 			const CertHost *h = certs_find(c, r->host);
-			if (files || !h || !h->wanted)
+			if (!h || !h->wanted)
 				want(c, r);
 		}
 	drop_unwanted(c);
