@@ -176,11 +176,14 @@ static void files_tick(CertHost *h)
 	h->seen[0] = cert;
 	h->seen[1] = key;
 	h->retry_at = time_mono() + RETRY_NS;
-	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "do", "files", "cert", h->cert, "key", h->key, "host", h->host, "out", base_name(h->file));
-	if (o)
-		job(h, o);
-	else
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "do", "files", "cert", h->cert, "key", h->key, "out", base_name(h->file));
+	if (!o) {
 		cert_host_error(h, "the name of a file is not UTF-8");
+		return;
+	}
+	if (h->host[0])
+		(void) json_object_set_new(o, "host", json_string(h->host));
+	job(h, o);
 }
 
 static json_t *default_names(const Certs *c)
@@ -322,35 +325,48 @@ static void drop_unwanted(Certs *c)
 	}
 }
 
-/* The default certificate is made again where other addresses are wanted. */
-static void set_addresses(Certs *c, char **addresses)
+/*
+ * The default certificate is the one that a route for any host names, else one of the box, which covers the addresses among the hosts and is made again
+ * where they are others.
+ */
+static void set_fallback(Certs *c, const Route *any, char **addresses)
 {
+	CertHost *h = c->fallback;
+	CertSource source = any ? CERT_FROM_FILES : CERT_FROM_BOX;
+	const char *cert = any ? any->cert : NULL, *key = any ? any->key : NULL;
 	bool same = strv_eq(c->addresses, addresses);
 	strv_free(c->addresses);
 	c->addresses = addresses;
-	if (c->fallback && same)
+	if (h && same && h->source == source && str_eq(h->cert, cert) && str_eq(h->key, key))
 		return;
-	if (!c->fallback) {
-		c->fallback = host_new(c, "");
-		c->fallback->source = CERT_FROM_BOX;
-		cert_host_load(c->fallback);
+	if (!h) {
+		h = c->fallback = host_new(c, "");
+		cert_host_load(h);
 	}
-	forget_jobs(c->fallback);
-	c->fallback->not_after = 0;
-	cert_host_error(c->fallback, NULL);
+	forget_jobs(h);
+	h->source = source;
+	str_set(&h->cert, cert);
+	str_set(&h->key, key);
+	h->seen[0] = h->seen[1] = (FileSeen) { 0 };
+	h->not_after = 0;
+	cert_host_error(h, NULL);
 }
 
-/* The routes of one host may say `files` and `auto`: the files are meant for both, and come first. */
 void certs_table(Certs *c, const EdgeTable *t)
 {
 	AUTO_STRV char **addresses = NULL;
+	const Route *any = NULL;
 	for (CertHost *h = c->hosts; h; h = h->next)
 		h->wanted = false;
 	for (int files = 1; files >= 0; files--)
 		for (size_t i = 0; c->o.tls && i < t->n_routes; i++) {
 			const Route *r = &t->routes[i].route;
-			if (r->tls == TLS_OFF || !r->host || (r->tls == TLS_FILES) != files)
+			if (r->tls == TLS_OFF || (r->tls == TLS_FILES) != files)
 				continue;
+			if (!r->host) {
+				any = files && !any ? r : any;
+				continue;
+			}
 			if (r->tls == TLS_AUTO && cert_host_is_address(r->host) && cert_address_is_private(r->host)) {
 				if (!strv_has(addresses, r->host))
 					strv_add(&addresses, r->host);
@@ -362,7 +378,7 @@ void certs_table(Certs *c, const EdgeTable *t)
 		}
 	drop_unwanted(c);
 	if (c->o.tls && t->n_routes)
-		set_addresses(c, steal_ptr(&addresses));
+		set_fallback(c, any, steal_ptr(&addresses));
 	certs_tick(c);
 }
 
@@ -393,9 +409,9 @@ bool certs_ready(const Certs *c)
 
 bool certs_redirect(const Certs *c, const Route *r)
 {
-	if (!c->o.tls || r->tls == TLS_OFF || !r->host)
+	if (!c->o.tls || r->tls == TLS_OFF || (!r->host && r->tls != TLS_FILES))
 		return false;
-	if (strv_has(c->addresses, r->host))
+	if (!r->host || strv_has(c->addresses, r->host))
 		return c->fallback && c->fallback->pem;
 	const CertHost *h = certs_find(c, r->host);
 	return h && h->pem;
@@ -414,12 +430,12 @@ void certs_describe(const Certs *c, const Route *r, EdgeCertificate *ret)
 		return;
 	const CertHost *h = r->host ? certs_find(c, r->host) : NULL;
 	const CertHost *shown = h && h->pem ? h : c->fallback;
-	ret->kind = h && h->source == CERT_FROM_FILES ? "file" : h && h->source == CERT_FROM_ACME ? "acme" : "self-signed";
-	ret->own = h ? h->pem != NULL : r->host && strv_has(c->addresses, r->host);
+	ret->kind = r->tls == TLS_FILES || (h && h->source == CERT_FROM_FILES) ? "file" : h && h->source == CERT_FROM_ACME ? "acme" : "self-signed";
+	ret->own = h ? h->pem != NULL : r->host ? strv_has(c->addresses, r->host) : r->tls == TLS_FILES && shown && shown->pem;
 	if (shown && shown->pem) {
 		ret->not_after = shown->not_after;
 		ret->issuer = shown->issuer;
-		if (shown == c->fallback || (shown->source == CERT_FROM_BOX && cert_issuer_for(shown->host) == CERT_LOCAL))
+		if (shown->source == CERT_FROM_BOX && (shown == c->fallback || cert_issuer_for(shown->host) == CERT_LOCAL))
 			ret->ca = c->ca;
 	}
 	ret->error = h ? h->error : shown ? shown->error : NULL;

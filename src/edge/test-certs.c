@@ -323,6 +323,36 @@ static void files_are_followed(void **state)
 	assert_int_equal(state_has("own.example.com"), 0);
 }
 
+static void a_route_for_any_host_may_name_the_default_one(void **state)
+{
+	AUTO_BUF a = BUF_INIT;
+	EdgeCertificate c;
+	make_for("anything.example.com", time_real() / NSEC_PER_SEC, &a);
+	AUTO_FREE char *file = put("any.pem", a.data, a.len);
+	add(NULL, TLS_FILES, file, file);
+	add("app.test", TLS_AUTO, NULL, NULL);
+	certs_table(certs, table);
+	wait_for("app.test", true, NULL);
+	while (!certs->fallback->pem)
+		assert_true(uv_run(&loop, UV_RUN_ONCE));
+	certs_describe(certs, &table->routes[0].route, &c);
+	assert_string_equal(c.kind, "file");
+	assert_true(c.own && !c.error && !c.ca);
+	assert_string_equal(c.issuer, "stead anything.example.com");
+	assert_true(certs_redirect(certs, &table->routes[0].route));
+	/* Without it, the box's own again. */
+	edge_table_free(table);
+	table = edge_table_new();
+	add(NULL, TLS_AUTO, NULL, NULL);
+	certs_table(certs, table);
+	while (certs->fallback->busy)
+		assert_true(uv_run(&loop, UV_RUN_ONCE));
+	certs_describe(certs, &table->routes[0].route, &c);
+	assert_string_equal(c.kind, "self-signed");
+	assert_true(!c.own && c.ca && str_starts(c.issuer, "stead local CA"));
+	assert_false(certs_redirect(certs, &table->routes[0].route));
+}
+
 static void what_only_a_dns_challenge_gives(void **state)
 {
 	add("*.example.com", TLS_AUTO, NULL, NULL);
@@ -529,6 +559,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(the_box_makes_what_nobody_issues),
 		T(files_are_followed),
+		T(a_route_for_any_host_may_name_the_default_one),
 		T(what_only_a_dns_challenge_gives),
 		T(acme_issues_and_is_not_asked_again),
 		T(acme_renews),
