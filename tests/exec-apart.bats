@@ -18,7 +18,7 @@ seen_by_detached() { # SERVICE COMMAND
 services:
   a:
     image: tiny
-    healthcheck: { test: 'for fd in 0 1 2; do stat -L -c %d:%i /proc/self/fd/$$fd; done >/tmp/probe', interval: 100ms }
+    healthcheck: { test: 'for fd in 0 1 2; do stat -L -c %d:%i /proc/self/fd/$$fd; done >/tmp/new; mv /tmp/new /tmp/probe', interval: 100ms }
 END
   ok stead up -d
   local null

@@ -286,7 +286,7 @@ static void test_directory(void **state)
 {
 	(void) state;
 	ExecSpec root = { .user = "root" }, linked = { .cwd = "/tmp/link" }, closed = { .cwd = "/tmp/closed" };
-	if (world.rt->fd_exec < 0)
+	if (world.rt->fd_exec < 0 || world.rt->flavour != RUNTIME_CRUN) /* runc keeps no filter: it execs itself */
 		skip();
 	run(&result, &box, &root, CMD("sh", "-c", "ln -s /proc/1/root/tmp /tmp/link; mkdir -m 0700 /tmp/closed"));
 	assert_int_equal(result.code, 0);
