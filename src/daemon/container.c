@@ -415,6 +415,15 @@ static void note_memory_peak(Container *c)
 		c->memory_peak = (int64_t) stats.memory_max_usage;
 }
 
+/* How it ended stands in conmon's files only, and cleaning removes them: a crash in between must not forget it. */
+static void write_end(Container *c)
+{
+	AUTO_ERR err = ERR_INIT;
+	c->dirty = true;
+	if (!c->ask_remove && state_write_dirty(c->d, &err) < 0)
+		log_warning("%s: its end is not written yet: %s", c->name, err_text(&err));
+}
+
 static void ended(void *user, const ContainerState *st)
 {
 	Container *c = user;
@@ -446,6 +455,7 @@ static void ended(void *user, const ContainerState *st)
 	if (asked || !c->ask_remove)
 		operation_report(daemon_stack(c->d, c->stack), "container", c->name, c->svc.name, asked ? "stopped" : "exited");
 	c->ask_stop = false;
+	write_end(c);
 	tell_waiters(c, waits_for_exit, c);
 	clean(c);
 }

@@ -161,6 +161,29 @@ static void adopts_after_a_crash(void **state)
 	expect_agreement();
 }
 
+static void an_end_that_was_seen_is_not_forgotten(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	while (uv_is_active((uv_handle_t *) &d.write_timer))
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	Container *job = daemon_container_by_name(&d, "t-job-1");
+	if (job->phase == PHASE_RUNNING)
+		assert_true(sim_exit(job->id, 7));
+	int64_t end = time_mono() + 120 * NSEC_PER_SEC;
+	while ((job->phase != PHASE_EXITED || ctr_is_busy(job)) && time_mono() < end)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	int code = job->exit_code;
+	crash_daemon();
+	start_daemon();
+	settle();
+	job = daemon_container_by_name(&d, "t-job-1");
+	assert_int_equal(job->phase, PHASE_EXITED);
+	assert_int_equal(job->exit_code, code);
+	assert_int_equal(code, 7);
+}
+
 static void down_calls_off_an_up_that_waits(void **state)
 {
 	sim.probe_fails = 1;
@@ -541,6 +564,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(missing_image_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(comes_back_after_a_reboot, setup, teardown),
 		cmocka_unit_test_setup_teardown(adopts_after_a_crash, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_end_that_was_seen_is_not_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(down_calls_off_an_up_that_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(restarts_by_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_just_started_stays, setup, teardown),
