@@ -14,7 +14,7 @@ cache_nginx_config() { # DIRECTORY PORT SERVICE-ADDRESS
 worker_processes auto; pid $1/pid; error_log $1/error.log;
 events { worker_connections 4096; }
 http {
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
+  access_log off; sendfile on; keepalive_requests 1000000000;
   client_body_temp_path $1/b; proxy_temp_path $1/p; fastcgi_temp_path $1/f; uwsgi_temp_path $1/u; scgi_temp_path $1/s;
   proxy_cache_path $1/cache levels=1:2 keys_zone=c:4m max_size=64m use_temp_path=off;
   server {

@@ -182,7 +182,7 @@ void cache_nginx_config(const CacheZone *zones, size_t n, Buf *ret)
  */
 #define PREFIX(part) "/%%[var(txn.cache)]:%%[var(txn.slot)]:%%[var(txn.timeout)]:" part "%%[pathq]"
 
-void cache_haproxy_rules(bool tls, Buf *ret)
+void cache_haproxy_words(Buf *ret)
 {
 	buf_str(ret,
 		"\tacl cache_not req.hdr(authorization) -m found\n"
@@ -192,15 +192,19 @@ void cache_haproxy_rules(bool tls, Buf *ret)
 		"\tacl cache_not path -m reg '%(00|[^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)'\n"
 		"\tacl cache_not path -m sub /..\n"
 		"\tacl cache_not be_conn(cache) ge 1500\n"
+		"\tacl cache_passed sc1_get_gpt0(cache_passed) eq 1\n"
+		"\thttp-response set-header X-Cache BYPASS if { var(txn.cache) -m found } !{ var(txn.cached) -m found }\n"
+		"\thttp-response set-var(txn.cache_status) res.hdr(x-cache) if { var(txn.cache) -m found }\n");
+}
+
+void cache_haproxy_rules(bool tls, Buf *ret)
+{
+	buf_printf(ret,
 		"\thttp-request set-var(txn.url) url32 if { var(txn.cache) -m found }\n"
 		"\thttp-request track-sc1 var(txn.url) table cache_passed if { var(txn.url),in_table(cache_passed) }\n"
-		"\tacl cache_passed sc1_get_gpt0(cache_passed) eq 1\n"
 		"\thttp-request set-var(txn.passed) bool(true) if cache_passed { sc1_gpc0_rate(cache_passed) gt 0 }\n"
 		"\thttp-request sc-inc-gpc0(1) if cache_passed !{ var(txn.passed) -m found }\n"
 		"\thttp-request set-var(txn.cached) bool(true) if { var(txn.cache) -m found } METH_GET !cache_not !{ var(txn.passed) -m found }\n"
-		"\thttp-response set-header X-Cache BYPASS if { var(txn.cache) -m found } !{ var(txn.cached) -m found }\n"
-		"\thttp-response set-var(txn.cache_status) res.hdr(x-cache) if { var(txn.cache) -m found }\n");
-	buf_printf(ret,
 		"\thttp-request set-pathq " PREFIX("%1$sc") " if { var(txn.cached) -m found } { req.hdr(cookie) -m found }\n"
 		"\thttp-request set-pathq " PREFIX("%1$s") " if { var(txn.cached) -m found } !{ req.hdr(cookie) -m found }\n",
 		tls ? "s" : "");

@@ -31,6 +31,8 @@ void cache_zone_words(const CacheZone *z, const char *generation, Buf *ret);
 /** nginx's configuration. Appended. */
 void cache_nginx_config(const CacheZone *zones, size_t n, Buf *ret);
 
+/** For a public frontend, once: what cache_haproxy_rules refers to, and the rules for responses. Appended. */
+void cache_haproxy_words(Buf *ret);
 /**
  * HAProxy's rules for its public frontends, after var(txn.cache) was set for routes with a cache to what cache_zone_words gives. They set
  * var(txn.cached) if the backend `cache` is to be used, and then what it needs before the path: the last of the rules. Appended.

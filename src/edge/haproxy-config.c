@@ -190,6 +190,11 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		"\thttp-request set-var(txn.slot) var(txn.route),field(1,|)\n"
 		"\thttp-request set-var(txn.flags) var(txn.route),field(2,|)\n"
 		"\thttp-request return status 200 content-type text/plain lf-string \"%[path,field(-1,/)].%[var(txn.route),field(3,|)]\" if { var(txn.flags) -m str a }\n");
+	/* Most routes with a cache have no other option. */
+	cache_haproxy_words(b);
+	buf_printf(b, "\thttp-request set-var(txn.cache) var(txn.route),field(9,|) if { var(txn.flags) -m str c+%s }\n", tls ? " tc+" : "");
+	cache_haproxy_rules(tls, b);
+	buf_str(b, "\thttp-request allow if { var(txn.cache) -m found }\n");
 	if (!tls && c->https_port)
 		put_redirect(c, b);
 	put_page(c, "503", "maintenance", " hdr Retry-After 60", "if { var(txn.flags) -m sub m }", b);
