@@ -1,19 +1,82 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What is watched after the switch beside ends and health checks (deploy.c): errors that the edge counts, kills by the kernel that
- * the container survives, memory that is about to run out.
+ * What is watched after the switch beside ends and health checks (deploy.c): whether it still listens where its routes lead, which is sooner
+ * seen than its end; errors that the edge counts; kills by the kernel that the container survives; memory that is about to run out.
  */
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/container.h"
 #include "daemon/deploy-parts.h"
+#include "daemon/edge.h"
+#include "daemon/stack.h"
+#include "io/probe.h"
 #include "run/cgroup.h"
 #include "run/container.h"
 
-#define LOOK_PAUSE (250 * NSEC_PER_MSEC)
-#define NEAR_LIMIT_LOOKS 4 /* in a row: a peak is not yet a lack */
+#define LOOK_PAUSE (100 * NSEC_PER_MSEC)
+#define KNOCK_TIMEOUT (2 * NSEC_PER_SEC)
+#define KNOCK_MISSES 2     /* in a row */
+#define NEAR_LIMIT_LOOKS 10 /* in a row: a peak is not yet a lack */
 #define NEAR_LIMIT 0.97
+
+/* ── does it still listen? ────────────────────────────────────────── */
+
+struct Knock {
+	Deploy *dp;
+	char id[65];
+	uint16_t port;
+	int misses;
+	Probe *probe;
+};
+
+static Knock *knock_of(Deploy *dp, const Container *c)
+{
+	for (size_t i = 0; i < dp->n_knocks; i++)
+		if (str_eq(dp->knocks[i]->id, c->id))
+			return dp->knocks[i];
+	Knock *k = xcalloc(1, sizeof(*k));
+	k->dp = dp;
+	(void) snprintf(k->id, sizeof(k->id), "%s", c->id);
+	*array_append(dp->knocks, dp->n_knocks) = k;
+	return k;
+}
+
+void deploy_bake_done(Deploy *dp)
+{
+	for (size_t i = 0; i < dp->n_knocks; i++) {
+		probe_cancel(dp->knocks[i]->probe);
+		free(dp->knocks[i]);
+	}
+	free_and_null(&dp->knocks);
+	dp->n_knocks = 0;
+}
+
+static void knocked(void *user, const ProbeResult *r)
+{
+	Knock *k = user;
+	k->probe = NULL;
+	k->misses = r->err ? k->misses + 1 : 0;
+	if (k->misses)
+		stack_wake(k->dp->s);
+}
+
+static bool still_listens(Deploy *dp, DeployService *sv, Container *c)
+{
+	Knock *k = c->svc.n_routes ? knock_of(dp, c) : NULL;
+	if (k && k->misses >= KNOCK_MISSES) {
+		deploy_fail(dp, sv, c, "bake", "container %s does not listen on port %u any more", c->name, k->port);
+		return false;
+	}
+	if (!k || k->probe || edge_route_port(c->d, &c->svc, c->image_id, c->svc.routes[0].port, &k->port, NULL) < 0)
+		return true;
+	ProbeOptions o = { .address = edge_container_address(c), .port = k->port, .timeout_ns = KNOCK_TIMEOUT };
+	if (o.address)
+		(void) probe_start(c->d->loop, &o, knocked, k, &k->probe, NULL);
+	return true;
+}
+
+/* ── memory ───────────────────────────────────────────────────────── */
 
 static bool watch_memory(Deploy *dp, DeployService *sv, Container *c, bool *ret_near)
 {
@@ -32,6 +95,8 @@ static bool watch_memory(Deploy *dp, DeployService *sv, Container *c, bool *ret_
 	deploy_fail(dp, sv, c, "bake", "container %s uses nearly all the memory that it may have; raise mem_limit", c->name);
 	return false;
 }
+
+/* ── all of it ────────────────────────────────────────────────────── */
 
 bool deploy_bake(Deploy *dp, DeployService *sv)
 {
@@ -53,6 +118,8 @@ bool deploy_bake(Deploy *dp, DeployService *sv)
 			return false;
 		}
 		bool near = false;
+		if (!still_listens(dp, sv, c))
+			return false;
 		if (!watch_memory(dp, sv, c, &near))
 			return false;
 		any_near = any_near || near;

@@ -11,6 +11,7 @@
 
 typedef struct Gate Gate;
 typedef struct InEdge InEdge;
+typedef struct Knock Knock;
 
 typedef struct DeployService {
 	char *name;
@@ -28,6 +29,8 @@ typedef struct DeployService {
 	const char *told;/* name of the step as it was announced, or NULL */
 	int64_t since;   /* mono: this step began */
 	int64_t switched; /* mono: the new ones took over, 0 = not yet */
+	bool stop_later;  /* the old ones run on, without requests, until the bake is over */
+	bool stopping;    /* that has come */
 	bool restored;   /* reverting: the old ones are up, or given up */
 	bool withdrawn;  /* reverting: nothing leads to the new ones any more */
 	bool restore_begun; /* reverting, stop-first: the old ones may be started */
@@ -69,6 +72,8 @@ struct Deploy {
 	int64_t phase_since;
 	Gate **gates;
 	size_t n_gates;
+	Knock **knocks;
+	size_t n_knocks;
 	uv_timer_t *timer; /* heap, freed by its close callback; NULL when idle */
 	int64_t timer_due;
 
@@ -151,6 +156,7 @@ bool deploy_edge_errors(Deploy *dp, const DeployService *sv, const Container *c,
 
 /* deploy-bake.c: false when a candidate is worse than it should be; then the deploy has turned back. */
 bool deploy_bake(Deploy *dp, DeployService *sv);
+void deploy_bake_done(Deploy *dp);
 
 /* deploy-hook.c */
 

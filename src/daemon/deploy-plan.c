@@ -327,13 +327,15 @@ static void tell_service(const Deploy *dp, const DeployService *sv)
 			rules->smoke[i].contains ? " with \"" : "", rules->smoke[i].contains ? rules->smoke[i].contains : "",
 			rules->smoke[i].contains ? "\"" : ""));
 	tell(dp, sv->name, "switch", xasprintf("%s lead to the new", sv->svc->n_routes ? "routes and names" : "names"));
-	if (sv->old && !exclusive) {
-		if (sv->svc->n_routes)
-			tell(dp, sv->name, "drain", xasprintf("wait up to %s for requests under way", drain));
+	bool bakes = sv->n_numbers && dp->op->kind != OP_ROLLBACK && rules->bake && !sv->job, later = bakes && sv->svc->n_routes;
+	if (sv->old && !exclusive && sv->svc->n_routes)
+		tell(dp, sv->name, "drain", xasprintf("wait up to %s for requests under way", drain));
+	if (sv->old && !exclusive && !later)
 		tell(dp, sv->name, "stop", xasprintf("stop %zu old container(s)", strv_len(sv->old)));
-	}
-	if (sv->n_numbers && dp->op->kind != OP_ROLLBACK && rules->bake)
+	if (bakes)
 		tell(dp, sv->name, "bake", xasprintf("watch it for %s; errors roll back", bake));
+	if (sv->old && !exclusive && later)
+		tell(dp, sv->name, "stop", xasprintf("stop %zu old container(s)", strv_len(sv->old)));
 }
 
 void deploy_tell_plan(const Deploy *dp)

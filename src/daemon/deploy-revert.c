@@ -60,6 +60,7 @@ void deploy_revert_begin(Deploy *dp)
 {
 	AUTO_ERR err = ERR_INIT;
 	deploy_gates_free(dp);
+	deploy_bake_done(dp);
 	for (size_t i = 0; i < dp->n_services; i++) {
 		DeployService *sv = &dp->services[i];
 		bool touched = candidates_left(dp, sv);

@@ -14,8 +14,9 @@
  * those that have been switched to. The old ones are retired from the switch on: they are stopped, and kept until the commit, so that
  * putting back is starting them again.
  *
- * All bake at the same time, each for its own time from its switch on, instead of one service after the other: the old ones are
- * stopped as soon as they have no request left, so that two generations of one service at most are there at a time.
+ * All bake at the same time, each for its own time from its switch on, instead of one service after the other. What has routes keeps its
+ * old containers running, drained, until its bake is over: if the new ones die, the old ones answer within milliseconds, where a start would
+ * let requests fail. Others stop as soon as they are switched away from, for two of a worker would both work.
  */
 #include "daemon/deploy.h"
 
@@ -202,6 +203,12 @@ static StepResult step_clear_drain(Deploy *dp, DeployService *sv)
 	return r == STEP_DONE ? drain(dp, sv) : r;
 }
 
+/* A rollback is in a hurry, and goes to what has served before. */
+static int64_t bake_of(const Deploy *dp, const DeployService *sv)
+{
+	return dp->op->kind == OP_ROLLBACK || !sv->svc || !sv->n_numbers || sv->job ? 0 : sv->svc->deploy_rules.bake;
+}
+
 static StepResult step_stop(Deploy *dp, DeployService *sv)
 {
 	if (!sv->begun && !old_running(dp, sv))
@@ -318,8 +325,14 @@ static StepResult step_drain(Deploy *dp, DeployService *sv)
 	return drain(dp, sv);
 }
 
+static StepResult step_stop_old(Deploy *dp, DeployService *sv)
+{
+	sv->stop_later = sv->backends && !sv->stop_first && bake_of(dp, sv) && old_running(dp, sv);
+	return sv->stop_later ? STEP_DONE : step_stop(dp, sv);
+}
+
 static StepResult (*const steps[])(Deploy *, DeployService *) = { step_pre_deploy, step_clear_drain, step_clear_stop, step_start, step_health,
-	step_smoke, step_switch, step_drain, step_stop };
+	step_smoke, step_switch, step_drain, step_stop_old };
 
 #define STEP_OF_START 3
 _Static_assert(ARRAY_SIZE(steps) == 9, "STEP_OF_START is step_start's place");
@@ -444,10 +457,22 @@ static bool advance_verify(Deploy *dp)
 	return all;
 }
 
-/* A rollback is in a hurry, and goes to what has served before. */
-static int64_t bake_of(const Deploy *dp, const DeployService *sv)
+/* The old ones of services whose bake is over. */
+static void stop_baked(Deploy *dp)
 {
-	return dp->op->kind == OP_ROLLBACK || !sv->svc || !sv->n_numbers || sv->job ? 0 : sv->svc->deploy_rules.bake;
+	for (size_t i = 0; i < dp->n_services; i++) {
+		DeployService *sv = &dp->services[i];
+		if (sv->stop_later && sv->switched && over(dp, sv->switched, bake_of(dp, sv))) {
+			sv->stop_later = false;
+			sv->stopping = true;
+			deploy_report(dp, sv->name, "stop", "begin", -1, NULL);
+			stop_old(dp, sv);
+		}
+		if (sv->stopping && !old_running(dp, sv)) {
+			sv->stopping = false;
+			deploy_report(dp, sv->name, "stop", "done", seconds_since(sv->switched + bake_of(dp, sv)), NULL);
+		}
+	}
 }
 
 static bool advance_bake(Deploy *dp)
@@ -456,6 +481,7 @@ static bool advance_bake(Deploy *dp)
 	for (size_t i = 0; i < dp->n_services; i++) {
 		DeployService *sv = &dp->services[i];
 		int64_t bake = bake_of(dp, sv);
+		all = all && !sv->stop_later && !sv->stopping;
 		if (!bake)
 			continue;
 		if (!deploy_bake(dp, sv))
@@ -616,6 +642,8 @@ bool deploy_check(Operation *op)
 	while (dp->phase != DEPLOY_DONE) {
 		if (dp->phase <= DEPLOY_COMMIT)
 			check_candidates(dp);
+		if (dp->phase <= DEPLOY_BAKE)
+			stop_baked(dp);
 		if (!phases[dp->phase](dp) || dp->s->awake)
 			return false; /* what was asked for is planned first */
 	}
@@ -655,6 +683,7 @@ void deploy_free(Deploy *dp)
 	if (!dp)
 		return;
 	deploy_gates_free(dp);
+	deploy_bake_done(dp);
 	if (dp->timer) {
 		uv_close((uv_handle_t *) dp->timer, timer_closed);
 		dp->timer = NULL;

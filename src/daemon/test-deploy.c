@@ -170,8 +170,10 @@ static void dependencies_first_and_stop_first_where_it_must_be(void **state)
 	assert_true(position(c, "db stop done") < position(c, "db start begin"));
 	assert_true(position(c, "db health done") < position(c, "db switch begin"));
 	assert_true(position(c, "db switch done") < position(c, "api start begin"));
+	assert_true(position(c, "api drain done") < position(c, "web start begin"));
+	/* What has routes could be asked again until its bake is over. */
 	assert_true(position(c, "api start done") < position(c, "api stop begin"));
-	assert_true(position(c, "api stop done") < position(c, "web start begin"));
+	assert_true(position(c, "api stop done") < position(c, "api retire begin"));
 	assert_true(position(c, "web stop done") < position(c, "db bake done"));
 	assert_true(position(c, "api bake done") < position(c, "api retire begin"));
 	sim_client_gone(c);
@@ -464,7 +466,7 @@ static void hooks_run_before_and_after(void **state)
 	SimClient *c = submit(OP_DEPLOY, edited(2, 7, "web", "x-stead", rules));
 	assert_null(finish(c));
 	assert_true(position(c, "web pre_deploy done") < position(c, "web start begin"));
-	assert_true(position(c, "web pre_deploy begin") > position(c, "api stop done"));
+	assert_true(position(c, "web pre_deploy begin") > position(c, "api drain done"));
 	(void) position(c, "web post_deploy done");
 	sim_client_gone(c);
 	settle();
