@@ -9,6 +9,7 @@
 #include "base/time.h"
 
 #define ACME_PATH "/.well-known/acme-challenge/"
+#define MSEC_MAX (12LL * 24 * 3600 * 1000)
 #define TIMEOUT_DEFAULT (60 * NSEC_PER_SEC)
 
 ProxyState *proxy_state_new(size_t n_slots)
@@ -125,9 +126,11 @@ void proxy_route_key(const Route *r, Buf *ret)
 	buf_printf(ret, "%s%s%s", r->host ?: "*", r->path, str_ends(r->path, "/") ? "" : "/");
 }
 
+/* HAProxy's clock goes around in 49 days; what is longer than some of them is as good as for ever. */
 static int64_t to_msec(int64_t ns)
 {
-	return (ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC;
+	int64_t msec = ns / NSEC_PER_MSEC + (ns % NSEC_PER_MSEC > 0);
+	return msec < MSEC_MAX ? msec : MSEC_MAX;
 }
 
 static size_t ready_servers(const EdgeBackend *b)

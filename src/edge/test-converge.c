@@ -275,6 +275,8 @@ static void test_values(void **state)
 	r.route.rate = -1;
 	r.route.timeout = 1500 * NSEC_PER_MSEC + 1;
 	assert_non_null(strstr(redirect_value(&r, &backend, &no_hooks, &b), "s3|o|0|0|0|1501|0|"));
+	r.route.timeout = INT64_MAX;
+	assert_non_null(strstr(redirect_value(&r, &backend, &no_hooks, &b), "s3|o|0|0|0|1036800000|0|"));
 	r.route.timeout = -1;
 	backend = (EdgeBackend) { .retry = true };
 	assert_string_equal(redirect_value(&r, &backend, &no_hooks, &b), "s3|retry+");
