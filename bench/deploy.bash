@@ -171,14 +171,14 @@ explained() { # FAULT RELEASE-JSON
 }
 
 broken_versions() {
-  local faults=(crash unhealthy smoke oom exit) i fault status release current bad=0
+  local faults=(crash unhealthy smoke oom die) i fault status release current answered bad=0
   V=0 web_up || return 0
   current=$(stead releases --json | jq -r 'select(.current).number')
   load_begin 50
   for ((i = 1; i <= BENCH_BROKEN; i++)); do
     fault=${faults[i % ${#faults[@]}]}
     status=0
-    V=broken-$i FAULT=$fault FAULT_AFTER=$([[ $fault != exit ]] || echo 2000) BAKE=4s HEALTH=4s stead deploy >"$WORK/out" 2>&1 </dev/null || status=$?
+    V=broken-$i FAULT=$fault FAULT_AFTER=$([[ $fault != die ]] || echo 5000) BAKE=10s HEALTH=4s stead deploy >"$WORK/out" 2>&1 </dev/null || status=$?
     release=$(stead releases "$(stead releases --json | tail -n 1 | jq -r .number)" --json)
     if [[ $status -ne 1 || $(stead releases --json | jq -r 'select(.current).number') != "$current" ]] || ! explained "$fault" "$release"; then
       bad=$((bad + 1))
@@ -191,6 +191,9 @@ broken_versions() {
   web_down
   row "$BENCH_BROKEN broken versions" "$bad bad" "" "" "reverted, explained" "$(verdict [ "$bad" -eq 0 ])"
   failures_row "under broken versions" 1000
+  # What a process has in hand when it ends by itself nobody can save; the edge itself must not turn anybody away.
+  answered=$(jq 'map(.failures.status) | add' "$WORK/loads.json")
+  row "under broken versions: 4xx, 5xx" "$answered" "" "" "0" "$(verdict [ "$answered" -eq 0 ])"
 }
 
 # --- kills

@@ -243,18 +243,6 @@ static void websocket_turn(Worker *w)
 	w->kind->counts.connections++;
 }
 
-static void websocket_tick(Worker *w, int64_t now)
-{
-	WebSocket *s = (WebSocket *) w;
-
-	if (s->x.open && now >= s->x.deadline)
-		websocket_failed(s, FAIL_TIMEOUT, "no handshake");
-	else if (s->up && s->said_goodbye && now >= s->goodbye_at + GOODBYE_PATIENCE)
-		websocket_again(s, 0);
-	else if (s->up && s->heard < s->sent && now >= s->sent_at[s->heard % WAITING_MAX] + w->load->timeout)
-		websocket_failed(s, FAIL_TIMEOUT, "no echo");
-}
-
 static void websocket_stop(Worker *w)
 {
 	static const uint8_t normal[2] = { 1000 >> 8, 1000 & 255 };
@@ -265,6 +253,20 @@ static void websocket_stop(Worker *w)
 		s->said_goodbye = true;
 		s->goodbye_at = time_mono();
 	}
+}
+
+static void websocket_tick(Worker *w, int64_t now)
+{
+	WebSocket *s = (WebSocket *) w;
+
+	if (w->load->stopping)
+		websocket_stop(w); /* of those whose handshake was under way when the others were told */
+	if (s->x.open && now >= s->x.deadline)
+		websocket_failed(s, FAIL_TIMEOUT, "no handshake");
+	else if (s->up && s->said_goodbye && now >= s->goodbye_at + GOODBYE_PATIENCE)
+		websocket_again(s, 0);
+	else if (s->up && s->heard < s->sent && now >= s->sent_at[s->heard % WAITING_MAX] + w->load->timeout)
+		websocket_failed(s, FAIL_TIMEOUT, "no echo");
 }
 
 static bool websocket_busy(const Worker *w)
