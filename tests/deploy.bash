@@ -86,6 +86,10 @@ release() { # NUMBER FILTER
   api GET "/stead/v1/stacks/$PROJECT/releases/$1" | jq -r "$2"
 }
 
+release_begun() { # NUMBER
+  [[ $(api GET "/stead/v1/stacks/$PROJECT/releases/$1" -o /dev/null -w '%{http_code}') == 200 ]]
+}
+
 # Nothing of the new one is there, all of the old one is.
 whole() { # VERSION NAMES
   is "$(containers)" "$2"

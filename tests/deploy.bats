@@ -118,11 +118,10 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
   web 1
   ok stead deploy
   within 30 visits 1
-  web 2 START_DELAY=4000
+  web 2 START_DELAY=60000
   "$STEAD_EXE" -H "unix://$SOCK" deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
   local pid=$!
-  within 30 grep -q start deploy.log || true
-  sleep 0.7
+  within 30 release_begun 2
   kill -TERM "$pid" # what runs in the background of a script ignores SIGINT
   within 20 release_ended 2
   whole 1 "$PROJECT-web-1 $PROJECT-web-2"
@@ -132,10 +131,10 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
 @test "one at a time: a second waits, or is refused with the name of who holds it" {
   web 1
   ok stead deploy
-  web 2 START_DELAY=1500
+  web 2 START_DELAY=6000
   stead deploy >first.log 2>&1 </dev/null 3>&- 4>&- &
   local pid=$!
-  sleep 0.7
+  within 30 release_begun 2
   web 3
   fails 2 stead deploy --no-wait
   says "release 2"
