@@ -258,8 +258,9 @@ static int sweep_layers(const char *state_dir, int tmp, const NameSet *keep, int
 				continue;
 			int r = drop_layer(dirfd(d), tmp, e->d_name, freed);
 			if (r < 0) {
+				r = err_errno(err, r, "%s/%s", path, e->d_name);
 				(void) closedir(d);
-				return err_errno(err, r, "%s/%s", path, e->d_name);
+				return r;
 			}
 		}
 	}
