@@ -174,7 +174,7 @@ teardown() {
 sanitizers_silent() {
   local report found=0
   for report in "$SANDBOX"/asan.*; do
-    [[ -e $report ]] || continue
+    [[ -e $report && $report != *.seen ]] || continue
     found=1
     echo "--- $report"
     head -n 60 "$report"
