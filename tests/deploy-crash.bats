@@ -19,7 +19,7 @@ of_one_release() { # VERSION…: one of them
   local i delay
   web 0
   ok stead deploy
-  within 30 visits 0
+  within 90 visits 0
   load_begin --without ws --without slow
   for delay in 0.01 0.05 0.1 0.15 0.2 0.25 0.3 0.35 0.4 0.5 0.6 0.8; do
     i=$((${i:-0} + 1))
@@ -30,8 +30,8 @@ of_one_release() { # VERSION…: one of them
     daemon_kill
     wait "$pid" || true
     edge_daemon
-    within 30 settled
-    within 30 of_one_release "$((i - 1))" "$i"
+    within 90 settled
+    within 90 of_one_release "$((i - 1))" "$i"
     # The next step begins from the new version.
     ok stead deploy
     whole "$i" "$PROJECT-web-1 $PROJECT-web-2"
@@ -44,7 +44,7 @@ of_one_release() { # VERSION…: one of them
   local delay
   web 1
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   for delay in 0.2 0.5 0.8 1.1; do
     web 2 FAULT=exit FAULT_AFTER=400
     sed -i 's/bake: 0s/bake: 20s/' compose.yaml
@@ -54,22 +54,22 @@ of_one_release() { # VERSION…: one of them
     daemon_kill
     wait "$pid" || true
     edge_daemon
-    within 30 settled
-    within 30 of_one_release 1
+    within 90 settled
+    within 90 of_one_release 1
   done
 }
 
 @test "the machine goes down in the middle of a deploy" {
   web 1
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   web 2 START_DELAY=3000
   stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
   sleep 1
   power_cut
   edge_daemon
-  within 30 settled
-  within 30 of_one_release 1
+  within 90 settled
+  within 90 of_one_release 1
   is "$(release 2 .result)" interrupted
   [[ $(release 2 .report.text) == *"the daemon ended"* ]]
 }

@@ -9,7 +9,7 @@ load deploy
 @test "a new version takes over under load, and the release says what it was" {
   web 1
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   is "$(release 1 '.result + " " + .kind')" "success deploy"
   load_begin
   web 2 PASSWORD=secret-2
@@ -32,7 +32,7 @@ load deploy
   local fault
   web 1
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   load_begin
   for fault in crash silent unhealthy smoke; do
     RULES='        health_timeout: 3s
@@ -56,7 +56,7 @@ load deploy
 @test "what fails its smoke test, runs out of memory or ends in its bake is put back" {
   web 1
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   MORE='    healthcheck: { test: [CMD, wget, -q, -O, "-", "http://127.0.0.1:8080/health"], interval: 1s }'
   RULES='        smoke: [ { get: /data, status: 200 } ]'
   web 2 FAULT=smoke
@@ -94,7 +94,7 @@ load deploy
   web 1
   echo 'volumes: { data: {} }' >>compose.yaml
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   load_begin --without ws --without slow
   web 2
   echo 'volumes: { data: {} }' >>compose.yaml
@@ -117,13 +117,13 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
 @test "Ctrl-C calls it off" {
   web 1
   ok stead deploy
-  within 30 visits 1
+  within 90 visits 1
   web 2 START_DELAY=60000
   "$STEAD_EXE" -H "unix://$SOCK" deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
   local pid=$!
-  within 30 release_begun 2
+  within 90 release_begun 2
   kill -TERM "$pid" # what runs in the background of a script ignores SIGINT
-  within 20 release_ended 2
+  within 60 release_ended 2
   whole 1 "$PROJECT-web-1 $PROJECT-web-2"
   is "$(release 2 .result)" failed
 }
@@ -134,13 +134,13 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
   web 2 START_DELAY=6000
   stead deploy >first.log 2>&1 </dev/null 3>&- 4>&- &
   local pid=$!
-  within 30 release_begun 2
+  within 90 release_begun 2
   web 3
   fails 2 stead deploy --no-wait
   says "release 2"
   ok stead deploy
   wait "$pid" || true
-  within 30 visits 3
+  within 90 visits 3
   is "$(release 2 .result)" success
 }
 
@@ -193,7 +193,7 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
 @test "an up that changes a service with routes goes the same way" {
   web 1
   ok stead up -d
-  within 30 visits 1
+  within 90 visits 1
   is "$(release 1 .kind)" up
   load_begin
   web 2

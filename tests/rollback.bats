@@ -16,7 +16,7 @@ three_releases() {
     echo 'configs: { conf: { file: ./conf.txt } }' >>compose.yaml
     ok stead deploy
   done
-  within 30 visits 3
+  within 90 visits 3
   is "$(inside web cat /conf.txt)" "config of 3"
 }
 
