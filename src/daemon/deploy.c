@@ -44,11 +44,6 @@ typedef enum StepResult {
 
 /* ── timer, look-ups ──────────────────────────────────────────────── */
 
-static void timer_closed(uv_handle_t *t)
-{
-	free(t);
-}
-
 static void timer_due(uv_timer_t *t)
 {
 	Deploy *dp = t->data;
@@ -684,10 +679,7 @@ void deploy_free(Deploy *dp)
 		return;
 	deploy_gates_free(dp);
 	deploy_bake_done(dp);
-	if (dp->timer) {
-		uv_close((uv_handle_t *) dp->timer, timer_closed);
-		dp->timer = NULL;
-	}
+	ctr_timer_stop(&dp->timer);
 	for (size_t i = 0; i < dp->n_services; i++) {
 		deploy_edge_done(dp, &dp->services[i]);
 		free(dp->services[i].name);
