@@ -53,12 +53,10 @@ static void answer_in_effect(Daemon *d, HttpRequest *r)
 static void maintenance(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
-	StackState *s = daemon_stack(d, args[0]);
+	StackState *s = api_stack(d, r, args[0]);
 	json_t *body = NULL;
-	if (!s || !s->model) {
-		http_error(r, 404, "no such stack: %s", args[0]);
+	if (!s)
 		return;
-	}
 	int e = http_body_json(r, &body, &err);
 	const json_t *on = json_object_get(body, "on");
 	AUTO_STRV char **services = json_to_strv(json_object_get(body, "services"));
@@ -79,12 +77,10 @@ static void maintenance(Daemon *d, HttpRequest *r, char *const *args)
 static void purge(Daemon *d, HttpRequest *r, char *const *args)
 {
 	AUTO_ERR err = ERR_INIT;
-	StackState *s = daemon_stack(d, args[0]);
+	StackState *s = api_stack(d, r, args[0]);
 	json_t *body = NULL;
-	if (!s || !s->model) {
-		http_error(r, 404, "no such stack: %s", args[0]);
+	if (!s)
 		return;
-	}
 	int e = http_body_json(r, &body, &err);
 	AUTO_STRV char **services = json_to_strv(json_object_get(body, "services"));
 	json_decref(body);

@@ -50,11 +50,9 @@ static json_t *wanted(const Daemon *d, const StackState *s)
 
 static void show_stack(Daemon *d, HttpRequest *r, char *const *args)
 {
-	const StackState *s = daemon_stack(d, args[0]);
-	if (!s || !s->model) {
-		http_error(r, 404, "no such stack: %s", args[0]);
+	const StackState *s = api_stack(d, r, args[0]);
+	if (!s)
 		return;
-	}
 	http_reply_json(r, 200, json_pack("{s:s, s:o, s:o}", "name", s->name, "model", stack_to_json(s->model), "wanted", wanted(d, s)));
 }
 

@@ -115,6 +115,15 @@ static void request(void *user, HttpRequest *r)
 		http_error(r, 404, "page not found: %s is not served; docs/API.md lists what is", http_path(r));
 }
 
+StackState *api_stack(Daemon *d, HttpRequest *r, const char *name)
+{
+	StackState *s = daemon_stack(d, name);
+	if (s && s->model)
+		return s;
+	http_error(r, 404, "no such stack: %s", name);
+	return NULL;
+}
+
 int api_start(Daemon *d, Err *err)
 {
 	AUTO_FREE char *path = xasprintf("%s/" SOCKET_NAME, d->o.run_dir);

@@ -34,5 +34,8 @@ extern const ApiRoute api_docker_object_routes[]; /* networks, volumes */
 
 /** An operation on a stack from the request's body. Answers it. */
 void api_submit(Daemon *d, HttpRequest *r, int operation_kind, const char *stack);
+/** The stack if there is one with a model; else 404 has been answered, and NULL. */
+StackState *api_stack(Daemon *d, HttpRequest *r, const char *name);
+
 /** Starts to listen. */
 int api_start(Daemon *d, Err *err);
