@@ -7,23 +7,13 @@
 
 #include "base/mem.h"
 
-static char *format(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
-
-static char *format(const char *fmt, va_list ap)
-{
-	char *s = NULL;
-	if (vasprintf(&s, fmt, ap) < 0)
-		abort();
-	return s;
-}
-
 int err_set(Err *err, int code, const char *fmt, ...)
 {
 	if (!err)
 		return code;
 	va_list ap;
 	va_start(ap, fmt);
-	char *s = format(fmt, ap);
+	char *s = xvasprintf(fmt, ap);
 	va_end(ap);
 	free(err->text);
 	err->text = s;
@@ -49,7 +39,7 @@ int err_errno(Err *err, int code, const char *fmt, ...)
 		return code;
 	va_list ap;
 	va_start(ap, fmt);
-	AUTO_FREE char *s = format(fmt, ap);
+	AUTO_FREE char *s = xvasprintf(fmt, ap);
 	va_end(ap);
 	AUTO_FREE char *why = reason(code);
 	free(err->text);
@@ -64,7 +54,7 @@ int err_wrap(Err *err, const char *fmt, ...)
 		return -EIO;
 	va_list ap;
 	va_start(ap, fmt);
-	AUTO_FREE char *s = format(fmt, ap);
+	AUTO_FREE char *s = xvasprintf(fmt, ap);
 	va_end(ap);
 	char *joined = xasprintf("%s: %s", s, err_text(err));
 	free(err->text);

@@ -36,8 +36,7 @@ void log_write(LogLevel level, const char *fmt, ...)
 	AUTO_FREE char *text = NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	AUTO_BUF line = BUF_INIT;
 	if (prefixed)

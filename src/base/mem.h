@@ -7,6 +7,7 @@
  * what a scope owns; `steal_ptr` hands it on.
  */
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n) __attribute__((returns_nonnull));
 void *xmemdup(const void *p, size_t n) __attribute__((returns_nonnull));
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0), returns_nonnull));
 
 void mem_freep(void *pp);
 void fd_closep(const int *fd);

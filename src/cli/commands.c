@@ -180,8 +180,7 @@ static void print_message(const char *prefix, const char *text)
 __attribute__((format(printf, 2, 0))) static void print_formatted(const char *prefix, const char *fmt, va_list ap)
 {
 	AUTO_FREE char *text = NULL;
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	print_message(prefix, text);
 }
 

@@ -31,13 +31,10 @@ void table_add(Table *t, const char *cell)
 
 void table_addf(Table *t, const char *fmt, ...)
 {
-	AUTO_FREE char *text = NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	int n = vasprintf(&text, fmt, ap);
+	AUTO_FREE char *text = xvasprintf(fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		abort();
 	table_add(t, text);
 }
 

@@ -439,8 +439,7 @@ static char *message(
 	const Load *l, unsigned file, unsigned line, const KeyPath *path, const char *fmt, va_list ap)
 {
 	char *text = NULL;
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	const char *name = file < strv_len(l->files) ? l->files[file] : NULL;
 	AUTO_FREE char *place = !name  ? xstrdup("")
 				: line ? xasprintf("%s:%u: ", name, line)

@@ -18,8 +18,7 @@ void *shape_fail(Shape *s, const Node *n, const char *fmt, ...)
 	va_list ap;
 	va_start(ap, fmt);
 	char *text = NULL;
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	(void) load_fail(s->l, n, &s->path, "%s", text);
 	free(text);

@@ -58,8 +58,7 @@ static int fail(Parse *p, unsigned line, const char *fmt, ...)
 	va_list ap;
 	va_start(ap, fmt);
 	char *s = NULL;
-	if (vasprintf(&s, fmt, ap) < 0)
-		abort();
+	s = xvasprintf(fmt, ap);
 	va_end(ap);
 	KeyPath path = current_path(p);
 	int e = load_fail_line(p->l, p->file, line, &path, "%s", s);

@@ -68,8 +68,7 @@ void deploy_fail(Deploy *dp, const DeployService *sv, Container *c, const char *
 	va_list ap;
 	char *text;
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	if (dp->failed_text || dp->phase > DEPLOY_COMMIT) {
 		log_warning("stack %s: %s", dp->s->name, text);

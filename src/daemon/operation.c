@@ -57,8 +57,7 @@ void operation_warn(StackState *s, const char *fmt, ...)
 	va_list ap;
 	char *text;
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	if (s->op)
 		send_line(s->op, json_pack("{s:s}", "warning", text));
@@ -96,8 +95,7 @@ void operation_fail(StackState *s, Container *c, const char *fmt, ...)
 	va_list ap;
 	char *text;
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	if (!op || op->failed || op->deploy) {
 		if (op && op->deploy)

@@ -85,11 +85,9 @@ CertHost *certs_find(const Certs *c, const char *host)
 
 void cert_host_error(CertHost *h, const char *fmt, ...)
 {
-	char *text = NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	if (fmt && vasprintf(&text, fmt, ap) < 0)
-		abort();
+	char *text = fmt ? xvasprintf(fmt, ap) : NULL;
 	va_end(ap);
 	if (text && !str_eq(text, h->error))
 		log_warning("certificate of %s: %s", host_name(h), text);

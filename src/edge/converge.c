@@ -26,8 +26,7 @@ static void add(Commands *c, ExpectKind expect, const char *fmt, ...)
 	va_list ap;
 	char *text;
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	*array_append(c->items, c->n) = (Command) { text, expect };
 }

@@ -266,8 +266,7 @@ void http_error(HttpRequest *r, int status, const char *fmt, ...)
 	AUTO_FREE char *text = NULL;
 	va_list ap;
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	http_reply_json(r, status, json_pack("{s:o}", "message", text_json(text)));
 }

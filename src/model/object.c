@@ -49,8 +49,7 @@ static int fail(Reader *r, const char *fmt, va_list ap) __attribute__((format(pr
 static int fail(Reader *r, const char *fmt, va_list ap)
 {
 	char *s = NULL;
-	if (vasprintf(&s, fmt, ap) < 0)
-		abort();
+	s = xvasprintf(fmt, ap);
 	int e = err_set(r->err, -EINVAL, "%s%s%s", r->where.text, r->len ? ": " : "", s);
 	free(s);
 	return e;

@@ -19,8 +19,7 @@ int stack_fail_in(Reader *r, const char *service, const char *key, const char *f
 	va_list ap;
 	va_start(ap, fmt);
 	char *s = NULL;
-	if (vasprintf(&s, fmt, ap) < 0)
-		abort();
+	s = xvasprintf(fmt, ap);
 	va_end(ap);
 	(void) reader_enter(r, "services");
 	(void) reader_enter(r, service);
