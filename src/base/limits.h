@@ -15,6 +15,15 @@
 #define LIMIT_REPLICAS 100                 /* replicas of one service: refused */
 #define LIMIT_STACK_CONTAINERS 2000        /* containers of one stack: refused */
 
+#define LIMIT_DOCKERFILE_BYTES (1U << 20)   /* a Dockerfile, an ignore file: refused */
+#define LIMIT_DOCKERFILE_LINE (64U << 10)   /* bytes of an instruction without its heredocs: refused */
+#define LIMIT_DOCKERFILE_INSTRUCTIONS 10000 /* instructions of a Dockerfile: refused */
+#define LIMIT_DOCKERFILE_STAGES 256         /* stages of a Dockerfile: refused */
+#define LIMIT_DOCKERFILE_WORDS 4096         /* arguments of one instruction: refused */
+#define LIMIT_DOCKERFILE_HEREDOCS 64        /* heredocs of one instruction: refused */
+#define LIMIT_DOCKERFILE_VALUE (1U << 20)   /* bytes of a word after its variables are replaced: refused */
+#define LIMIT_IGNORE_PATTERNS 10000         /* patterns of an ignore file: refused */
+
 #define LIMIT_SERVICE_ROUTES 100          /* routes of one service: refused */
 #define LIMIT_ROUTE_PATH 512              /* bytes of a route's path: refused */
 #define LIMIT_CACHE_ROUTES 200            /* routes of all stacks that ask for a cache: refused */

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * What the parts of the parser share: flags, mounts, the lists of words. Private to dockerfile/. Errors here have no
+ * place in front; dockerfile.c adds it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "dockerfile/dockerfile.h"
+
+bool dockerfile_is_space(char c);
+
+/** Fills in all but kind, line, last_line and heredocs from what follows the keyword. `i` is freed by the caller, also after an error. */
+int instruction_parse(Instruction *i, const char *rest, char escape, Err *err);
+/** The kind by its name, in any case; INSTRUCTION_KINDS: unknown, and the error suggests the nearest. */
+InstructionKind instruction_kind(const char *word, Err *err);
+
+/**
+ * Takes the flags at the beginning of *rest ("--name[=value] …") and checks them by the instruction's table. *rest goes
+ * to what follows them.
+ */
+int flags_parse(Instruction *i, const char **rest, char escape, Err *err);
+
+/** Replaces the variables of one word; gives the owned result. NULL in mount_parse: values with a '$' are left alone. */
+typedef int (*WordExpander)(void *user, const char *word, char **ret, Err *err);
+/** Reads the value of one RUN --mount. `m` is empty; freed by mount_done, also after an error. */
+int mount_parse(const char *text, WordExpander expand, void *user, RunMount *m, Err *err);
+void mount_done(RunMount *m);
+
+/** Words by white space, quotes and escapes as they are. -EINVAL: more than LIMIT_DOCKERFILE_WORDS. */
+int words_quoted(const char *s, char escape, char ***ret, Err *err);
+/** Words by white space, whatever is in them. */
+int words_plain(const char *s, char ***ret, Err *err);
+/** A JSON list of strings: 1; 0: no JSON list; -EINVAL: a list of something else. */
+int words_json(const char *s, char ***ret, Err *err);
+
+/** "1m30s", at least 1 ms, or 0. */
+int healthcheck_duration(const char *flag, const char *value, int64_t *ret, Err *err);
