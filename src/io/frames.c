@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-void frame_header(FrameStream stream, size_t n, uint8_t ret[FRAME_HEADER])
+void frame_header(uint8_t stream, size_t n, uint8_t ret[FRAME_HEADER])
 {
-	const uint8_t h[FRAME_HEADER] = { (uint8_t) stream, 0, 0, 0, (uint8_t) (n >> 24), (uint8_t) (n >> 16), (uint8_t) (n >> 8), (uint8_t) n };
+	const uint8_t h[FRAME_HEADER] = { stream, 0, 0, 0, (uint8_t) (n >> 24), (uint8_t) (n >> 16), (uint8_t) (n >> 8), (uint8_t) n };
 	memcpy(ret, h, sizeof(h));
 }
 

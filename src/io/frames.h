@@ -16,7 +16,7 @@
 
 typedef enum FrameStream { FRAME_STDIN = 0, FRAME_STDOUT = 1, FRAME_STDERR = 2, FRAME_ERROR = 3 } FrameStream;
 
-void frame_header(FrameStream stream, size_t n, uint8_t ret[FRAME_HEADER]);
+void frame_header(uint8_t stream, size_t n, uint8_t ret[FRAME_HEADER]);
 
 /** Zero initialisation is the state before the first frame. */
 typedef struct FrameDecoder {
