@@ -187,9 +187,18 @@ END
 
 @test "on a terminal, a table with one row a service" {
   versioned 1
-  TERM=xterm LC_ALL=C.UTF-8 script -qec "'$STEAD_EXE' -H 'unix://$SOCK' deploy" typescript >screen.txt </dev/null
+  mkdir gate
+  cat >>compose.yaml <<'END'
+    volumes: ["./gate:/gate:ro"]
+    healthcheck: { test: [CMD, test, -e, /gate/open], interval: 1s, retries: 1000 }
+END
+  TERM=xterm LC_ALL=C.UTF-8 script -qfec "'$STEAD_EXE' -H 'unix://$SOCK' deploy" typescript >screen.txt </dev/null 3>&- &
+  local background=$!
+  # It is drawn again and again while something goes on.
+  within 30 grep -qF $'\e[J' screen.txt
+  touch gate/open
+  wait "$background"
   output=$(cat screen.txt)
-  says $'\e[J'
   says "✔"
   says "deployed"
   says "release 1: web new in"
