@@ -49,6 +49,14 @@
 #define LIMIT_LAYER_BYTES (64ULL << 30) /* unpacked size of one layer: refused */
 #define LIMIT_PATH_DEPTH 256            /* components of a path in an archive: refused */
 
+#define LIMIT_FETCHES 8                   /* transfers of one worker at once: further ones wait */
+#define LIMIT_FETCH_HEADERS (64U << 10)   /* headers of an answer: refused */
+#define LIMIT_REDIRECTS 10                /* followed one after the other: refused */
+#define LIMIT_REGISTRY_ANSWER (1U << 20)  /* bytes of a token or an error: refused */
+#define LIMIT_REGISTRY_TRIES 6            /* of one request without any progress: the last failure is reported */
+#define LIMIT_REGISTRY_WAIT 120           /* seconds that a registry may ask us to wait: longer is its refusal */
+#define LIMIT_REGISTRY_LAYERS 3           /* layers fetched or sent at once, as docker */
+
 #define LIMIT_LOG_LINE (16U << 10)        /* longer lines are split, as Docker does */
 #define LIMIT_LOG_SIZE_DEFAULT (10 << 20) /* bytes of one log file unless logging.options say otherwise */
 #define LIMIT_LOG_FILES_DEFAULT 3
