@@ -6,21 +6,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-
-int client_host_path(const char *host, const char **ret, Err *err)
-{
-	static const char unix_scheme[] = "unix://";
-	if (str_starts(host, "ssh://"))
-		return err_set(err, -ENOTSUP, "-H %s: ssh:// is not supported yet; run stead on that machine, or forward its socket: "
-			"ssh -L /tmp/stead.sock:/run/stead/stead.sock HOST, then -H unix:///tmp/stead.sock", host);
-	if (!str_starts(host, unix_scheme))
-		return err_set(err, -EINVAL, "-H %s: a host is written unix:///PATH/TO/SOCKET", host);
-	const char *path = host + strlen(unix_scheme);
-	if (*path != '/')
-		return err_set(err, -EINVAL, "-H %s: the path of the socket must begin with /, as in %s", host, CLIENT_DEFAULT_HOST);
-	*ret = path;
-	return 0;
-}
+#include "cli/host.h"
+#include "cli/ssh.h"
 
 const char *client_host(const Cli *cli)
 {
@@ -30,22 +17,27 @@ const char *client_host(const Cli *cli)
 	return str_empty(host) ? CLIENT_DEFAULT_HOST : host;
 }
 
-int client_open(const Cli *cli, HttpClient **ret, Err *err)
+int client_open_host(const Cli *cli, const char *host, HttpClient **ret, Err *err)
 {
-	const char *path;
-	int r = client_host_path(client_host(cli), &path, err);
+	AUTO_HOST a = { 0 };
+	AUTO_FREE char *url = NULL;
+	int r = host_resolve(host, &url, err);
+	if (r == 0)
+		r = host_parse(url, &a, err);
 	if (r < 0)
 		return r;
-	return http_client_connect(path, ret, err);
+	return a.ssh ? ssh_open(&a, url, ret, err) : http_client_connect(a.path, ret, err);
+}
+
+int client_open(const Cli *cli, HttpClient **ret, Err *err)
+{
+	return client_open_host(cli, client_host(cli), ret, err);
 }
 
 int client_open_or_fail(const Cli *cli, HttpClient **ret)
 {
 	AUTO_ERR err = ERR_INIT;
-	const char *path;
-	if (client_host_path(client_host(cli), &path, &err) < 0)
-		return cli_usage(cli, "%s", err_text(&err));
-	return http_client_connect(path, ret, &err) < 0 ? cli_refuse(&err) : 0;
+	return client_open(cli, ret, &err) < 0 ? cli_refuse(&err) : 0;
 }
 
 static int check_type(const char *target, json_type type, json_t **value, Err *err)

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The daemon, as the commands see it: which one (-H, STEAD_HOST), a connection to it, and calls with
- * JSON. Everything blocks; what has to watch several connections polls them (signals.h).
+ * The daemon, as the commands see it: which one (-H, STEAD_HOST, x-stead.host of the compose file), a connection to it, and
+ * calls with JSON. Everything blocks; what has to watch several connections polls them (signals.h).
  */
 
 #include <jansson.h>
@@ -14,12 +14,12 @@
 
 #define CLIENT_DEFAULT_HOST "unix:///run/stead/stead.sock"
 
-/** The socket's path of "unix://PATH". -ENOTSUP and -EINVAL with a text for everything else. Borrowed from `host`. */
-int client_host_path(const char *host, const char **ret, Err *err);
-/** What -H, else STEAD_HOST, else the default names. Borrowed. */
+/** What -H, else STEAD_HOST, else the default names: a URL or a named host. Borrowed. */
 const char *client_host(const Cli *cli);
-/** Connects to it. */
+/** Connects to it: unix:// and ssh:// alike. Through ssh it is the first request that says why there is no connection (code -ENOTCONN). */
 int client_open(const Cli *cli, HttpClient **ret, Err *err);
+/** The same for this host, a URL or a named one. */
+int client_open_host(const Cli *cli, const char *host, HttpClient **ret, Err *err);
 /** client_open that prints the error: 0 or an exit code. */
 int client_open_or_fail(const Cli *cli, HttpClient **ret);
 

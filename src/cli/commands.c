@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
+#include "cli/ssh.h"
 #include "cli/term.h"
 
 extern const Command command_up, command_down, command_ps, command_logs, command_exec, command_start,
@@ -22,7 +23,7 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_save, command_import, command_image_bootstrap, command_image_prune, command_volume_ls,
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
 	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
-	command_cache_purge;
+	command_cache_purge, command_dial_stdio;
 
 static const Verb verbs[] = {
 	{ "up", &command_up },
@@ -68,6 +69,7 @@ static const Verb verbs[] = {
 	{ "info", &command_info },
 	{ "daemon", &command_daemon },
 	{ "help", &command_help_verb },
+	{ "dial-stdio", &command_dial_stdio },
 	{ "__complete", &command_complete },
 	{ "__options", &command_options },
 };
@@ -76,7 +78,7 @@ static const Verb verbs[] = {
 const Option global_options[] = {
 	{ "file", 'f', OPTION_LIST, G(files), "FILE", "Compose file; a further one is merged over it; - is standard input", "file" },
 	{ "project-name", 'p', OPTION_STRING, G(project), "NAME", "Name of the stack", "stack" },
-	{ "host", 'H', OPTION_STRING, G(host), "URL", "The daemon: unix:///PATH (default: STEAD_HOST, " CLIENT_DEFAULT_HOST ")", NULL },
+	{ "host", 'H', OPTION_STRING, G(host), "URL", "The daemon: unix:///PATH, ssh://[USER@]HOST or a named host (default: STEAD_HOST, " CLIENT_DEFAULT_HOST ")", NULL },
 	{ "project-directory", 0, OPTION_STRING, G(directory), "DIR", "Directory that relative paths start from", "directory" },
 	{ "env-file", 0, OPTION_LIST, G(env_files), "FILE", "File of variables instead of .env", "file" },
 	{ "profile", 0, OPTION_LIST, G(profiles), "NAME", "Turn a profile on", NULL },
@@ -203,7 +205,8 @@ void cli_warning(const char *fmt, ...)
 int cli_fail(const Err *err)
 {
 	print_message("stead: ", err_text(err));
-	return EXIT_FAILED;
+	/* Nothing has been begun on a machine that could not be reached. */
+	return err->code == -ENOTCONN ? EXIT_USAGE : EXIT_FAILED;
 }
 
 int cli_refuse(const Err *err)
@@ -378,5 +381,6 @@ int cli_main(int argc, char **argv, DaemonMain daemon)
 	options_init(global_options, &cli.global);
 	int code = cli_run(&cli, argc, argv);
 	options_done(global_options, &cli.global);
+	ssh_close_all();
 	return flush_output(code);
 }

@@ -42,7 +42,7 @@ static void hosts(void **state)
 {
 	static const struct {
 		const char *host, *says;
-	} bad[] = { { "ssh://box", "not supported yet" }, { "tcp://1.2.3.4:5", "unix:///PATH" }, { "unix://relative", "must begin with /" } };
+	} bad[] = { { "ssh://-box", "begins with '-'" }, { "tcp://1.2.3.4:5", "unix:///PATH" }, { "unix://relative", "must begin with /" } };
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		Outcome o = run(NULL, "-p", "blog", "-H", bad[i].host, "ps");
 		expect(&o, EXIT_USAGE, "", bad[i].says);

@@ -30,7 +30,7 @@
 
 struct HttpClient {
 	int read_fd, write_fd;
-	char *path; /* of the socket, or NULL */
+	HttpTransport transport; /* without `dial`: only the descriptors are known */
 	http_parser parser;
 	Buf in;      /* read, not parsed: after a 101 */
 	Buf body;    /* decoded, from body_at on not yet given out */
@@ -55,7 +55,7 @@ static int connect_error(const char *path, int r, Err *err)
 	return err_errno(err, r, "cannot connect to the stead daemon at %s", path);
 }
 
-static int dial(const char *path, int *ret, Err *err)
+int http_dial_unix(const char *path, int *ret, Err *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	size_t n = strlen(path);
@@ -71,6 +71,11 @@ static int dial(const char *path, int *ret, Err *err)
 	return 0;
 }
 
+static int dial_path(void *user, int *ret_fd, Err *err)
+{
+	return http_dial_unix(user, ret_fd, err);
+}
+
 HttpClient *http_client_new(int read_fd, int write_fd)
 {
 	HttpClient *c = xcalloc(1, sizeof(*c));
@@ -79,15 +84,28 @@ HttpClient *http_client_new(int read_fd, int write_fd)
 	return c;
 }
 
-int http_client_connect(const char *path, HttpClient **ret, Err *err)
+int http_client_open(const HttpTransport *t, HttpClient **ret, Err *err)
 {
 	int fd = -1;
-	int r = dial(path, &fd, err);
-	if (r < 0)
+	int r = t->dial(t->user, &fd, err);
+	if (r < 0) {
+		t->done(t->user);
 		return r;
+	}
 	*ret = http_client_new(fd, fd);
-	(*ret)->path = xstrdup(path);
+	(*ret)->transport = *t;
 	return 0;
+}
+
+int http_client_connect(const char *path, HttpClient **ret, Err *err)
+{
+	const HttpTransport t = { .dial = dial_path, .done = free, .user = xstrdup(path) };
+	return http_client_open(&t, ret, err);
+}
+
+int http_client_lost(const HttpClient *c, Err *err)
+{
+	return c->transport.lost ? c->transport.lost(c->transport.user, err) : 0;
 }
 
 static void close_fds(HttpClient *c)
@@ -107,7 +125,8 @@ void http_client_free(HttpClient *c)
 	buf_done(&c->in);
 	buf_done(&c->body);
 	buf_done(&c->headers);
-	free(c->path);
+	if (c->transport.done)
+		c->transport.done(c->transport.user);
 	free(c);
 }
 
@@ -131,11 +150,11 @@ static int client_prepare(HttpClient *c, Err *err)
 	bool dead = c->read_fd < 0 || (c->used && (!c->keep || readable_now(c->read_fd)));
 	if (!dead)
 		return 0;
-	if (!c->path)
+	if (!c->transport.dial)
 		return err_set(err, -ECONNRESET, "the connection to the daemon has been closed");
 	close_fds(c);
 	int fd = -1;
-	int r = dial(c->path, &fd, err);
+	int r = c->transport.dial(c->transport.user, &fd, err);
 	if (r < 0)
 		return r;
 	c->read_fd = c->write_fd = fd;
@@ -251,8 +270,14 @@ static int client_fill(HttpClient *c, bool wait, Err *err)
 		;
 	if (n < 0 && errno == EAGAIN && !wait)
 		return -EAGAIN;
+	int lost = n < 0 ? -errno : 0;
+	if (n <= 0 && !c->complete) {
+		int known = http_client_lost(c, err);
+		if (known < 0)
+			return known;
+	}
 	if (n < 0)
-		return err_errno(err, -errno, "the connection to the daemon was lost");
+		return err_errno(err, lost, "the connection to the daemon was lost");
 	size_t used = http_parser_execute(&c->parser, &settings, p, (size_t) n);
 	enum http_errno e = HTTP_PARSER_ERRNO(&c->parser);
 	if (n == 0 && !c->complete)

@@ -3,7 +3,7 @@
 
 /*
  * A small blocking HTTP/1.1 client over one stream descriptor, for the CLI: the daemon's unix socket,
- * or the pipe of an ssh that runs `stead dial-stdio`. One request after the other on a connection
+ * or what a transport dials (cli/ssh.h). One request after the other on a connection
  * (kept alive); a second one at the same time needs a second connection.
  *
  * http_request sends the request and reads the answer's headers. Then the body is read in one of these ways:
@@ -30,8 +30,23 @@ typedef struct HttpClient HttpClient;
  * -EACCES: no permission (the text names the group).
  */
 int http_client_connect(const char *path, HttpClient **ret, Err *err);
-/** On a connected descriptor (two that are the same for a socket; reading and writing end of an ssh child). Takes ownership of both. */
+/** On a connected descriptor (two that are the same for a socket). Takes ownership of both. */
 HttpClient *http_client_new(int read_fd, int write_fd);
+
+/** A way to the daemon that is not a socket here. */
+typedef struct HttpTransport {
+	int (*dial)(void *user, int *ret_fd, Err *err); /* a new connection: a stream socket */
+	int (*lost)(void *user, Err *err);              /* why the last one has ended, where it is known: its code and text; else 0 */
+	void (*done)(void *user);                       /* frees `user` */
+	void *user;
+} HttpTransport;
+
+/** Dials. Takes ownership of t->user, also when that fails. */
+int http_client_open(const HttpTransport *t, HttpClient **ret, Err *err);
+/** Only the connected socket of http_client_connect. */
+int http_dial_unix(const char *path, int *ret, Err *err);
+/** Why the connection has ended, where the transport knows more than that: its code, and the text in err; else 0. Also after http_hijack_client. */
+int http_client_lost(const HttpClient *c, Err *err);
 /** Closes the connection. NULL is fine. */
 void http_client_free(HttpClient *c);
 void http_client_freep(HttpClient **c);
@@ -85,7 +100,7 @@ bool http_body_done(const HttpClient *c);
 /**
  * The connection itself, for bytes both ways: descriptors (owned by the caller from now on; equal for a socket) and what of the
  * other side's bytes has been read already (appended to `leftover`). Half-close with shutdown(2), or close of write_fd when they differ.
- * The client can only be freed afterwards.
+ * The client can only be asked http_client_lost, and freed, afterwards.
  */
 void http_hijack_client(HttpClient *c, int *ret_read_fd, int *ret_write_fd, Buf *leftover);
 

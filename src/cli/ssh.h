@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Connections to a daemon on another machine, through the user's own ssh: one `ssh HOST stead dial-stdio` for each
+ * machine and process, over which all connections go (io/mux.h).
+ */
+
+#include "cli/host.h"
+#include "io/http-client.h"
+
+/**
+ * A connection to the machine of this ssh:// address (`url` is it as text, for messages). Returns as soon as ssh has been started:
+ * what is wrong with the connection is said by the first request, with the code -ENOTCONN if it never stood.
+ */
+int ssh_open(const HostAddress *a, const char *url, HttpClient **ret, Err *err);
+/** Waits until the connection to that machine stands, or says why it does not; 0 where there is none. For what must not be interrupted meanwhile. */
+int ssh_wait(const char *url, Err *err);
+/** Ends every ssh, and waits for it. Clients that are still open are useless afterwards. */
+void ssh_close_all(void);
