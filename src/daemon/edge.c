@@ -107,11 +107,17 @@ char *daemon_edge_backend(StackState *s, const Service *svc, const Route *route)
 
 /* ── the table ────────────────────────────────────────────────────── */
 
-static void set_serving(Container *c)
+/* It runs, nobody has asked it to end, and its check says that it is well. */
+static bool is_fit(const Container *c)
 {
 	bool healthy = c->health_state == HEALTH_NONE ? !c->check.test || c->check.disable : c->health_state == HEALTH_HEALTHY;
+	return c->phase == PHASE_RUNNING && !c->paused && !c->ask_stop && !c->ask_remove && healthy;
+}
+
+static void set_serving(Container *c)
+{
 	if (c->role == ROLE_CURRENT)
-		c->serving = c->phase == PHASE_RUNNING && !c->paused && !c->ask_stop && !c->ask_remove && healthy;
+		c->serving = is_fit(c);
 }
 
 /* It has had requests that it may finish. A container that only starts has had none. */
@@ -120,6 +126,12 @@ static bool may_drain(const Container *c)
 	if (c->phase == PHASE_STOPPING || c->role == ROLE_RETIRED)
 		return true;
 	return c->role == ROLE_CURRENT && c->health_state != HEALTH_STARTING;
+}
+
+/* Switched away from, and kept running while its successor bakes. */
+static bool may_stand_in(const Container *c)
+{
+	return c->role == ROLE_RETIRED && is_fit(c);
 }
 
 /* Of another release than the stack's model, the same route may lead to another port. */
@@ -172,7 +184,9 @@ static void add_servers(StackState *s, const Service *svc, const Route *route, E
 		if (!address || (!takes && !may_drain(c)) || b->n_servers >= EDGE_SERVERS_MAX ||
 			edge_route_port(d, &c->svc, c->image_id, own_port(c, route), &port, NULL) < 0)
 			continue;
-		edge_backend_add_server(b, c->id, address, port, !takes);
+		EdgeServer *server = edge_backend_add_server(b, c->id, address, port, !takes);
+		server->trial = takes && c->role == ROLE_CANDIDATE;
+		server->standby = may_stand_in(c);
 		if (takes)
 			add_version(&versions, c);
 	}

@@ -12,6 +12,7 @@
 /* srv_admin_state of `show servers state` */
 #define ADMIN_MAINT 0x67 /* forced, inherited, configured, by its address, by its name */
 #define ADMIN_DRAIN 0x18
+#define CHECK_ON 0x06 /* srv_check_state: configured, enabled */
 
 /** The next line into an owned string; NULL at the end. */
 static char *next_line(const char **at)
@@ -113,23 +114,27 @@ static int bad(const char *what, const char *line, Err *err)
 	return err_set(err, -EPROTO, "HAProxy's %s are not understood: %.100s", what, line);
 }
 
-/* be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …; the port is the 19th. */
+/* be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …; srv_check_state is the 14th, the port the 19th. */
 static int take_server(char *line, ProxyState *s)
 {
 	char *w[WORDS_MAX];
 	size_t slot;
-	uint32_t admin, port;
+	uint32_t admin, check, port;
 	size_t n = split(line, " ", false, w, ARRAY_SIZE(w));
 	if (n < 19)
 		return -EPROTO;
 	if (slot_number(w[1], &slot) < 0)
 		return 0;
 	if (slot >= s->n_slots || strlen(w[3]) >= SERVER_NAME_MAX || strlen(w[4]) >= sizeof(((ProxyServer *) NULL)->address) ||
-		parse_u32_max(w[6], UINT32_MAX, &admin) < 0 || parse_u32_max(w[18], UINT16_MAX, &port) < 0)
+		parse_u32_max(w[6], UINT32_MAX, &admin) < 0 || parse_u32_max(w[13], UINT32_MAX, &check) < 0 ||
+		parse_u32_max(w[18], UINT16_MAX, &port) < 0)
 		return -EPROTO;
-	if (!proxy_slot_server(&s->slots[slot], w[3]))
-		proxy_slot_add(&s->slots[slot], w[3], w[4], (uint16_t) port,
-			admin & ADMIN_MAINT ? SERVER_MAINT : admin & ADMIN_DRAIN ? SERVER_DRAIN : SERVER_READY);
+	if (proxy_slot_server(&s->slots[slot], w[3]))
+		return 0;
+	ProxyServer *server = proxy_slot_add(&s->slots[slot], w[3], w[4], (uint16_t) port,
+		admin & ADMIN_MAINT ? SERVER_MAINT : admin & ADMIN_DRAIN ? SERVER_DRAIN : SERVER_READY);
+	server->backup = str_ends(server->name, STANDBY_SUFFIX) && strlen(server->name) == SERVER_NAME_MAX - 1;
+	server->watched = (check & CHECK_ON) == CHECK_ON;
 	return 0;
 }
 
@@ -203,6 +208,13 @@ int answer_certs(const char *answer, ProxyState *s, Err *err)
 	return 0;
 }
 
+/* Its own, or that of its entry as a backup. */
+static bool is_row_of(const char *row, const char *server)
+{
+	size_t n = strlen(server);
+	return strncmp(row, server, n) == 0 && (row[n] == '\0' || str_eq(row + n, STANDBY_SUFFIX));
+}
+
 int answer_in_flight(const char *answer, const char *server, uint64_t *ret, Err *err)
 {
 	AUTO_FREE char *head = next_line(&answer);
@@ -212,7 +224,7 @@ int answer_in_flight(const char *answer, const char *server, uint64_t *ret, Err 
 	for (char *line; (line = next_line(&answer)); free(line)) {
 		char *w[8];
 		uint64_t queued = 0, running = 0;
-		if (split(line, ",", true, w, ARRAY_SIZE(w)) < 5 || !str_eq(w[1], server))
+		if (split(line, ",", true, w, ARRAY_SIZE(w)) < 5 || !is_row_of(w[1], server))
 			continue;
 		(void) parse_u64(w[2], &queued);
 		(void) parse_u64(w[4], &running);

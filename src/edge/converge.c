@@ -87,6 +87,12 @@ static const char *state_word(ServerState s)
 	return words[s];
 }
 
+/* One that was added without checks cannot get them, and does without. */
+static void watch(Commands *c, size_t i, const ProxyServer *s)
+{
+	add(c, EXPECT_ANYTHING, "%s health s%zu/%s", s->watched ? "enable" : "disable", i, s->name);
+}
+
 /* `ready`: those that take requests, before the routes; then the others. */
 static void change_servers(Commands *c, size_t i, const ProxySlot *have, const ProxySlot *want, bool ready)
 {
@@ -101,8 +107,14 @@ static void change_servers(Commands *c, size_t i, const ProxySlot *have, const P
 		} else if (!str_eq(old->address, s->address) || old->port != s->port) {
 			add(c, EXPECT_ANYTHING, "set server s%zu/%s addr %s port %u", i, s->name, s->address, s->port);
 		}
+		if (s->watched && !(old && old->watched))
+			watch(c, i, s);
 		if (!old || old->state != s->state)
 			add(c, EXPECT_NOTHING, "set server s%zu/%s state %s", i, s->name, state_word(s->state));
+		if (!s->watched && old && old->watched)
+			watch(c, i, s);
+		if (!s->watched && old && old->watched && ready) /* nobody would find out that it is up again */
+			add(c, EXPECT_ANYTHING, "set server s%zu/%s health up", i, s->name);
 	}
 }
 
@@ -114,7 +126,9 @@ static void retire_servers(Commands *c, size_t i, const ProxySlot *have, const P
 			continue;
 		if (s->state != SERVER_MAINT)
 			add(c, EXPECT_NOTHING, "set server s%zu/%s state maint", i, s->name);
-		proxy_slot_add(after, s->name, s->address, s->port, SERVER_MAINT);
+		if (s->watched)
+			add(c, EXPECT_ANYTHING, "disable health s%zu/%s", i, s->name);
+		proxy_slot_add(after, s->name, s->address, s->port, SERVER_MAINT)->backup = s->backup;
 	}
 }
 

@@ -36,6 +36,8 @@ typedef struct EdgeServer {
 	char *address; /* IPv4 or IPv6 */
 	uint16_t port;
 	bool draining; /* no new requests; those in flight go on */
+	bool trial;    /* of a version that has yet to prove itself */
+	bool standby;  /* draining, but takes requests again, at once, when none of those on trial can be reached */
 } EdgeServer;
 
 typedef struct EdgeBackend {

@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		b->hold = bits & 32;
 		b->hold_ns = INT64_MAX;
 		if (*id)
-			edge_backend_add_server(b, id, address, (uint16_t) (bits * 257), bits & 64);
+			edge_backend_add_server(b, id, address, (uint16_t) (bits * 257), bits & 64)->standby = bits & 128;
 		if (*path)
 			edge_table_add_route(t, &r, "stack", "service", name);
 	}

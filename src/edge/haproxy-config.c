@@ -39,6 +39,8 @@
 #define MAXCONN 4000 /* a connection costs some 17 KB */
 #define RATE_ENTRIES "100k"
 #define SLOT_ID_FIRST 100
+/* The first connection that fails takes it out of rotation, so that the request's next try goes to another server. */
+#define WATCHED " check inter 2s fastinter 500ms downinter 500ms fall 3 rise 1 observe layer4 error-limit 1 on-error mark-down"
 #define PLAIN_VALUE_MAX 6 /* a value as short as that is a slot alone */
 
 static bool word_ok(const char *s, const char *extra)
@@ -115,7 +117,8 @@ static void put_defaults(const HaproxyConfig *c, Buf *b)
 		"\toption dontlognull\n"
 		"\toption http-restrict-req-hdr-names delete\n"
 		"\toption redispatch 1\n"
-		"\tretries 3\n"
+		"\toption allbackups\n"
+		"\tretries 4\n" /* two of a version on trial may each have a kept connection that is dead, and refuse a new one */
 		"\tretry-on conn-failure empty-response\n"
 		"\thttp-reuse safe\n"
 		"\ttimeout connect 3s\n"
@@ -335,7 +338,7 @@ void haproxy_config_frame(const HaproxyConfig *c, size_t n_slots, Buf *ret)
 
 void haproxy_server_words(const ProxyServer *s, Buf *ret)
 {
-	buf_printf(ret, "%s:%u pool-max-conn 256 pool-purge-delay 4s", s->address, s->port);
+	buf_printf(ret, "%s:%u pool-max-conn 256 pool-purge-delay 4s%s%s", s->address, s->port, s->backup ? " backup" : "", s->watched ? WATCHED : "");
 }
 
 char *haproxy_stat_command(size_t slot)

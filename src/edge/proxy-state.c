@@ -10,6 +10,7 @@
 
 #define ACME_PATH "/.well-known/acme-challenge/"
 #define MSEC_MAX (12LL * 24 * 3600 * 1000)
+#define SERVER_DIGITS 16
 #define TIMEOUT_DEFAULT (60 * NSEC_PER_SEC)
 
 ProxyState *proxy_state_new(size_t n_slots)
@@ -116,7 +117,12 @@ int proxy_state_slot(const ProxyState *s, const char *backend)
 
 void proxy_server_name(const char *container_id, char dst[SERVER_NAME_MAX])
 {
-	(void) snprintf(dst, SERVER_NAME_MAX, "%.*s", SERVER_NAME_MAX - 1, container_id);
+	(void) snprintf(dst, SERVER_NAME_MAX, "%.*s", SERVER_DIGITS, container_id);
+}
+
+void proxy_standby_name(const char *container_id, char dst[SERVER_NAME_MAX])
+{
+	(void) snprintf(dst, SERVER_NAME_MAX, "%.*s" STANDBY_SUFFIX, SERVER_DIGITS, container_id);
 }
 
 /* ── from a table ─────────────────────────────────────────────────── */
@@ -139,6 +145,15 @@ static size_t ready_servers(const EdgeBackend *b)
 	for (size_t i = 0; i < b->n_servers; i++)
 		n += !b->servers[i].draining;
 	return n;
+}
+
+/* Somebody can take the place of those on trial. */
+static bool has_substitute(const EdgeBackend *b)
+{
+	for (size_t i = 0; i < b->n_servers; i++)
+		if (b->servers[i].standby || !(b->servers[i].draining || b->servers[i].trial))
+			return true;
+	return false;
 }
 
 void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const RouteHooks *hooks, Buf *ret)
@@ -206,12 +221,18 @@ static int place(const EdgeTable *t, const ProxyState *have, ProxyState *s)
 
 static void fill_slot(ProxySlot *slot, const EdgeBackend *b)
 {
+	bool substitute = has_substitute(b);
 	for (size_t i = 0; i < b->n_servers; i++) {
 		const EdgeServer *from = &b->servers[i];
 		char name[SERVER_NAME_MAX];
 		proxy_server_name(from->id, name);
-		if (!proxy_slot_server(slot, name))
-			proxy_slot_add(slot, name, from->address, from->port, from->draining ? SERVER_DRAIN : SERVER_READY);
+		if (proxy_slot_server(slot, name))
+			continue;
+		proxy_slot_add(slot, name, from->address, from->port, from->draining ? SERVER_DRAIN : SERVER_READY)->watched = substitute && from->trial;
+		if (!from->standby)
+			continue;
+		proxy_standby_name(from->id, name);
+		proxy_slot_add(slot, name, from->address, from->port, SERVER_READY)->backup = true;
 	}
 }
 

@@ -15,7 +15,8 @@
 #include "edge/edge.h"
 
 #define SLOTS_MIN 32
-#define SERVER_NAME_MAX 17 /* 16 digits of the container's id */
+#define SERVER_NAME_MAX 18  /* 16 digits of the container's id, with STANDBY_SUFFIX for its second entry */
+#define STANDBY_SUFFIX "b"
 
 typedef enum ServerState {
 	SERVER_READY,
@@ -28,6 +29,8 @@ typedef struct ProxyServer {
 	char address[46];
 	uint16_t port;
 	ServerState state;
+	bool backup;  /* takes requests while no other of the slot is up */
+	bool watched; /* down as soon as a connection to it fails, until a check reaches it again */
 } ProxyServer;
 
 typedef struct ProxySlot {
@@ -70,8 +73,9 @@ void proxy_state_add_route(ProxyState *s, const char *key, const char *value);
 void proxy_state_sort(ProxyState *s);
 /** The slot of a backend, or -1. */
 int proxy_state_slot(const ProxyState *s, const char *backend);
-/** Server names in HAProxy: the first digits of the container's id. */
+/** Server names in HAProxy: the first digits of the container's id. One on standby is there twice: as itself, for what it still has in hand, and as a backup. */
 void proxy_server_name(const char *container_id, char dst[SERVER_NAME_MAX]);
+void proxy_standby_name(const char *container_id, char dst[SERVER_NAME_MAX]);
 
 /** What the wanted state has beyond the table: see edge-private.h for who answers. */
 typedef struct RouteHooks {

@@ -111,7 +111,8 @@ static bool backend_eq(const EdgeBackend *a, const EdgeBackend *b)
 		return false;
 	for (size_t i = 0; i < a->n_servers; i++) {
 		const EdgeServer *x = &a->servers[i], *y = &b->servers[i];
-		if (!str_eq(x->id, y->id) || !str_eq(x->address, y->address) || x->port != y->port || x->draining != y->draining)
+		if (!str_eq(x->id, y->id) || !str_eq(x->address, y->address) || x->port != y->port || x->draining != y->draining || x->trial != y->trial ||
+			x->standby != y->standby)
 			return false;
 	}
 	return true;

@@ -52,6 +52,8 @@ static const char *const servers =
 	"100 s0 1 c1 127.0.0.1 2 0 1 1 0 1 0 0 0 0 1 1 - 18490 - 0 0 - - 0\n"
 	"101 s1 1 d1 10.0.0.2 0 1 1 1 0 1 0 0 0 0 1 1 - 80 - 0 0 - - 0\n"
 	"101 s1 2 d2 fd00::2 2 8 1 1 0 1 0 0 0 0 1 1 - 80 - 0 0 - - 0\n"
+	"101 s1 3 0123456789abcdef 10.0.0.3 0 0 1 1 0 8 2 0 6 0 1 1 - 80 - 0 0 - - 0\n"
+	"101 s1 4 0123456789abcdefb 10.0.0.3 2 0 1 1 0 1 0 0 0 0 1 1 - 80 - 0 0 - - 0\n"
 	"3 measure 1 loop unix 2 0 1 1 0 1 0 0 0 0 0 0 - 0 - 0 0 - - 0\n"
 	"\n";
 
@@ -63,10 +65,15 @@ static void test_servers(void **state)
 	assert_int_equal(s->slots[0].n_servers, 1);
 	assert_int_equal(s->slots[0].servers[0].port, 18490);
 	assert_int_equal(s->slots[0].servers[0].state, SERVER_READY);
-	assert_int_equal(s->slots[1].n_servers, 2);
+	assert_int_equal(s->slots[1].n_servers, 4);
 	assert_int_equal(s->slots[1].servers[0].state, SERVER_MAINT);
 	assert_int_equal(s->slots[1].servers[1].state, SERVER_DRAIN);
 	assert_string_equal(s->slots[1].servers[1].address, "fd00::2");
+	assert_false(s->slots[1].servers[1].watched);
+	assert_true(s->slots[1].servers[2].watched);
+	assert_false(s->slots[1].servers[2].backup);
+	assert_false(s->slots[1].servers[3].watched);
+	assert_true(s->slots[1].servers[3].backup);
 	assert_int_equal(answer_servers("2\n", s, NULL), -EPROTO);
 	assert_int_equal(answer_servers("1\n# x\n100 s0 1 c1\n", s, NULL), -EPROTO);
 	AUTO_PROXY_STATE *small = proxy_state_new(1);
@@ -98,10 +105,12 @@ static void test_certs(void **state)
 
 static void test_in_flight(void **state)
 {
-	static const char answer[] = "# pxname,svname,qcur,qmax,scur,smax\ns0,c1,1,0,3,9\ns0,c2,0,0,5,9\n\n";
+	static const char answer[] = "# pxname,svname,qcur,qmax,scur,smax\ns0,c1,1,0,3,9\ns0,c2,0,0,5,9\ns0,c2b,0,0,2,9\ns0,c22,0,0,1,9\n\n";
 	uint64_t n;
 	assert_int_equal(answer_in_flight(answer, "c1", &n, NULL), 0);
 	assert_int_equal(n, 4);
+	assert_int_equal(answer_in_flight(answer, "c2", &n, NULL), 0);
+	assert_int_equal(n, 7);
 	assert_int_equal(answer_in_flight(answer, "gone", &n, NULL), 0);
 	assert_int_equal(n, 0);
 	assert_int_equal(answer_in_flight("Permission denied\n", "c1", &n, NULL), -EPROTO);

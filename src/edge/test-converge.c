@@ -34,11 +34,13 @@ static void on_server(ProxyState *s, const char *verb, const char *text)
 		assert_null(server);
 		assert_int_equal(sscanf(rest, " %45[0-9.]:%u", word, &port), 2);
 		assert_non_null(strstr(rest, "pool-max-conn"));
-		proxy_slot_add(slot, name, word, (uint16_t) port, SERVER_MAINT);
+		proxy_slot_add(slot, name, word, (uint16_t) port, SERVER_MAINT)->backup = strstr(rest, " backup") != NULL;
 		return;
 	}
 	assert_non_null(server);
-	if (sscanf(rest, " addr %45s port %u", word, &port) == 2) {
+	if (str_eq(rest, " health up")) {
+		assert_int_equal(server->state, SERVER_READY);
+	} else if (sscanf(rest, " addr %45s port %u", word, &port) == 2) {
 		(void) snprintf(server->address, sizeof(server->address), "%s", word);
 		server->port = (uint16_t) port;
 	} else {
@@ -92,7 +94,12 @@ static void carry_out(ProxyState *s, const char *text)
 	int n = 0;
 	assert_int_equal(sscanf(text, "%7s %7s %n", verb, what, &n), 2);
 	assert_null(strchr(text, '\n'));
-	if (str_eq(what, "server"))
+	if (str_eq(what, "health")) {
+		const char *name;
+		ProxySlot *slot = slot_of(s, text + n, &name);
+		assert_non_null(proxy_slot_server(slot, name));
+		proxy_slot_server(slot, name)->watched = str_eq(verb, "enable");
+	} else if (str_eq(what, "server"))
 		on_server(s, verb, text + n);
 	else if (str_eq(what, "map"))
 		on_map(s, verb, text + n);
@@ -127,6 +134,8 @@ static void equal(const ProxyState *a, const ProxyState *b)
 			assert_string_equal(x->address, y->address);
 			assert_int_equal(x->port, y->port);
 			assert_int_equal(x->state, y->state);
+			assert_int_equal(x->backup, y->backup);
+			assert_int_equal(x->watched, y->watched);
 		}
 	}
 	assert_int_equal(a->n_routes, b->n_routes);
@@ -239,6 +248,55 @@ static void test_slots(void **state)
 	proxy_state_free(have);
 }
 
+#define OLD "aaaaaaaaaaaaaaaa000000000000000000000000000000000000000000000000"
+#define NEW "bbbbbbbbbbbbbbbb000000000000000000000000000000000000000000000000"
+
+static EdgeTable *one_server(const char *id, bool trial)
+{
+	EdgeTable *t = edge_table_new();
+	Route r = route_to("a.test", "/");
+	edge_table_add_route(t, &r, "s", "a", "s/a:80");
+	edge_backend_add_server(edge_table_add_backend(t, "s/a:80"), id, "127.0.0.1", 80, false)->trial = trial;
+	return t;
+}
+
+/* While the new version is on trial, the old one is drained and, once more, there as a backup. */
+static void test_trial(void **state)
+{
+	ProxyState *have = proxy_state_new(1);
+	AUTO_EDGE_TABLE *before = one_server(OLD, false);
+	AUTO_EDGE_TABLE *trial = one_server(NEW, true);
+	AUTO_EDGE_TABLE *alone = one_server(NEW, true);
+	AUTO_EDGE_TABLE *proven = one_server(NEW, false);
+	edge_backend_add_server(&trial->backends[0], OLD, "127.0.0.1", 81, true)->standby = true;
+	go(&have, before);
+	assert_false(have->slots[0].servers[0].watched);
+	go(&have, trial);
+	const ProxyServer *old = proxy_slot_server(&have->slots[0], "aaaaaaaaaaaaaaaa"), *again = proxy_slot_server(&have->slots[0], "aaaaaaaaaaaaaaaab");
+	assert_int_equal(old->state, SERVER_DRAIN);
+	assert_false(old->backup);
+	assert_int_equal(again->state, SERVER_READY);
+	assert_true(again->backup);
+	assert_string_equal(again->address, old->address);
+	assert_int_equal(again->port, 81);
+	assert_true(proxy_slot_server(&have->slots[0], "bbbbbbbbbbbbbbbb")->watched);
+	/* The new one has proven itself. */
+	ProxyState *kept = proxy_state_copy(have);
+	go(&have, proven);
+	assert_int_equal(proxy_slot_server(&have->slots[0], "aaaaaaaaaaaaaaaab")->state, SERVER_MAINT);
+	assert_false(proxy_slot_server(&have->slots[0], "bbbbbbbbbbbbbbbb")->watched);
+	proxy_state_free(have);
+	/* It has not. */
+	go(&kept, before);
+	assert_int_equal(proxy_slot_server(&kept->slots[0], "aaaaaaaaaaaaaaaa")->state, SERVER_READY);
+	assert_int_equal(proxy_slot_server(&kept->slots[0], "aaaaaaaaaaaaaaaab")->state, SERVER_MAINT);
+	assert_int_equal(proxy_slot_server(&kept->slots[0], "bbbbbbbbbbbbbbbb")->state, SERVER_MAINT);
+	/* Where nobody could take its place, one failure does not take it out. */
+	go(&kept, alone);
+	assert_false(proxy_slot_server(&kept->slots[0], "bbbbbbbbbbbbbbbb")->watched);
+	proxy_state_free(kept);
+}
+
 static const char *redirect_value(const EdgeRoute *r, const EdgeBackend *b, const RouteHooks *hooks, Buf *ret)
 {
 	buf_clear(ret);
@@ -342,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_any_to_any),
 		cmocka_unit_test(test_nothing_to_do),
 		cmocka_unit_test(test_slots),
+		cmocka_unit_test(test_trial),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_certs),
 	};

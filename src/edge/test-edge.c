@@ -161,12 +161,19 @@ static void open_edge(void)
 		fail_msg("%s", err_text(&err));
 }
 
+static bool has(const EdgeBackend *b, bool standby, const char *address)
+{
+	for (size_t i = 0; i < b->n_servers; i++) {
+		const EdgeServer *s = &b->servers[i];
+		if ((standby ? s->standby : !s->draining) && (!address || str_eq(s->address, address)))
+			return true;
+	}
+	return false;
+}
+
 static bool takes(const EdgeBackend *b, const char *address)
 {
-	for (size_t i = 0; i < b->n_servers; i++)
-		if (!b->servers[i].draining && (!address || str_eq(b->servers[i].address, address)))
-			return true;
-	return false;
+	return has(b, !has(b, false, NULL), address);
 }
 
 static void check(const EdgeTable *t, const char *host, const char *path)
@@ -271,6 +278,30 @@ static void test_killed(void **state)
 		set(twin(seed, 12, 8));
 		check_some(t, &c, 10);
 	}
+}
+
+/* A new version that nobody can reach while it is on trial: those that stand by answer, without a failure and without a command. */
+static void test_trial(void **state)
+{
+	EdgeTable *t = edge_table_new();
+	Route r = route_to("trial.test", "/");
+	edge_table_add_route(t, &r, "stack", "s", "stack/trial:80");
+	EdgeBackend *b = edge_table_add_backend(t, "stack/trial:80");
+	for (unsigned i = 1; i <= 4; i++) {
+		AUTO_FREE char *id = xasprintf("%02x%062x", i, 9u), *address = xasprintf("127.0.200.%u", i);
+		EdgeServer *s = edge_backend_add_server(b, id, address, i < 3 ? 1 : server_port, i >= 3); /* nobody listens on port 1 */
+		s->trial = i < 3;
+		s->standby = i >= 3;
+	}
+	b->retry = true;
+	set(t);
+	bool both[2] = { false, false };
+	for (int i = 0; i < 20; i++) {
+		Reply reply = ask("trial.test", "/");
+		assert_int_equal(reply.status, 200);
+		both[str_eq(reply.body, "127.0.200.4")] = true;
+	}
+	assert_true(both[0] && both[1]);
 }
 
 /* More backends than slots: a new process on the same socket, the old one finishes. */
@@ -392,6 +423,7 @@ int main(void)
 		cmocka_unit_test(test_random_tables),
 		cmocka_unit_test(test_taken_over),
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_trial),
 		cmocka_unit_test(test_more_slots),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_refused),

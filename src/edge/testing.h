@@ -49,8 +49,11 @@ static inline void random_servers(Chance *c, EdgeBackend *b, unsigned number, ui
 		bool there = false;
 		for (size_t i = 0; i < b->n_servers; i++)
 			there = there || str_eq(b->servers[i].id, id);
-		if (!there)
-			edge_backend_add_server(b, id, address, port, chance(c, 4) == 0);
+		if (there)
+			continue;
+		EdgeServer *s = edge_backend_add_server(b, id, address, port, chance(c, 4) == 0);
+		s->trial = !s->draining && chance(c, 3) == 0;
+		s->standby = s->draining && chance(c, 2) == 0;
 	}
 }
 
