@@ -47,7 +47,7 @@ of_one_release() { # VERSION…: one of them
   within 90 visits 1
   for delay in 0.2 0.5 0.8 1.1; do
     web 2 FAULT=exit FAULT_AFTER=400
-    sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+    sed -i 's/bake: 0s/bake: 20s\n        settle: 0s/' compose.yaml
     stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
     local pid=$!
     sleep "$delay"

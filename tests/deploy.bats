@@ -67,26 +67,54 @@ load deploy
 
   MORE='    mem_limit: 64m' RULES=
   web 3 FAULT=oom FAULT_AFTER=1000
-  sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+  sed -i 's/bake: 0s/bake: 20s\n        settle: 0s/' compose.yaml
   fails 1 stead deploy
   whole 1 "$PROJECT-web-1 $PROJECT-web-2"
   is "$(release 3 '.report.step + " " + (.report.oom_killed | tostring)')" "bake true"
 
   MORE=
   web 4 FAULT=exit FAULT_AFTER=1500
-  sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+  sed -i 's/bake: 0s/bake: 20s\n        settle: 0s/' compose.yaml
   fails 1 stead deploy
   whole 1 "$PROJECT-web-1 $PROJECT-web-2"
   is "$(release 4 '.report.step + " " + (.report.exit_code | tostring)')" "bake 3"
 
   web 5 FAULT=errors FAULT_AFTER=500
-  sed -i 's/bake: 0s/bake: 20s/' compose.yaml
+  sed -i 's/bake: 0s/bake: 20s\n        settle: 0s/' compose.yaml
   "$LOAD" --host "$PROJECT.test" --kind get "http://127.0.0.1:$(edge_port)" >errors.json 2>&1 </dev/null 3>&- 4>&- &
   local pid=$!
   fails 1 stead deploy
   kill -TERM "$pid"
   says "5xx"
   whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+}
+
+@test "a new version that ends before it has settled never gets a request" {
+  web 1
+  ok stead deploy
+  within 90 visits 1
+  load_begin
+  web 2 FAULT=die FAULT_AFTER=2000
+  sed -i 's/bake: 0s/bake: 0s\n        settle: 1h/' compose.yaml
+  fails 1 stead deploy
+  load_end
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 2 '.report.step + " " + (.report.exit_code | tostring)')" "settle 3"
+  is "$(jq -r '.versions | map(.version) | join(" ")' report.json)" 1
+}
+
+# Requests that it has in hand it finishes; who comes then is answered by the old one, also before the daemon knows.
+@test "a new version that ends in its bake leaves its requests to the old one" {
+  web 1
+  ok stead deploy
+  within 90 visits 1
+  load_begin --kind get
+  web 2 FAULT=exit FAULT_AFTER=3000
+  sed -i 's/bake: 0s/bake: 1h\n        settle: 0s/' compose.yaml
+  fails 1 stead deploy
+  load_end
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+  is "$(release 2 .report.step)" bake
 }
 
 @test "a service that owns a volume stops first, and requests wait" {

@@ -133,8 +133,9 @@ static Node *shape_smoke(Shape *s, const Node *n)
 
 static const ShapeKey deploy_keys[] = {
 	{ "order", shape_string },       { "health_timeout", shape_string }, { "drain", shape_string },
-	{ "bake", shape_string },        { "hold", shape_string },           { "smoke", shape_smoke },
-	{ "keep", shape_int },           { "pre_deploy", shape_command },    { "post_deploy", shape_command },
+	{ "settle", shape_string },      { "bake", shape_string },           { "hold", shape_string },
+	{ "smoke", shape_smoke },        { "keep", shape_int },              { "pre_deploy", shape_command },
+	{ "post_deploy", shape_command },
 };
 TABLE(deploy)
 

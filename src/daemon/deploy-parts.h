@@ -99,6 +99,9 @@ DeployService *deploy_service(const Deploy *dp, const char *name);
 /** The model with `services` as in `now` and the others as in `old`. */
 int deploy_merge_model(const Stack *old, const Stack *now, char *const *services, Stack **ret, Err *err);
 
+/** How long the new ones must run well before they get requests; 0 where there is nobody whose requests could be spared a bad one. */
+int64_t deploy_settle(const Deploy *dp, const DeployService *sv);
+
 /* deploy-gate.c: is a container fit to serve? Each question has a Gate of its own that remembers its probes. */
 
 typedef enum GateKind { GATE_HEALTH, GATE_SMOKE } GateKind;

@@ -13,6 +13,8 @@
 #include "daemon/deploy-parts.h"
 #include "daemon/stack.h"
 
+#define SETTLE_DEFAULT (6 * NSEC_PER_SEC) /* many time-outs are 5 s */
+
 /* ── order ────────────────────────────────────────────────────────── */
 
 static void visit(const Stack *model, const char *name, char ***order)
@@ -281,6 +283,18 @@ void deploy_plan(Deploy *dp, bool force, bool never)
 	init_edges(dp);
 }
 
+/*
+ * Much of what passes its health check is dead a few seconds later: when a connection to the database has timed out, caches have been filled into the
+ * memory limit, a supervisor has given up. As long as nobody is led to it, this costs nobody anything. Only where old ones serve meanwhile: else it would be an outage.
+ */
+int64_t deploy_settle(const Deploy *dp, const DeployService *sv)
+{
+	const DeployRules *rules = sv->svc ? &sv->svc->deploy_rules : NULL;
+	if (!rules || !sv->n_numbers || !sv->svc->n_routes || !sv->old || sv->stop_first || sv->job || dp->op->kind == OP_ROLLBACK)
+		return 0;
+	return rules->settle >= 0 ? rules->settle : rules->bake < SETTLE_DEFAULT ? rules->bake : SETTLE_DEFAULT;
+}
+
 /* ── telling ──────────────────────────────────────────────────────── */
 
 static void tell(const Deploy *dp, const char *service, const char *step, char *detail)
@@ -321,6 +335,10 @@ static void tell_service(const Deploy *dp, const DeployService *sv)
 		tell(dp, sv->name, "start", xasprintf("start %zu container(s) of %s%s", sv->n_numbers, sv->svc->image,
 			exclusive || !sv->old ? "" : " beside the old"));
 		tell_health(dp, sv);
+	}
+	if (deploy_settle(dp, sv)) {
+		AUTO_FREE char *settle = format_duration(deploy_settle(dp, sv));
+		tell(dp, sv->name, "settle", xasprintf("see whether it runs well for %s", settle));
 	}
 	for (size_t i = 0; sv->n_numbers && i < rules->n_smoke; i++)
 		tell(dp, sv->name, "smoke", xasprintf("GET %s must answer %d%s%s%s", rules->smoke[i].get, rules->smoke[i].status,

@@ -3,7 +3,7 @@
  * A deploy is level-triggered like the rest of the daemon: after each plan, and when a timer says so, it asks where it is and does what
  * may be done next. No step waits for another in a callback of its own.
  *
- *   services, one after the other:  pre_deploy ▶ [stop-first: drain ▶ stop] ▶ start ▶ health ▶ smoke ▶ switch ▶ drain ▶ stop
+ *   services, one after the other:  pre_deploy ▶ [stop-first: drain ▶ stop] ▶ start ▶ health ▶ settle ▶ smoke ▶ switch ▶ drain ▶ stop
  *   then for all of them:           verify ▶ bake ▶ commit ▶ retire ▶ post_deploy
  *
  * The stack's model, and with it its routes, stays the old one until the commit, one transaction that makes the new release the stack. Until
@@ -283,6 +283,16 @@ static StepResult step_health(Deploy *dp, DeployService *sv)
 	return gates(dp, sv, GATE_HEALTH, "health") ? STEP_DONE : STEP_WAITS;
 }
 
+static StepResult step_settle(Deploy *dp, DeployService *sv)
+{
+	int64_t settle = deploy_settle(dp, sv);
+	if (!settle || (!sv->begun && !old_running(dp, sv)))
+		return STEP_DONE;
+	if (!sv->begun)
+		begin(dp, sv, "settle");
+	return over(dp, sv->since, settle) ? STEP_DONE : STEP_WAITS;
+}
+
 static StepResult step_smoke(Deploy *dp, DeployService *sv)
 {
 	if (!sv->n_numbers || !sv->svc->deploy_rules.n_smoke)
@@ -327,10 +337,10 @@ static StepResult step_stop_old(Deploy *dp, DeployService *sv)
 }
 
 static StepResult (*const steps[])(Deploy *, DeployService *) = { step_pre_deploy, step_clear_drain, step_clear_stop, step_start, step_health,
-	step_smoke, step_switch, step_drain, step_stop_old };
+	step_settle, step_smoke, step_switch, step_drain, step_stop_old };
 
 #define STEP_OF_START 3
-_Static_assert(ARRAY_SIZE(steps) == 9, "STEP_OF_START is step_start's place");
+_Static_assert(ARRAY_SIZE(steps) == 10, "STEP_OF_START is step_start's place");
 
 static bool advance_services(Deploy *dp)
 {
@@ -371,8 +381,8 @@ static void check_candidate(Deploy *dp, DeployService *sv, Container *c)
 		deploy_fail(dp, sv, c, step_of(sv), "container %s %s (exit code %d)%s", c->name,
 			c->oom_killed ? "ran out of memory and was killed" : "ended", c->exit_code,
 			c->exit_code == 0 ? "; a service must keep running" : "");
-	else if (sv->switched && c->health_state == HEALTH_UNHEALTHY)
-		deploy_fail(dp, sv, c, "bake", "container %s became unhealthy", c->name);
+	else if ((sv->switched || str_eq(sv->told, "settle")) && c->health_state == HEALTH_UNHEALTHY)
+		deploy_fail(dp, sv, c, step_of(sv), "container %s became unhealthy", c->name);
 }
 
 /* Whatever the deploy is waiting for: a candidate that has failed turns it back. */

@@ -360,6 +360,34 @@ static void one_that_ends_in_its_bake_is_put_back(void **state)
 	expect_old(text, "bake", 2);
 }
 
+/* It was healthy, but nobody was led to it yet. */
+static void one_that_ends_before_it_has_settled_gets_no_request(void **state)
+{
+	run(OP_DEPLOY, body(1, 7));
+	json_t *o = body(2, 7);
+	json_t *api = json_object_get(json_object_get(json_object_get(o, "model"), "services"), "api");
+	json_object_set_new(json_object_get(json_object_get(api, "x-stead"), "deploy"), "settle", json_string("1h"));
+	SimClient *c = submit(OP_DEPLOY, o);
+	while (!strv_has(sim_client_log(c), "api settle begin"))
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	assert_true(strv_has(sim_client_log(c), "api health done"));
+	bool ended = false;
+	for (size_t i = 0; i < d.n_containers; i++) {
+		Container *one = d.containers[i];
+		if (!str_eq(one->svc.name, "api"))
+			continue;
+		assert_int_equal(one->serving, one->role == ROLE_CURRENT);
+		if (one->role == ROLE_CANDIDATE && !ended)
+			assert_true(ended = sim_exit(one->id, 3));
+	}
+	AUTO_FREE char *text = xstrdup(finish(c));
+	assert_non_null(text);
+	assert_false(strv_has(sim_client_log(c), "api switch begin"));
+	sim_client_gone(c);
+	settle();
+	expect_old(text, "settle", 2);
+}
+
 static void unhealthy_for_good(void **state)
 {
 	run(OP_DEPLOY, body(1, 7));
@@ -691,6 +719,7 @@ int main(void)
 		DEPLOY_TEST(a_start_that_fails),
 		DEPLOY_TEST(never_healthy_is_put_back),
 		DEPLOY_TEST(one_that_ends_in_its_bake_is_put_back),
+		DEPLOY_TEST(one_that_ends_before_it_has_settled_gets_no_request),
 		DEPLOY_TEST(unhealthy_for_good),
 		DEPLOY_TEST(the_client_calls_it_off),
 		DEPLOY_TEST(down_calls_it_off),

@@ -266,6 +266,7 @@ static const Field deploy_rules_fields[] = {
 	{ "order", &field_enum, RULE(order), .arg = orders },
 	{ "health_timeout", &field_duration, RULE(health_timeout), .unset = 60 * SECOND, .min = MILLISECOND, .max = 24 * HOUR },
 	{ "drain", &field_duration, RULE(drain), .unset = 30 * SECOND, .min = 0, .max = 24 * HOUR },
+	{ "settle", &field_duration, RULE(settle), .unset = -1, .min = 0, .max = 24 * HOUR },
 	{ "bake", &field_duration, RULE(bake), .unset = 10 * SECOND, .min = 0, .max = 24 * HOUR },
 	{ "hold", &field_duration, RULE(hold), .unset = HOLD_MAX, .min = 0, .max = HOLD_MAX },
 	{ "smoke", &field_list, RULE(smoke), RULE(n_smoke), .arg = &smoke_schema },

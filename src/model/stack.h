@@ -156,6 +156,7 @@ typedef struct DeployRules {
 	DeployOrder order;
 	int64_t health_timeout; /* default 60 s */
 	int64_t drain;          /* default 30 s */
+	int64_t settle;         /* -1, the default: as long as bake, but no longer than 6 s */
 	int64_t bake;           /* default 10 s */
 	int64_t hold;           /* default 30 s, which is also the most */
 	SmokeTest *smoke;

@@ -90,6 +90,7 @@ static void rules_without_x_stead(void **state)
 	assert_int_equal(d->health_timeout, 60 * SECOND);
 	assert_int_equal(d->drain, 30 * SECOND);
 	assert_int_equal(d->bake, 10 * SECOND);
+	assert_int_equal(d->settle, -1);
 	assert_int_equal(d->hold, 30 * SECOND);
 	assert_int_equal(d->keep, 5);
 	assert_int_equal(d->n_smoke, 0);
