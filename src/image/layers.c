@@ -228,12 +228,14 @@ int store_stage_begin(Store *s, char **ret_name, Err *err)
 	return 0;
 }
 
-static bool is_staged(const Store *s, const char *diff_id)
+static bool is_staged(Store *s, const char *diff_id)
 {
+	bool found = false;
+	(void) pthread_mutex_lock(&s->mutex);
 	for (size_t i = 0; i < s->n_staged; i++)
-		if (str_eq(s->staged[i].diff_id, diff_id))
-			return true;
-	return false;
+		found = found || str_eq(s->staged[i].diff_id, diff_id);
+	(void) pthread_mutex_unlock(&s->mutex);
+	return found;
 }
 
 int store_stage_made(Store *s, char *name, const char *diff_id, const LayerInfo *info, Err *err)
@@ -245,9 +247,9 @@ int store_stage_made(Store *s, char *name, const char *diff_id, const LayerInfo 
 	json_decref(o);
 	if (!text)
 		abort();
-	StagedLayer *l = array_append(s->staged, s->n_staged);
-	l->tmp = name;
-	l->diff_id = xstrdup(diff_id);
+	(void) pthread_mutex_lock(&s->mutex);
+	*array_append(s->staged, s->n_staged) = (StagedLayer) { xstrdup(diff_id), name };
+	(void) pthread_mutex_unlock(&s->mutex);
 	int r = file_write(s->tmp, file, text, strlen(text), 0600);
 	return r < 0 ? store_write_failed(s, r, file, err) : 0;
 }

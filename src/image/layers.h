@@ -8,6 +8,7 @@
  * directory is renamed last: where it is, its side files are.
  */
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ typedef struct Store {
 	size_t n_staged;
 	StagedBlob *blobs_staged;
 	size_t n_blobs_staged;
+	pthread_mutex_t mutex; /* of the list of staged layers: several threads may stage one each. Zero is its initial state. */
 } Store;
 
 typedef struct LayerInfo {

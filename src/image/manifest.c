@@ -162,6 +162,8 @@ static int descriptor(const json_t *o, Descriptor *d, Err *err)
 	d->name = annotated_name(annotations);
 	const char *type = json_string_value(member(annotations, "vnd.docker.reference.type"));
 	d->attestation = str_eq(type, "attestation-manifest") || str_eq(d->os, "unknown");
+	d->foreign = json_array_size(member(o, "urls")) > 0 ||
+		(d->media_type && (strstr(d->media_type, ".foreign.") || strstr(d->media_type, ".nondistributable.")));
 	return 0;
 }
 

@@ -37,6 +37,7 @@ typedef struct Descriptor {
 	char *os, *architecture, *variant; /* NULL where there is no platform */
 	char *name;        /* normalised reference from the annotations, or NULL */
 	bool attestation;  /* no image: passed over */
+	bool foreign;      /* to be fetched from elsewhere (urls, "foreign" or "nondistributable" types) */
 } Descriptor;
 
 typedef enum OciKind {

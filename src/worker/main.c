@@ -22,6 +22,7 @@
 #include "image/bootstrap.h"
 #include "image/copy.h"
 #include "image/layers.h"
+#include "image/pull.h"
 #include "image/report.h"
 #include "image/sandbox.h"
 #include "image/save.h"
@@ -84,6 +85,16 @@ static int run_copy(const char *state_dir, const json_t *options, ImageList *ret
 	return r;
 }
 
+static int run_login(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return registry_login(state_dir, options, err);
+}
+
+static int run_pull(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return registry_pull(state_dir, options, ret, err);
+}
+
 static int run_remove(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
 {
 	return trash_empty(state_dir, err);
@@ -121,6 +132,8 @@ static const WorkerJob jobs[] = {
 	{ "copy", true, run_copy },
 	{ "import", true, run_import },
 	{ "load", false, run_load },
+	{ "login", true, run_login },
+	{ "pull", true, run_pull },
 	{ "remove", false, run_remove },
 	{ "resolve", true, run_resolve },
 	{ "save", true, run_save },
