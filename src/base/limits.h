@@ -78,5 +78,9 @@
 #define LIMIT_WORKER_LINE (1U << 20) /* a line of a worker's report: the worker is killed */
 #define LIMIT_WORKERS 4              /* workers at once: further jobs wait */
 
+#define LIMIT_SHIPS 8                  /* ships at once, both directions: 409 */
+#define LIMIT_SHIP_BACKLOG (256U << 10) /* bytes of a ship on their way to a slower side: reading from the other one pauses */
+#define LIMIT_SHIP_IDLE 900             /* seconds without a byte either way: the ship ends */
+
 #define LIMIT_CERT_FILE (128 << 10) /* a certificate or key that a user names: refused */
 #define LIMIT_CERT_BUNDLE 15000     /* certificates and key as HAProxy gets them at run time, in one of its buffers of 16 KiB: refused */

@@ -12,6 +12,7 @@
 #include "daemon/image.h"
 #include "daemon/json.h"
 #include "daemon/operation.h"
+#include "daemon/ship.h"
 
 static json_t *stack_summary(const Daemon *d, const StackState *s)
 {
@@ -118,6 +119,26 @@ static void import(Daemon *d, HttpRequest *r, char *const *args)
 	image_api_import(d, r);
 }
 
+static void box(Daemon *d, HttpRequest *r, char *const *args)
+{
+	ship_api_box(d, r);
+}
+
+static void image_config(Daemon *d, HttpRequest *r, char *const *args)
+{
+	ship_api_config(d, r, args[0]);
+}
+
+static void ship_send(Daemon *d, HttpRequest *r, char *const *args)
+{
+	ship_api_send(d, r);
+}
+
+static void ship_receive(Daemon *d, HttpRequest *r, char *const *args)
+{
+	ship_api_receive(d, r);
+}
+
 const ApiRoute api_stead_routes[] = {
 	{ "GET", "/stead/v1/stacks", list_stacks, false },
 	{ "GET", "/stead/v1/stacks/*", show_stack, false },
@@ -130,5 +151,9 @@ const ApiRoute api_stead_routes[] = {
 	{ "POST", "/stead/v1/stacks/*/rm", rm, false },
 	{ "POST", "/stead/v1/images/bootstrap", bootstrap, false },
 	{ "POST", "/stead/v1/images/import", import, true },
+	{ "GET", "/stead/v1/images/**/config", image_config, false },
+	{ "GET", "/stead/v1/box", box, false },
+	{ "POST", "/stead/v1/ships/send", ship_send, false },
+	{ "POST", "/stead/v1/ships/receive", ship_receive, false },
 	{ NULL, NULL, NULL, false },
 };

@@ -13,6 +13,7 @@
 #include "daemon/state.h"
 #include "image/job.h"
 #include "image/reference.h"
+#include "model/nearest.h"
 
 /* ── lookups ──────────────────────────────────────────────────────── */
 
@@ -56,6 +57,40 @@ int daemon_find_image(Daemon *d, const char *ref, Image **ret, char **ret_ref, E
 	if (r == -EINVAL)
 		return err_set(err, r, "the id prefix '%s' fits more than one image", ref);
 	return r < 0 ? err_set(err, r, "No such image: %s", ref) : 0;
+}
+
+#define NEAREST_MAX 3
+
+/* Everything before the tag. */
+static size_t repository_length(const char *ref)
+{
+	const char *slash = strrchr(ref, '/'), *colon = strrchr(ref, ':');
+	return colon && (!slash || colon > slash) ? (size_t) (colon - ref) : strlen(ref);
+}
+
+static bool meant(const char *ref, const char *tag)
+{
+	size_t n = repository_length(ref);
+	AUTO_FREE char *repository = xstrndup(tag, repository_length(tag));
+	if (strlen(repository) == n && strncmp(repository, ref, n) == 0)
+		return true;
+	unsigned allowed = edit_distance_allowed(ref);
+	return edit_distance(ref, ref[n] ? tag : repository, allowed) <= allowed;
+}
+
+char *image_nearest(const Daemon *d, const char *ref)
+{
+	AUTO_BUF out = BUF_INIT;
+	size_t n = 0;
+	for (size_t i = 0; i < d->n_images; i++)
+		for (char *const *t = d->images[i]->tags; t && *t && n < NEAREST_MAX; t++) {
+			AUTO_FREE char *shown = reference_show(*t);
+			if (!meant(ref, shown))
+				continue;
+			buf_printf(&out, "%s'%s'", n ? " or " : "", shown);
+			n++;
+		}
+	return n ? buf_steal(&out) : NULL;
 }
 
 char **image_layer_names(const Image *img)

@@ -10,6 +10,8 @@
 
 /** 0 if the image can run as `platform` ("linux/arm64", may be NULL) here; -EINVAL with the reason. */
 int image_platform_check(const Image *img, const char *platform, Err *err);
+/** Up to three tags that `ref`, which is none, may have meant: "'a:1' or 'b:2'"; NULL without any. Of the caller. */
+char *image_nearest(const Daemon *d, const char *ref);
 /** Containers that were made from it. */
 size_t image_users(const Daemon *d, const Image *img);
 

@@ -3,7 +3,9 @@
  * Jobs wait in one list, in order, and start when a place is free. Three kinds matter: makers (which
  * add layers), sweeps (which remove what the store does not name, and would take a layer that a maker
  * has just reused and not yet reported), and the rest. A sweep and a maker never run together, and neither
- * overtakes the other; the rest pass both, since a volume's first copy must not wait for a long bootstrap.
+ * overtakes the other, but that makers join one that runs, while a sweep waits for it anyway: a ship over a slow line
+ * takes hours. The rest pass both, since a volume's first copy must not wait for a long bootstrap. Ships wait for
+ * the other end, which may be waiting for a ship of its own, so they never wait for a place and take up none.
  *
  * A zero timer starts waiting jobs and ends cancelled ones, so that no callback is called from inside
  * the call that made the job.
@@ -24,6 +26,7 @@
 #include "io/child.h"
 
 #define ARCHIVE_FD 3 /* as worker/main.c takes it */
+#define PEER_WRITE_FD 4 /* of ships, whose ARCHIVE_FD reads from the peer */
 #define STDERR_MAX 4096
 
 typedef enum JobKind { JOB_MAKES, JOB_SWEEPS, JOB_USES } JobKind;
@@ -36,6 +39,7 @@ struct Job {
 	JobCallbacks cb;
 	char *options; /* JSON for the worker's stdin; a sweep's is made when it starts */
 	int fd;        /* -1 = none */
+	bool ship;     /* fd is a connection to another box: the worker's descriptors 3 and 4 */
 	Child *child;  /* NULL = waits */
 	bool cancelled, ended; /* ended: the worker's last line came */
 	JobResult result;
@@ -245,7 +249,7 @@ static int spawn(Job *job, Err *err)
 {
 	AUTO_FREE char *worker = libexec_path("stead-worker");
 	const char *argv[] = { worker, job->verb, job->jobs->state_dir, NULL };
-	ChildFd fds[] = { { job->fd, ARCHIVE_FD } };
+	ChildFd fds[] = { { job->fd, ARCHIVE_FD }, { job->fd, PEER_WRITE_FD } };
 	if (job->kind == JOB_SWEEPS)
 		sweep_options(job);
 	ChildOptions o = {
@@ -257,7 +261,7 @@ static int spawn(Job *job, Err *err)
 		.exited = on_exited,
 		.user = job,
 		.fds = fds,
-		.n_fds = job->fd >= 0 ? 1 : 0,
+		.n_fds = job->fd < 0 ? 0 : job->ship ? 2 : 1,
 		.new_session = true,
 	};
 	int r = child_spawn(job->jobs->loop, &o, &job->child, err);
@@ -270,23 +274,39 @@ static int spawn(Job *job, Err *err)
 	return 0;
 }
 
+static bool something_is_made(const Jobs *j)
+{
+	for (const Job *job = j->first; job; job = job->next)
+		if (job->kind == JOB_MAKES && job->child)
+			return true;
+	return false;
+}
+
 /* May `job` start, given what runs and what waits before it? */
 static bool may_start(const Job *job)
 {
 	size_t running = 0;
-	bool before = true;
+	bool before = true, overtakes = job->kind == JOB_MAKES && something_is_made(job->jobs);
 	for (const Job *o = job->jobs->first; o; o = o->next) {
 		if (o == job) {
 			before = false;
 			continue;
 		}
-		if (o->child)
+		if (o->child && !o->ship)
 			running++;
 		bool apart = (o->kind == JOB_SWEEPS && job->kind != JOB_USES) || (job->kind == JOB_SWEEPS && o->kind == JOB_MAKES);
-		if (apart && (o->child || before))
+		if (apart && (o->child || (before && !overtakes)))
 			return false;
 	}
-	return running < LIMIT_WORKERS;
+	return job->ship || running < LIMIT_WORKERS;
+}
+
+size_t jobs_ships(const Jobs *j)
+{
+	size_t n = 0;
+	for (const Job *job = j->first; job; job = job->next)
+		n += job->ship;
+	return n;
 }
 
 bool jobs_delay_sweep(const Jobs *j)
@@ -295,7 +315,7 @@ bool jobs_delay_sweep(const Jobs *j)
 	for (const Job *job = j->first; job; job = job->next) {
 		if (job->kind == JOB_MAKES)
 			return true;
-		running += job->kind == JOB_USES && job->child;
+		running += job->kind == JOB_USES && job->child && !job->ship;
 	}
 	return running >= LIMIT_WORKERS;
 }
@@ -315,7 +335,7 @@ static void on_timer(uv_timer_t *t)
 }
 
 /* Takes ownership of fd and options. */
-static int add_job(Jobs *j, const char *verb, JobKind kind, int fd, json_t *options, const JobCallbacks *cb, Job **ret, Err *err)
+static Job *job_new(Jobs *j, const char *verb, JobKind kind, int fd, json_t *options, const JobCallbacks *cb)
 {
 	Job *job = xcalloc(1, sizeof(*job));
 	job->jobs = j;
@@ -326,10 +346,13 @@ static int add_job(Jobs *j, const char *verb, JobKind kind, int fd, json_t *opti
 		job->cb = *cb;
 	if (options)
 		put_options(job, options);
-	if (kind != JOB_SWEEPS && !job->options && options) {
-		job_free(job);
-		return err_set(err, -EINVAL, "an option is not UTF-8");
-	}
+	return job;
+}
+
+/* Takes ownership of the job. */
+static int queue_job(Job *job, Job **ret, Err *err)
+{
+	Jobs *j = job->jobs;
 	Job **p = &j->first;
 	while (*p)
 		p = &(*p)->next;
@@ -346,6 +369,17 @@ static int add_job(Jobs *j, const char *verb, JobKind kind, int fd, json_t *opti
 	if (ret)
 		*ret = job;
 	return 0;
+}
+
+/* Takes ownership of fd and options. */
+static int add_job(Jobs *j, const char *verb, JobKind kind, int fd, json_t *options, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	Job *job = job_new(j, verb, kind, fd, options, cb);
+	if (kind != JOB_SWEEPS && !job->options && options) {
+		job_free(job);
+		return err_set(err, -EINVAL, "an option is not UTF-8");
+	}
+	return queue_job(job, ret, err);
 }
 
 void job_cancel(Job *job)
@@ -408,12 +442,36 @@ int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **
 	return add_job(j, "bootstrap", JOB_MAKES, -1, root, cb, ret, err);
 }
 
-int job_save(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err)
+static json_t *items_json(const JobSaveItem *items, size_t n)
 {
 	json_t *list = json_array();
-	for (size_t i = 0; i < n_items; i++)
+	for (size_t i = 0; i < n; i++)
 		(void) json_array_append_new(list, json_pack("{s:s, s:o}", "id", items[i].id, "tags", strv_json(items[i].tags)));
-	return add_job(j, "save", JOB_USES, fd, json_pack("{s:o}", "images", list), cb, ret, err);
+	return json_pack("{s:o}", "images", list);
+}
+
+int job_save(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	return add_job(j, "save", JOB_USES, fd, items_json(items, n_items), cb, ret, err);
+}
+
+static int add_ship(Jobs *j, const char *verb, JobKind kind, int fd, json_t *options, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	Job *job = job_new(j, verb, kind, fd, options, cb);
+	job->ship = true;
+	return queue_job(job, ret, err);
+}
+
+int job_ship_send(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	return add_ship(j, "ship-send", JOB_USES, fd, items_json(items, n_items), cb, ret, err);
+}
+
+int job_ship_receive(Jobs *j, const JobBox *box, int fd, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *o = json_pack("{s:s, s:o, s:I}", "arch", box->arch, "emulated", strv_json(box->emulated), "memory_free",
+		(json_int_t) box->memory_free);
+	return add_ship(j, "ship-receive", JOB_MAKES, fd, o, cb, ret, err);
 }
 
 int job_copy_up(Jobs *j, char *const *layers, const char *path, const char *dst, const JobCallbacks *cb, Job **ret, Err *err)

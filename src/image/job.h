@@ -4,7 +4,7 @@
 /*
  * Jobs on images, as the daemon asks for them. Each runs in a `stead-worker` process of its own, so
  * that hostile archives are never parsed in the daemon and that long file work never holds its loop.
- * At most LIMIT_WORKERS run at once; the rest wait in order. All callbacks come from the loop, never
+ * At most LIMIT_WORKERS run at once (ships not counted); the rest wait in order. All callbacks come from the loop, never
  * from inside the call that started the job.
  *
  * On disk, under the state directory:
@@ -111,6 +111,21 @@ typedef struct JobBootstrap {
  */
 int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **ret, Err *err);
 
+/** What a receiver must know of the machine. Strings are copied. */
+typedef struct JobBox {
+	const char *arch;      /* Go's name */
+	char *const *emulated; /* what it runs besides */
+	int64_t memory_free;   /* bytes */
+} JobBox;
+
+/**
+ * Takes in what `ship-send` sends at the other end of the connection (image/ship-protocol.h), which is a stream socket. Starts at once,
+ * but for sweeps. Takes ownership of fd.
+ */
+int job_ship_receive(Jobs *j, const JobBox *box, int fd, const JobCallbacks *cb, Job **ret, Err *err);
+/** Ships of both directions, running or waiting. */
+size_t jobs_ships(const Jobs *j);
+
 /*
  * Users.
  */
@@ -122,6 +137,9 @@ typedef struct JobSaveItem {
 
 /** Writes a docker archive that is an OCI layout too (as docker 25 does). Takes ownership of fd (a file, pipe or socket). */
 int job_save(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err);
+
+/** Sends images to a `ship-receive` at the other end of the connection, a stream socket. Starts at once. Takes ownership of fd. */
+int job_ship_send(Jobs *j, const JobSaveItem *items, size_t n_items, int fd, const JobCallbacks *cb, Job **ret, Err *err);
 
 /**
  * Fills a new named volume with what the image has at `path`, as docker does: owner, mode, times,
