@@ -46,7 +46,7 @@ int deploy_parse(Operation *op, json_t *body, Err *err)
 	op->plan = json_is_true(plan) && op->kind != OP_UP;
 	op->no_wait = json_is_true(no_wait) && op->kind != OP_UP;
 	op->to = (int) json_integer_value(to);
-	return 0;
+	return deploy_coming_parse(op, json_object_get(body, "coming"), err);
 }
 
 /* ── an `up` ──────────────────────────────────────────────────────── */
@@ -172,7 +172,7 @@ static void start_idle(Deploy *dp)
 	}
 }
 
-int deploy_begin(Operation *op, Err *err)
+static int begin(Operation *op, Err *err)
 {
 	Deploy *dp = xcalloc(1, sizeof(*dp));
 	dp->op = op;
@@ -201,8 +201,10 @@ int deploy_begin(Operation *op, Err *err)
 	release->model = op->model;
 	deploy_plan(dp, op->force_recreate, false);
 	dp->plan_only = op->plan;
+	if (op->kind != OP_ROLLBACK)
+		r = deploy_memory_check(dp, err);
 	dp->unchanged = !dp->n_services && release_same(dp->d, dp->s->name, op->model, op->image_ids);
-	if (!dp->plan_only && !dp->unchanged)
+	if (r == 0 && !dp->plan_only && !dp->unchanged)
 		r = write_intent(op, dp, err);
 	if (r < 0) {
 		release->model = NULL; /* the operation's */
@@ -223,4 +225,12 @@ int deploy_begin(Operation *op, Err *err)
 		release->number = release->base;
 	deploy_set_phase(dp, dp->plan_only || dp->unchanged ? DEPLOY_DONE : DEPLOY_SERVICES);
 	return 0;
+}
+
+int deploy_begin(Operation *op, Err *err)
+{
+	deploy_coming_add(op);
+	int r = begin(op, err);
+	deploy_coming_remove(op);
+	return r;
 }

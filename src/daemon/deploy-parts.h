@@ -102,6 +102,20 @@ int deploy_merge_model(const Stack *old, const Stack *now, char *const *services
 /** How long the new ones must run well before they get requests; 0 where there is nobody whose requests could be spared a bad one. */
 int64_t deploy_settle(const Deploy *dp, const DeployService *sv);
 
+/* deploy-coming.c: images that a plan takes for being here. */
+
+/** [{"name", "config"}], the configuration as text; NULL is none. -EINVAL. */
+int deploy_coming_parse(Operation *op, const json_t *list, Err *err);
+void deploy_coming_add(Operation *op);
+void deploy_coming_remove(Operation *op);
+
+/* deploy-memory.c */
+
+/** Bytes that the new containers are going to take while the old ones are still there, and whose are the most. Needs dp->services. */
+int64_t deploy_memory_need(const Deploy *dp, const char **ret_most);
+/** -ENOMEM if that is more than the machine has. */
+int deploy_memory_check(const Deploy *dp, Err *err);
+
 /* deploy-gate.c: is a container fit to serve? Each question has a Gate of its own that remembers its probes. */
 
 typedef enum GateKind { GATE_HEALTH, GATE_SMOKE } GateKind;

@@ -13,6 +13,7 @@ typedef struct Deploy Deploy;
 
 /** Reads the options of deploy and rollback from the body. */
 int deploy_parse(Operation *op, json_t *body, Err *err);
+void deploy_coming_free(Operation *op);
 /** Its turn has come. Of OP_UP: services are chosen and checked already, and deploy_takes_up was true. */
 int deploy_begin(Operation *op, Err *err);
 /** An `up` that would recreate a service with routes: it goes the way of a deploy. */

@@ -132,6 +132,7 @@ void operation_free(Operation *op)
 		http_stream_end(op->r);
 	}
 	deploy_free(op->deploy);
+	deploy_coming_free(op);
 	stack_free(op->model);
 	strv_free(op->image_ids);
 	free(op->who);

@@ -32,6 +32,8 @@ struct Operation {
 	char **image_ids; /* OP_UP, OP_DEPLOY, OP_ROLLBACK: "service=id" of what is to run */
 	int release;    /* OP_UP without a deploy: the release that it records, 0 = nothing has changed */
 	bool plan, no_wait; /* OP_DEPLOY, OP_ROLLBACK */
+	Image **coming;     /* plan: images that are going to be here; deploy-coming.c */
+	size_t n_coming;
 	int to;             /* OP_ROLLBACK: release, 0 = the one before */
 	char *who, *commit, *author;
 	struct Deploy *deploy; /* it goes the way of a deploy; NULL until it begins */

@@ -277,6 +277,47 @@ static void numbers_that_do_not_exist(void **state)
 	assert_int_equal(current_number(), 2);
 }
 
+#define COMING_CONFIG "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"x\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[]}}"
+
+static void a_plan_knows_images_that_are_coming(void **state)
+{
+	size_t before = d.n_images;
+	json_t *coming = json_pack("[{s:s, s:s}]", "name", "b:2", "config", COMING_CONFIG);
+	run(OP_DEPLOY, body(1, 7));
+	json_t *o = edited(1, 7, "web", "image", json_string("b:2"));
+	json_object_set_new(o, "plan", json_true());
+	json_object_set(o, "coming", coming);
+	SimClient *c = submit(OP_DEPLOY, o);
+	assert_null(finish(c));
+	assert_true(position(c, "plan web start") < position(c, "plan web retire"));
+	sim_client_gone(c);
+	settle();
+	assert_int_equal(d.n_images, before);
+	/* Without that, and for what is more than a plan, it must be there. */
+	o = edited(1, 7, "web", "image", json_string("b:2"));
+	json_object_set_new(o, "plan", json_true());
+	AUTO_FREE char *text = run_failing(OP_DEPLOY, o);
+	assert_non_null(strstr(text, "'b:2' is not on this machine"));
+	o = edited(1, 7, "web", "image", json_string("b:2"));
+	json_object_set(o, "coming", coming);
+	assert_null(submit(OP_DEPLOY, o));
+	json_decref(coming);
+	expect_whole();
+}
+
+static void more_memory_than_there_is_is_refused(void **state)
+{
+	run(OP_DEPLOY, body(1, 7));
+	AUTO_FREE char *text = run_failing(OP_DEPLOY, edited(2, 7, "web", "mem_reservation", json_string("900000000000000000")));
+	assert_non_null(strstr(text, "service 'web'"));
+	assert_non_null(strstr(text, "stop-first"));
+	assert_int_equal(current_number(), 1);
+	assert_string_equal(version("t-web-1"), "1");
+	expect_whole();
+	run(OP_DEPLOY, edited(2, 7, "web", "mem_reservation", json_string("1000000")));
+	expect_whole();
+}
+
 static void plan_changes_nothing(void **state)
 {
 	run(OP_DEPLOY, body(1, 7));
@@ -716,6 +757,8 @@ int main(void)
 		DEPLOY_TEST(rollback_brings_a_whole_release_back),
 		DEPLOY_TEST(numbers_that_do_not_exist),
 		DEPLOY_TEST(plan_changes_nothing),
+		DEPLOY_TEST(a_plan_knows_images_that_are_coming),
+		DEPLOY_TEST(more_memory_than_there_is_is_refused),
 		DEPLOY_TEST(a_start_that_fails),
 		DEPLOY_TEST(never_healthy_is_put_back),
 		DEPLOY_TEST(one_that_ends_in_its_bake_is_put_back),
