@@ -179,6 +179,8 @@ no_problems() { is "$(came | jq -c '[.[].problems[]]')" '[]'; }
   BAKE=20s stack 2 'echo "connect db with $$DB_PASSWORD"; cat /run/secrets/key; echo "mysql://app:geheim@db/x"; echo "\`\`\`<!channel> @everyone *bold* $$(printf "\\033[31mred")"; echo "post to /slack/'"$PROJECT"'/T000/B000/XXXXXXXX"; exit 3' \
     "${receivers[@]}"
   fails 1 stead deploy
+  says "connect db with ***"
+  says_not hunter2
   within 30 is_there 20 true
   no_problems
   is "$(came | jq -r '.[] | select(.body.event? == "deploy.failed") | .body | [.release, .base, .service] | map(tostring) | join(" ")')" "2 1 app"
@@ -192,6 +194,9 @@ mysql://app:***@db/x
 post to /***'
   came >came.json
   not grep -E 'hunter2|geheim|line of the key' came.json
+  stead releases 2 --json >report.json
+  grep -qF 'connect db with ***' report.json
+  not grep -E 'hunter2|geheim|line of the key' report.json
   is "$(came | jq -r '[.[] | select(.path? // "" | startswith("/slack")) | .body.text] | last')" "❌ $PROJECT: deploy of release 2 failed"
   stack 3 "sleep 1001" "${receivers[@]}"
   ok stead deploy

@@ -9,7 +9,7 @@ typedef struct RmiOptions {
 } RmiOptions;
 
 static const Option options[] = {
-	{ "force", 'f', OPTION_FLAG, offsetof(RmiOptions, force), NULL, "Also where a stopped container uses it, and all its names", NULL },
+	{ "force", 'f', OPTION_FLAG, offsetof(RmiOptions, force), NULL, "By its id also when it has several names: all of them", NULL },
 	{ "no-prune", 0, OPTION_FLAG, offsetof(RmiOptions, no_prune), NULL, "Keep what it was made from", NULL },
 	{ NULL },
 };

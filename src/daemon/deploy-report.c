@@ -32,15 +32,22 @@ void deploy_report(Deploy *dp, const char *service, const char *step, const char
 	operation_line(dp->s, line);
 }
 
+/** A report outlives the container and is read by many: like notices it has no secrets that are known as such. */
+static json_t *masked(const Mask *m, const json_t *line)
+{
+	AUTO_FREE char *text = mask_text(m, json_string_value(line));
+	return json_safe(text);
+}
+
 /* The last lines, but no more bytes than a row should hold. */
-static json_t *last_logs(Container *c)
+static json_t *last_logs(Container *c, const Mask *m)
 {
 	json_t *all = ctr_last_lines(c, REPORT_LOG_LINES), *kept = json_array();
 	size_t n = json_array_size(all), bytes = 0, first = n;
 	while (first > 0 && (bytes += json_string_length(json_array_get(all, first - 1))) <= REPORT_LOG_BYTES)
 		first--;
 	for (; first < n; first++)
-		json_array_append(kept, json_array_get(all, first));
+		json_array_append_new(kept, masked(m, json_array_get(all, first)));
 	json_decref(all);
 	return kept;
 }
@@ -48,10 +55,11 @@ static json_t *last_logs(Container *c)
 static void note_container(Deploy *dp, Container *c)
 {
 	CgroupStats stats = { 0 };
+	AUTO_MASK *m = dp->release.model ? notify_mask(c->d, dp->release.model) : NULL;
 	dp->failed_container = xstrdup(c->name);
 	dp->failed_oom = c->oom_killed;
 	dp->failed_peak = c->memory_peak;
-	dp->failed_logs = last_logs(c);
+	dp->failed_logs = last_logs(c, m);
 	if (c->phase == PHASE_EXITED)
 		dp->failed_exit = c->exit_code;
 	else if (cgroup_stats(c->d->runtime, c->paths->cgroup, &stats) == 0)
@@ -59,7 +67,7 @@ static void note_container(Deploy *dp, Container *c)
 	json_t *health = health_json(c), *entry;
 	size_t i;
 	json_array_foreach(json_object_get(health, "Log"), i, entry)
-		json_array_append(dp->failed_health, json_object_get(entry, "Output"));
+		json_array_append_new(dp->failed_health, masked(m, json_object_get(entry, "Output")));
 	json_decref(health);
 }
 
