@@ -16,6 +16,8 @@
 #include "dockerfile/parse.h"
 #include "model/names.h"
 
+#define CONTAINER_SHELL "/bin/sh" /* in the container; nothing here starts one */
+
 typedef int (*InstructionParser)(Instruction *i, const char *rest, char escape, Err *err);
 
 bool dockerfile_is_space(char c)
@@ -445,7 +447,7 @@ static char *with_heredocs(const Instruction *i)
 
 char **instruction_command(const Instruction *i, char *const *shell, const char **ret_script)
 {
-	static const char *const standard[] = { "/bin/sh", "-c", NULL };
+	static const char *const standard[] = { CONTAINER_SHELL, "-c", NULL };
 	*ret_script = NULL;
 	if (i->json)
 		return strv_dup(i->args);
