@@ -22,6 +22,7 @@
 #define LIMIT_DOCKERFILE_WORDS 4096         /* arguments of one instruction: refused */
 #define LIMIT_DOCKERFILE_HEREDOCS 64        /* heredocs of one instruction: refused */
 #define LIMIT_DOCKERFILE_VALUE (1U << 20)   /* bytes of a word after its variables are replaced: refused */
+#define LIMIT_DOCKERFILE_ENV (2U << 20)     /* bytes of a stage's ENV and ARG: refused */
 #define LIMIT_IGNORE_PATTERNS 10000         /* patterns of an ignore file: refused */
 
 #define LIMIT_SERVICE_ROUTES 100          /* routes of one service: refused */

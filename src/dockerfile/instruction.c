@@ -128,10 +128,16 @@ static int parse_run(Instruction *i, const char *rest, char escape, Err *err)
 		return err_set(err, -EINVAL, "needs a command");
 	if (i->json && i->n_heredocs)
 		return err_set(err, -EINVAL, "a heredoc goes with the shell form only, not with a JSON list");
+	return mounts_parse(i, NULL, NULL, err);
+}
+
+int mounts_parse(Instruction *i, WordExpander expand, void *user, Err *err)
+{
+	int r = 0;
 	i->n_mounts = strv_len(i->mount_flags);
 	i->mounts = i->n_mounts ? xcalloc(i->n_mounts, sizeof(*i->mounts)) : NULL;
 	for (size_t k = 0; r == 0 && k < i->n_mounts; k++) {
-		r = mount_parse(i->mount_flags[k], NULL, NULL, &i->mounts[k], err);
+		r = mount_parse(i->mount_flags[k], expand, user, &i->mounts[k], err);
 		if (r == 0 && i->mounts[k].type == RUN_MOUNT_SSH && !i->mounts[k].target)
 			i->mounts[k].target = xasprintf("/run/buildkit/ssh_agent.%zu", k);
 	}

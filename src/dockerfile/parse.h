@@ -30,6 +30,8 @@ typedef int (*WordExpander)(void *user, const char *word, char **ret, Err *err);
 /** Reads the value of one RUN --mount. `m` is empty; freed by mount_done, also after an error. */
 int mount_parse(const char *text, WordExpander expand, void *user, RunMount *m, Err *err);
 void mount_done(RunMount *m);
+/** Makes i->mounts from i->mount_flags. */
+int mounts_parse(Instruction *i, WordExpander expand, void *user, Err *err);
 
 /** Words by white space, quotes and escapes as they are. -EINVAL: more than LIMIT_DOCKERFILE_WORDS. */
 int words_quoted(const char *s, char escape, char ***ret, Err *err);
