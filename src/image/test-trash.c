@@ -149,6 +149,28 @@ static void sweep_keeps_what_is_named(void **state)
 	assert_false(exists("tmp/work"));
 }
 
+static void sweep_keeps_what_builds_may_use(void **state)
+{
+	static const char record[] = "{\"layers\":[\"sha256:" B B "\"]}";
+	AUTO_FREE char *dir = state_path();
+	AUTO_FREE char *file = in_state("build/cache/" HEX);
+	int64_t freed = 0;
+	fresh_state();
+	make_file("layers/" A "/f");
+	make_file("layers/" B "/f");
+	make_file("layers/" B ".json");
+	make_file("build/cache/cut-off");
+	assert_int_equal(file_write(AT_FDCWD, file, record, strlen(record), 0600), 0);
+	json_t *o = json_pack("{s:[], s:[]}", "layers", "images");
+	assert_int_equal(trash_sweep(dir, o, &freed, NULL), 0);
+	assert_false(exists("layers/" A));
+	assert_true(exists("layers/" B "/f") && exists("layers/" B ".json"));
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(trash_sweep(dir, o, &freed, NULL), 0);
+	assert_false(exists("layers/" B));
+	json_decref(o);
+}
+
 static void sweep_needs_its_lists(void **state)
 {
 	static const char *const cases[] = { "{}", "{\"layers\":[]}", "{\"images\":[]}", "{\"layers\":{},\"images\":[]}" };
@@ -272,7 +294,7 @@ int main(void)
 		cmocka_unit_test(removes_deep_trees),
 		cmocka_unit_test(stops_at_mounts),
 		cmocka_unit_test(sweep_keeps_what_is_named),
-		cmocka_unit_test(sweep_needs_its_lists),
+		cmocka_unit_test(sweep_keeps_what_builds_may_use), cmocka_unit_test(sweep_needs_its_lists),
 		cmocka_unit_test(copy_takes_everything),
 		cmocka_unit_test(copy_of_nothing),
 	};

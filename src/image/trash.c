@@ -24,8 +24,10 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "model/image.h"
 
 #define TRASH_PREFIX "rm-"
+#define CACHE_RECORD_MAX 65536
 #define DEB_AGE_MAX (30LL * 24 * 3600) /* seconds that a downloaded package is kept unused */
 
 static int open_here(int dirfd, const char *name)
@@ -194,14 +196,53 @@ static int name_order(const void *a, const void *b)
 	return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-static void name_set_fill(NameSet *s, const json_t *list)
+static void name_set_sort(NameSet *s)
 {
-	s->names = xcalloc(json_array_size(list) + 1, sizeof(char *));
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (json_is_string(json_array_get(list, i)))
-			s->names[s->n++] = xstrdup(json_string_value(json_array_get(list, i)));
 	if (s->n)
 		qsort(s->names, s->n, sizeof(char *), name_order);
+}
+
+static void name_set_fill(NameSet *s, const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (json_is_string(json_array_get(list, i)))
+			*array_append(s->names, s->n) = xstrdup(json_string_value(json_array_get(list, i)));
+	name_set_sort(s);
+}
+
+/* The layers that a record of the build cache names (build/cache.h). One that cannot be read keeps nothing, nor is it used. */
+static void keep_record(int dirfd, const char *name, NameSet *layers)
+{
+	AUTO_BUF b = BUF_INIT;
+	char dir[33];
+	if (file_read(dirfd, name, CACHE_RECORD_MAX, &b) < 0)
+		return;
+	json_t *record = json_loadb(buf_cstr(&b), b.len, 0, NULL);
+	const json_t *ids = json_object_get(record, "layers");
+	for (size_t i = 0; i < json_array_size(ids); i++) {
+		const char *id = json_string_value(json_array_get(ids, i));
+		if (!id || !digest_valid(id))
+			continue;
+		layer_dir_name(id, dir);
+		*array_append(layers->names, layers->n) = xstrdup(dir);
+	}
+	json_decref(record);
+}
+
+/* What builds may still use. There is no such directory before the first of them. */
+static int keep_build_cache(const char *state_dir, NameSet *layers, Err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/build/cache", state_dir);
+	DIR *d = opendir(path);
+	struct dirent *e;
+	if (!d)
+		return errno == ENOENT ? 0 : err_errno(err, -errno, "%s", path);
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.')
+			keep_record(dirfd(d), e->d_name, layers);
+	(void) closedir(d);
+	name_set_sort(layers);
+	return 0;
 }
 
 static void name_set_done(NameSet *s)
@@ -326,7 +367,9 @@ int trash_sweep(const char *state_dir, const json_t *options, int64_t *ret_freed
 			return err_set(err, -EINVAL, "a sweep without the lists of what to keep");
 		name_set_fill(&layers, layer_list);
 		name_set_fill(&images, image_list);
-		int r = sweep_layers(state_dir, tmp, &layers, &freed, err);
+		int r = keep_build_cache(state_dir, &layers, err);
+		if (r == 0)
+			r = sweep_layers(state_dir, tmp, &layers, &freed, err);
 		if (r < 0 || (r = sweep_blobs(state_dir, &images, err)) < 0)
 			return r;
 		sweep_debs(state_dir);
