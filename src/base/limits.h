@@ -58,10 +58,11 @@
 #define LIMIT_REGISTRY_WAIT 120           /* seconds that a registry may ask us to wait: longer is its refusal */
 #define LIMIT_REGISTRY_LAYERS 3           /* layers fetched or sent at once, as docker */
 
-#define LIMIT_SHIP_IMAGES 100           /* images shipped at once: refused */
-#define LIMIT_SHIP_TAGS 100             /* tags of one of them: refused */
-#define LIMIT_SHIP_CONFIGS (8U << 20)   /* bytes of their configurations together: refused */
-#define LIMIT_SHIP_BASES 64             /* layers that a receiver names as like what it wants: the likeliest */
+#define LIMIT_CONTEXT_ENTRIES 500000        /* files of a build context, or of one COPY: refused */
+#define LIMIT_CONTEXT_MANIFEST (96U << 20)  /* bytes of the list of them: refused */
+#define LIMIT_CONTEXT_FILE (64LL << 30)     /* one file of a build context: refused */
+#define LIMIT_CONTEXT_BYTES (256LL << 30)   /* a build context that comes as a tar: refused */
+#define LIMIT_DOCKERFILE_STEPS 2000         /* instructions of a build, triggers with them: refused */
 
 #define LIMIT_LOG_LINE (16U << 10)        /* longer lines are split, as Docker does */
 #define LIMIT_LOG_SIZE_DEFAULT (10 << 20) /* bytes of one log file unless logging.options say otherwise */

@@ -545,9 +545,6 @@ static int open_terminal(const ExecSpec *s, Ends *x)
 	struct termios raw = { 0 };
 	cfmakeraw(&raw);
 	raw.c_cflag |= CREAD;
-	/* runc relays between this one and the command's, which it keeps from ending lines for a terminal. */
-	if (s->runtime->flavour == RUNTIME_RUNC)
-		raw.c_oflag |= OPOST | ONLCR;
 	int master, slave;
 	if (openpty(&master, &slave, NULL, &raw, s->rows && s->cols ? &size : NULL) < 0)
 		return -errno;

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/context.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "build/context-tar.h"
+#include "io/frame-io.h"
+
+#define WANT_MAX 10000 /* files asked for at once */
+#define SECRET_MAX (512U << 10)
+
+int context_init(Context *c, int state, int fd, ContextSource source, const char *id, Err *err)
+{
+	char hex[DIGEST_HEX_MAX];
+	digest_sha256(id, strlen(id), hex);
+	AUTO_FREE char *dir = xasprintf("build/contexts/%.32s", hex);
+	*c = (Context) { .fd = fd, .source = source, .files = { .dir = -1 }, .dir = -1 };
+	int r = files_open(state, &c->files, err);
+	if (r < 0)
+		return r;
+	if ((mkdirat(state, "build/contexts", 0700) < 0 && errno != EEXIST) || (mkdirat(state, dir, 0700) < 0 && errno != EEXIST))
+		return err_errno(err, -errno, "%s", dir);
+	c->dir = openat(state, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->dir < 0)
+		return err_errno(err, -errno, "%s", dir);
+	(void) futimens(c->dir, NULL); /* the time of its last use */
+	return 0;
+}
+
+void context_done(Context *c)
+{
+	entries_done(&c->list);
+	files_close(&c->files);
+	if (c->dir >= 0)
+		(void) close(c->dir);
+	c->dir = -1;
+}
+
+/* A frame from the client; a J frame is parsed (the caller's), and its error is ours. */
+static int receive(Context *c, uint8_t *ret_type, Buf *ret, json_t **ret_json, Err *err)
+{
+	*ret_json = NULL;
+	int r = frame_receive(c->fd, ret_type, ret, FRAME_IO_MAX, err);
+	if (r < 0)
+		return err_wrap(err, "the build context");
+	if (r == 0)
+		return err_set(err, -ECONNRESET, "the build context: the client has closed the connection");
+	if (*ret_type != 'J')
+		return 0;
+	json_t *o = json_loadb(buf_cstr(ret), ret->len, 0, NULL);
+	const char *error = json_string_value(json_object_get(o, "error"));
+	if (json_is_object(o) && !error) {
+		*ret_json = o;
+		return 0;
+	}
+	r = error ? err_set(err, -EIO, "%s", error) : err_set(err, -EPROTO, "the build context: a frame that is no JSON object");
+	json_decref(o);
+	return r;
+}
+
+static int unexpected(uint8_t type, Err *err)
+{
+	return err_set(err, -EPROTO, "the build context: an unexpected frame '%c' from the client", type >= ' ' && type < 0x7f ? type : '?');
+}
+
+/* The manifest. */
+
+static int load_kept(Context *c, Buf *text, char hex[DIGEST_HEX_MAX])
+{
+	AUTO_ENTRIES l = { 0 };
+	int r = file_read(c->dir, "manifest", LIMIT_CONTEXT_MANIFEST, text);
+	if (r < 0 || entries_parse(buf_cstr(text), text->len, &l, NULL) < 0)
+		return -ENOENT;
+	digest_sha256(buf_cstr(text), text->len, hex);
+	c->list = l;
+	l = (Entries) { 0 };
+	return 0;
+}
+
+static int receive_manifest(Context *c, bool have, Err *err)
+{
+	AUTO_ENTRIES l = { 0 };
+	AUTO_BUF frame = BUF_INIT;
+	AUTO_BUF all = BUF_INIT;
+	for (;;) {
+		uint8_t type;
+		json_t *o;
+		int r = receive(c, &type, &frame, &o, err);
+		if (r < 0)
+			return r;
+		bool same = json_is_true(json_object_get(o, "same")), end = json_object_get(o, "manifest") != NULL;
+		json_decref(o);
+		if (type == 'J' && same && have && !all.len)
+			return 0;
+		if (type == 'J' && end)
+			break;
+		if (type != 'M')
+			return unexpected(type, err);
+		if ((r = entries_feed(&l, frame.data, frame.len, err)) < 0)
+			return err_wrap(err, "the build context");
+		buf_append(&all, frame.data, frame.len);
+	}
+	int r = entries_end(&l, err);
+	if (r < 0)
+		return err_wrap(err, "the build context");
+	entries_done(&c->list);
+	c->list = l;
+	l = (Entries) { 0 };
+	/* Losing it costs the sending of a list, no more. */
+	(void) file_write_atomic(c->dir, "manifest", buf_cstr(&all), all.len, 0600, false);
+	return 0;
+}
+
+int context_open(Context *c, Err *err)
+{
+	char hex[DIGEST_HEX_MAX];
+	if (c->open)
+		return 0;
+	if (c->source == CONTEXT_TAR) {
+		int r = context_read_tar(&c->files, c->fd, &c->list, err);
+		c->open = r == 0;
+		return r;
+	}
+	if (c->source == CONTEXT_CLIENT) {
+		AUTO_BUF text = BUF_INIT;
+		c->had_list = load_kept(c, &text, hex) == 0;
+		buf_done(&text);
+		int r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?}}", "context", "have", c->had_list ? hex : NULL), err);
+		if (r < 0 || (r = receive_manifest(c, c->had_list, err)) < 0)
+			return r;
+	}
+	c->open = true;
+	return 0;
+}
+
+/* Contents. */
+
+typedef struct Wanted {
+	size_t *items; /* indexes, in order */
+	size_t n, left;
+} Wanted;
+
+static int index_order(const void *a, const void *b)
+{
+	size_t x = *(const size_t *) a, y = *(const size_t *) b;
+	return (x > y) - (x < y);
+}
+
+static int take_file(Context *c, FilesWriter *w, Wanted *wanted, const json_t *o, Err *err)
+{
+	char hex[DIGEST_HEX_MAX];
+	size_t index = (size_t) json_integer_value(json_object_get(o, "file"));
+	if (!json_is_integer(json_object_get(o, "file")) || !bsearch(&index, wanted->items, wanted->n, sizeof(size_t), index_order))
+		return err_set(err, -EPROTO, "the build context: the client sends a file that was not asked for");
+	const Entry *e = &c->list.items[index];
+	int r = w->fd < 0 ? files_begin(&c->files, w, err) : 0; /* an empty file has no frames */
+	if (r < 0 || (r = files_finish(w, hex, err)) < 0)
+		return r;
+	if (!str_eq(hex, e->hash))
+		return err_set(err, -EAGAIN, "'%s' was changed while the build read it: build again", e->path);
+	wanted->left--;
+	return 0;
+}
+
+static int receive_files(Context *c, Wanted *wanted, Err *err)
+{
+	AUTO_FILES_WRITER w = FILES_WRITER_INIT;
+	AUTO_BUF frame = BUF_INIT;
+	while (wanted->left) {
+		uint8_t type;
+		json_t *o;
+		int r = receive(c, &type, &frame, &o, err);
+		if (r < 0)
+			return r;
+		if (type == 'J') {
+			r = take_file(c, &w, wanted, o, err);
+		} else if (type != 'F') {
+			r = unexpected(type, err);
+		} else {
+			c->received += (int64_t) frame.len;
+			if (w.size + (int64_t) frame.len > LIMIT_CONTEXT_FILE)
+				return err_set(err, -EFBIG, "the build context: a file of more than %lld bytes", (long long) LIMIT_CONTEXT_FILE);
+			if (w.fd < 0)
+				r = files_begin(&c->files, &w, err);
+			if (r == 0)
+				r = files_append(&w, frame.data, frame.len, err);
+		}
+		json_decref(o);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int want(Context *c, Wanted *wanted, Err *err)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < wanted->n; i++)
+		(void) json_array_append_new(list, json_integer((json_int_t) wanted->items[i]));
+	int r = frame_send_json(c->fd, 'J', json_pack("{s:o}", "want", list), err);
+	wanted->left = wanted->n;
+	return r < 0 ? err_wrap(err, "the build context") : receive_files(c, wanted, err);
+}
+
+/* Two entries with the same contents need one copy of them. */
+static bool asked_for(const Context *c, const Wanted *w, const char *hash)
+{
+	return w->n && str_eq(c->list.items[w->items[w->n - 1]].hash, hash);
+}
+
+static int content_order(const void *a, const void *b, void *list)
+{
+	const Entry *items = ((const Entries *) list)->items;
+	int r = strcmp(items[*(const size_t *) a].hash, items[*(const size_t *) b].hash);
+	return r ? r : index_order(a, b);
+}
+
+int context_fetch(Context *c, const size_t *indexes, size_t n, Err *err)
+{
+	AUTO_FREE size_t *missing = xcalloc(n + 1, sizeof(size_t));
+	Wanted w = { 0 };
+	size_t k = 0;
+	for (size_t i = 0; i < n; i++) {
+		const Entry *e = &c->list.items[indexes[i]];
+		if (e->type == 'f' && !files_has(&c->files, e->hash, e->size))
+			missing[k++] = indexes[i];
+	}
+	if (!k)
+		return 0;
+	if (c->source != CONTEXT_CLIENT)
+		return err_set(err, -EIO, "'%s' of the build context is gone from the state directory: build again", c->list.items[missing[0]].path);
+	qsort_r(missing, k, sizeof(size_t), content_order, &c->list);
+	w.items = xcalloc(k, sizeof(size_t));
+	for (size_t i = 0; i < k; i++)
+		if (!asked_for(c, &w, c->list.items[missing[i]].hash))
+			w.items[w.n++] = missing[i];
+	qsort(w.items, w.n, sizeof(size_t), index_order);
+	int r = 0;
+	for (size_t at = 0; r == 0 && at < w.n; at += WANT_MAX) {
+		Wanted part = { .items = w.items + at, .n = w.n - at < WANT_MAX ? w.n - at : WANT_MAX };
+		r = want(c, &part, err);
+	}
+	free(w.items);
+	return r;
+}
+
+int context_secret(Context *c, const char *id, Buf *ret, Err *err)
+{
+	AUTO_BUF frame = BUF_INIT;
+	if (c->source != CONTEXT_CLIENT)
+		return 0;
+	int r = frame_send_json(c->fd, 'J', json_pack("{s:s}", "secret", id), err);
+	while (r == 0) {
+		uint8_t type;
+		json_t *o;
+		if ((r = receive(c, &type, &frame, &o, err)) < 0)
+			break;
+		bool missing = json_is_true(json_object_get(o, "missing"));
+		json_decref(o);
+		if (type == 'J')
+			return missing ? 0 : 1;
+		if (type != 'S')
+			return unexpected(type, err);
+		if (ret->len + frame.len > SECRET_MAX)
+			return err_set(err, -EFBIG, "the secret '%s' is larger than %u bytes", id, SECRET_MAX);
+		buf_append(ret, frame.data, frame.len);
+	}
+	return r;
+}

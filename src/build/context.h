@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * The build context, as a worker sees it: a list of files, and their contents in the mirror (build/files.h). It comes
+ * from the client over a connection of frames (io/frame-io.h), or as a tar (docker's POST /build). Frames:
+ *   worker: J {"context": {"have": SHA-256 of the manifest that is kept, or null}}
+ *   client: J {"same": true}, or M frames with the manifest (build/entries.h) and J {"manifest": "end"}
+ *   worker: J {"want": [indexes into the manifest]}
+ *   client: for each of them F frames with its bytes, then J {"file": index, "hash": SHA-256}
+ *   worker: J {"secret": ID}; client: S frames, then J {"secret": ID}, or J {"secret": ID, "missing": true}
+ * J {"error": TEXT} from the client ends the build. The manifest's hash is that of the bytes of all M frames.
+ */
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "build/entries.h"
+#include "build/files.h"
+
+typedef enum ContextSource { CONTEXT_NONE, CONTEXT_CLIENT, CONTEXT_TAR } ContextSource;
+
+typedef struct Context {
+	int fd; /* borrowed */
+	ContextSource source;
+	Files files;
+	int dir;       /* STATE/build/contexts/ID: what is kept between builds of this context */
+	bool open;     /* `list` is there */
+	Entries list;
+	bool had_list; /* a manifest was kept from an earlier build */
+	int64_t received; /* bytes of files */
+} Context;
+
+/** `id`: any text that names the context (the client's host and path). */
+int context_init(Context *c, int state, int fd, ContextSource source, const char *id, Err *err);
+void context_done(Context *c);
+
+/** Makes sure that `list` is there. */
+int context_open(Context *c, Err *err);
+/** Makes sure that the contents of these entries (indexes into the list; others than files are passed over) are in the mirror. */
+int context_fetch(Context *c, const size_t *indexes, size_t n, Err *err);
+/** 1: the secret's bytes; 0: the client has none of that name. */
+int context_secret(Context *c, const char *id, Buf *ret, Err *err);

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Lines are parsed as they come, so that a manifest is never held as text and as entries at once. The order is part of
+ * the format: it makes look-ups cheap, and the same tree always gives the same bytes, whose hash client and worker
+ * compare instead of sending them.
+ */
+#include "build/entries.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <linux/limits.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define LINE_MAX_BYTES (256U << 10)
+#define XATTRS_MAX 32
+
+void entry_done(Entry *e)
+{
+	free(e->path);
+	free(e->target);
+	free(e->link);
+	free(e->source);
+	for (size_t i = 0; i < e->n_xattrs; i++) {
+		free(e->xattrs[i].name);
+		free(e->xattrs[i].value);
+	}
+	free(e->xattrs);
+	*e = (Entry) { 0 };
+}
+
+void entries_done(Entries *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		entry_done(&l->items[i]);
+	free(l->items);
+	buf_done(&l->partial);
+	*l = (Entries) { 0 };
+}
+
+bool entry_path_valid(const char *path)
+{
+	size_t depth = 0;
+	if (!*path || strlen(path) >= PATH_MAX)
+		return false;
+	for (const char *p = path;;) {
+		size_t n = strcspn(p, "/");
+		if (n == 0 || n > NAME_MAX || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
+			return false;
+		if (++depth > LIMIT_PATH_DEPTH)
+			return false;
+		if (!p[n])
+			return true;
+		p += n + 1;
+	}
+}
+
+bool path_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+	return n == 0 || (strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0'));
+}
+
+/* Reading. */
+
+static int get_number(const json_t *o, const char *key, int64_t max, int64_t *ret)
+{
+	const json_t *v = json_object_get(o, key);
+	if (!v)
+		return 0;
+	if (!json_is_integer(v) || json_integer_value(v) > max)
+		return -EINVAL;
+	*ret = json_integer_value(v);
+	return 0;
+}
+
+static bool is_hex(const char *s)
+{
+	size_t n = strspn(s, "0123456789abcdef");
+	return s[n] == '\0' && n % 2 == 0;
+}
+
+/* Owned by the caller; NULL if it is not there or no name. */
+static char *get_string(const json_t *o, const char *key)
+{
+	const char *value = json_string_value(json_object_get(o, key));
+	AUTO_FREE char *other = xasprintf("%s_hex", key);
+	if (value)
+		return xstrdup(value);
+	const char *hex = json_string_value(json_object_get(o, other));
+	size_t n = hex ? strlen(hex) : 0;
+	if (!n || !is_hex(hex))
+		return NULL;
+	char *bytes = xcalloc(1, n / 2 + 1);
+	if (hex_decode(hex, n / 2, (uint8_t *) bytes) == 0 && strlen(bytes) == n / 2)
+		return bytes;
+	free(bytes);
+	return NULL;
+}
+
+static int get_xattrs(const json_t *o, Entry *e)
+{
+	const char *name;
+	json_t *value;
+	json_t *map = json_object_get(o, "xattrs");
+	if (!map)
+		return 0;
+	if (!json_is_object(map) || json_object_size(map) > XATTRS_MAX)
+		return -EINVAL;
+	json_object_foreach(map, name, value)
+	{
+		if (!json_is_string(value) || !*name || strlen(name) > 255 || !is_hex(json_string_value(value)))
+			return -EINVAL;
+		EntryXattr *x = array_append(e->xattrs, e->n_xattrs);
+		x->name = xstrdup(name);
+		x->value = xstrdup(json_string_value(value));
+	}
+	return 0;
+}
+
+static int get_numbers(const json_t *o, Entry *e)
+{
+	int64_t mode = 0, uid = 0, gid = 0, major = 0, minor = 0;
+	if (get_number(o, "mode", 07777, &mode) < 0 || get_number(o, "size", INT64_MAX, &e->size) < 0 ||
+		get_number(o, "mtime", INT64_MAX, &e->mtime) < 0 || get_number(o, "uid", UINT32_MAX - 1, &uid) < 0 ||
+		get_number(o, "gid", UINT32_MAX - 1, &gid) < 0 || get_number(o, "major", UINT32_MAX, &major) < 0 ||
+		get_number(o, "minor", UINT32_MAX, &minor) < 0)
+		return -EINVAL;
+	if (mode < 0 || uid < 0 || gid < 0 || major < 0 || minor < 0 || e->size < 0)
+		return -EINVAL;
+	e->mode = (mode_t) mode;
+	e->uid = (uint32_t) uid;
+	e->gid = (uint32_t) gid;
+	e->major = (uint32_t) major;
+	e->minor = (uint32_t) minor;
+	return 0;
+}
+
+/* What each type has to have. */
+static int check_entry(const Entry *e, const char *hash)
+{
+	switch (e->type) {
+	case 'f':
+		return hash && strlen(hash) == 64 && is_hex(hash) ? 0 : -EINVAL;
+	case 'l':
+		return e->target && *e->target && strlen(e->target) < PATH_MAX ? 0 : -EINVAL;
+	case 'd':
+	case 'c':
+	case 'b':
+	case 'p':
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int fill_entry(const json_t *o, Entry *e)
+{
+	const char *type = json_string_value(json_object_get(o, "type")), *hash = json_string_value(json_object_get(o, "hash"));
+	e->path = get_string(o, "path");
+	e->target = get_string(o, "target");
+	e->link = get_string(o, "link");
+	if (!e->path || !type || strlen(type) != 1)
+		return -EINVAL;
+	e->type = type[0];
+	if (!entry_path_valid(e->path) || (e->link && !entry_path_valid(e->link)) || get_numbers(o, e) < 0 || check_entry(e, hash) < 0 || get_xattrs(o, e) < 0)
+		return -EINVAL;
+	if (e->type == 'f')
+		memcpy(e->hash, hash, sizeof(e->hash));
+	return 0;
+}
+
+static int add_line(Entries *l, const char *line, size_t n, Err *err)
+{
+	json_error_t why;
+	if (l->n >= LIMIT_CONTEXT_ENTRIES)
+		return err_set(err, -EFBIG, "more than %d files", LIMIT_CONTEXT_ENTRIES);
+	json_t *o = json_loadb(line, n, JSON_REJECT_DUPLICATES, &why);
+	if (!json_is_object(o)) {
+		json_decref(o);
+		return err_set(err, -EINVAL, "entry %zu is not a JSON object: %s", l->n + 1, why.text);
+	}
+	Entry *e = array_append(l->items, l->n);
+	int r = fill_entry(o, e);
+	json_decref(o);
+	if (r < 0)
+		return err_set(err, r, "entry %zu ('%.200s') is not valid", l->n, e->path ? e->path : "");
+	if (l->n > 1 && strcmp(l->items[l->n - 2].path, e->path) >= 0)
+		return err_set(err, -EINVAL, "entry %zu ('%.200s') is out of order", l->n, e->path);
+	return 0;
+}
+
+int entries_feed(Entries *l, const void *p, size_t n, Err *err)
+{
+	const char *at = p, *end = at + n;
+	l->bytes += n;
+	if (l->bytes > LIMIT_CONTEXT_MANIFEST)
+		return err_set(err, -EFBIG, "the list of files is larger than %u bytes", LIMIT_CONTEXT_MANIFEST);
+	while (at < end) {
+		const char *nl = memchr(at, '\n', (size_t) (end - at));
+		size_t piece = (size_t) ((nl ? nl : end) - at);
+		int r = 0;
+		if (l->partial.len + piece > LINE_MAX_BYTES)
+			return err_set(err, -EINVAL, "entry %zu is longer than %u bytes", l->n + 1, LINE_MAX_BYTES);
+		if (!nl || l->partial.len)
+			buf_append(&l->partial, at, piece);
+		if (!nl)
+			return 0;
+		r = l->partial.len ? add_line(l, l->partial.data, l->partial.len, err) : add_line(l, at, piece, err);
+		if (r < 0)
+			return r;
+		buf_clear(&l->partial);
+		at = nl + 1;
+	}
+	return 0;
+}
+
+int entries_end(Entries *l, Err *err)
+{
+	return l->partial.len ? err_set(err, -EINVAL, "the list of files is cut off") : 0;
+}
+
+int entries_parse(const void *p, size_t n, Entries *ret, Err *err)
+{
+	AUTO_ENTRIES l = { 0 };
+	int r = entries_feed(&l, p, n, err);
+	if (r < 0 || (r = entries_end(&l, err)) < 0)
+		return r;
+	*ret = l;
+	l = (Entries) { 0 };
+	return 0;
+}
+
+/* Writing. */
+
+/* JSON is UTF-8, names of files are any bytes: what is not UTF-8 is written as "KEY_hex". */
+static void put_string(Buf *b, const char *key, const char *value)
+{
+	size_t n = strlen(value);
+	if (!str_is_utf8(value, n)) {
+		AUTO_FREE char *hex = xmalloc(2 * n + 1);
+		hex_encode(value, n, hex);
+		buf_printf(b, ",\"%s_hex\":\"%s\"", key, hex);
+		return;
+	}
+	json_t *v = json_string(value);
+	AUTO_FREE char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+	json_decref(v);
+	buf_printf(b, ",\"%s\":%s", key, text);
+}
+
+static void put_xattrs(Buf *b, const Entry *e)
+{
+	json_t *o = json_object();
+	for (size_t i = 0; i < e->n_xattrs; i++)
+		(void) json_object_set_new(o, e->xattrs[i].name, json_string(e->xattrs[i].value));
+	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(o);
+	if (text)
+		buf_printf(b, ",\"xattrs\":%s", text);
+}
+
+static void put_entry(Buf *b, const Entry *e, bool times)
+{
+	buf_printf(b, "{\"type\":\"%c\"", e->type);
+	put_string(b, "path", e->path);
+	buf_printf(b, ",\"mode\":%u", (unsigned) e->mode);
+	if (e->uid || e->gid)
+		buf_printf(b, ",\"uid\":%u,\"gid\":%u", e->uid, e->gid);
+	if (e->type == 'f')
+		buf_printf(b, ",\"size\":%lld,\"hash\":\"%s\"", (long long) e->size, e->hash);
+	if (e->target)
+		put_string(b, "target", e->target);
+	if (e->link)
+		put_string(b, "link", e->link);
+	if (e->major || e->minor)
+		buf_printf(b, ",\"major\":%u,\"minor\":%u", e->major, e->minor);
+	if (e->n_xattrs)
+		put_xattrs(b, e);
+	if (times && e->mtime)
+		buf_printf(b, ",\"mtime\":%lld", (long long) e->mtime);
+	buf_str(b, "}\n");
+}
+
+void entries_write(const Entries *l, Buf *ret)
+{
+	for (size_t i = 0; i < l->n; i++)
+		put_entry(ret, &l->items[i], true);
+}
+
+void entries_digest(const Entries *l, char hex[DIGEST_HEX_MAX])
+{
+	AUTO_BUF b = BUF_INIT;
+	for (size_t i = 0; i < l->n; i++)
+		put_entry(&b, &l->items[i], false);
+	digest_sha256(buf_cstr(&b), b.len, hex);
+}
+
+bool entry_same(const Entry *a, const Entry *b)
+{
+	if (a->type != b->type || a->mode != b->mode || a->uid != b->uid || a->gid != b->gid || a->major != b->major ||
+		a->minor != b->minor || a->n_xattrs != b->n_xattrs || !str_eq(a->hash, b->hash) || !str_eq(a->target, b->target) ||
+		!str_eq(a->link, b->link))
+		return false;
+	for (size_t i = 0; i < a->n_xattrs; i++)
+		if (!str_eq(a->xattrs[i].name, b->xattrs[i].name) || !str_eq(a->xattrs[i].value, b->xattrs[i].value))
+			return false;
+	return true;
+}
+
+/* Order. */
+
+static int entry_order(const void *a, const void *b)
+{
+	return strcmp(((const Entry *) a)->path, ((const Entry *) b)->path);
+}
+
+void entries_sort(Entries *l)
+{
+	if (l->n)
+		qsort(l->items, l->n, sizeof(*l->items), entry_order);
+}
+
+size_t entries_lower(const Entries *l, const char *path)
+{
+	size_t lo = 0, hi = l->n;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (strcmp(l->items[mid].path, path) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+Entry *entries_find(const Entries *l, const char *path)
+{
+	size_t i = entries_lower(l, path);
+	return i < l->n && str_eq(l->items[i].path, path) ? &l->items[i] : NULL;
+}

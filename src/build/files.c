@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "build/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <sys/statvfs.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define CHUNK (128U << 10)
+#define USED_GRAIN 3600 /* seconds: use is not noted more often */
+#define TMP_AGE 86400   /* seconds after which a file that is not finished belongs to nobody */
+
+int files_open(int state, Files *ret, Err *err)
+{
+	if ((mkdirat(state, "build", 0700) < 0 && errno != EEXIST) || (mkdirat(state, "build/files", 0700) < 0 && errno != EEXIST))
+		return err_errno(err, -errno, "build/files");
+	ret->dir = openat(state, "build/files", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return ret->dir < 0 ? err_errno(err, -errno, "build/files") : 0;
+}
+
+void files_close(Files *f)
+{
+	if (f->dir >= 0)
+		(void) close(f->dir);
+	f->dir = -1;
+}
+
+static void file_name(const char *hex, char dst[80])
+{
+	(void) snprintf(dst, 80, "%.2s/%s", hex, hex);
+}
+
+bool files_has(Files *f, const char *hex, int64_t size)
+{
+	char name[80];
+	struct stat st;
+	file_name(hex, name);
+	if (fstatat(f->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_size != size)
+		return false;
+	struct timespec now;
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	if (st.st_mtime + USED_GRAIN < now.tv_sec)
+		(void) utimensat(f->dir, name, NULL, AT_SYMLINK_NOFOLLOW);
+	return true;
+}
+
+int files_read(Files *f, const char *hex)
+{
+	char name[80];
+	file_name(hex, name);
+	int fd = openat(f->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+void files_drop(Files *f, const char *hex)
+{
+	char name[80];
+	file_name(hex, name);
+	(void) unlinkat(f->dir, name, 0);
+}
+
+static int write_failed(Files *f, int code, Err *err)
+{
+	struct statvfs v;
+	if ((code != -ENOSPC && code != -EDQUOT) || fstatvfs(f->dir, &v) < 0)
+		return err_errno(err, code, "keeping a file of the build context");
+	AUTO_FREE char *left = format_bytes((int64_t) (v.f_bavail * v.f_frsize));
+	return err_set(err, code,
+		"keeping a file of the build context: no space left on the file system of the state directory (%s free now): remove images "
+		"('stead image prune') or make room", left);
+}
+
+int files_begin(Files *f, FilesWriter *ret, Err *err)
+{
+	char random[33];
+	hex_random(16, random);
+	FilesWriter w = { .files = f };
+	(void) snprintf(w.tmp, sizeof(w.tmp), "tmp-%s", random);
+	w.fd = openat(f->dir, w.tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (w.fd < 0)
+		return write_failed(f, -errno, err);
+	w.md = EVP_MD_CTX_new();
+	if (!w.md || EVP_DigestInit_ex(w.md, EVP_sha256(), NULL) != 1)
+		abort();
+	*ret = w;
+	return 0;
+}
+
+int files_append(FilesWriter *w, const void *p, size_t n, Err *err)
+{
+	int r = fd_write_all(w->fd, p, n);
+	if (r < 0)
+		return write_failed(w->files, r, err);
+	if (EVP_DigestUpdate(w->md, p, n) != 1)
+		abort();
+	w->size += (int64_t) n;
+	return 0;
+}
+
+void files_abort(FilesWriter *w)
+{
+	if (w->fd < 0)
+		return;
+	(void) close(w->fd);
+	w->fd = -1;
+	(void) unlinkat(w->files->dir, w->tmp, 0);
+	EVP_MD_CTX_free(w->md);
+}
+
+int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
+{
+	uint8_t raw[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+	char name[80], dir[3];
+	if (EVP_DigestFinal_ex(w->md, raw, &n) != 1 || n != 32)
+		abort();
+	hex_encode(raw, n, ret_hex);
+	(void) snprintf(dir, sizeof(dir), "%.2s", ret_hex);
+	file_name(ret_hex, name);
+	int r = 0;
+	if (renameat(w->files->dir, w->tmp, w->files->dir, name) < 0) {
+		if ((mkdirat(w->files->dir, dir, 0700) < 0 && errno != EEXIST) || renameat(w->files->dir, w->tmp, w->files->dir, name) < 0)
+			r = write_failed(w->files, -errno, err);
+	}
+	files_abort(w); /* after the rename, nothing has that name */
+	return r;
+}
+
+int fd_sha256(int fd, char hex[DIGEST_HEX_MAX], int64_t *ret_size)
+{
+	uint8_t raw[EVP_MAX_MD_SIZE];
+	unsigned k = 0;
+	AUTO_FREE char *chunk = xmalloc(CHUNK);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	int64_t at = 0;
+	ssize_t n;
+	if (!md || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
+		abort();
+	while ((n = pread(fd, chunk, CHUNK, at)) > 0 || (n < 0 && errno == EINTR)) {
+		if (n < 0)
+			continue;
+		if (EVP_DigestUpdate(md, chunk, (size_t) n) != 1)
+			abort();
+		at += n;
+	}
+	int r = n < 0 ? -errno : 0;
+	if (EVP_DigestFinal_ex(md, raw, &k) != 1)
+		abort();
+	EVP_MD_CTX_free(md);
+	hex_encode(raw, 32, hex);
+	if (ret_size)
+		*ret_size = at;
+	return r;
+}
+
+/* Pruning. */
+
+typedef struct Kept {
+	char name[80];
+	int64_t used, size;
+} Kept;
+
+typedef struct KeptList {
+	Kept *items;
+	size_t n;
+} KeptList;
+
+static int used_order(const void *a, const void *b)
+{
+	int64_t x = ((const Kept *) a)->used, y = ((const Kept *) b)->used;
+	return (x > y) - (x < y);
+}
+
+static void list_files(Files *f, const char *sub, KeptList *l)
+{
+	int fd = openat(f->dir, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	while (d && (e = readdir(d))) {
+		struct stat st;
+		if (e->d_name[0] == '.' || strlen(e->d_name) > 70 || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+			continue;
+		Kept *k = array_append(l->items, l->n);
+		(void) snprintf(k->name, sizeof(k->name), "%s/%s", sub, e->d_name);
+		k->used = st.st_mtime;
+		k->size = st.st_size;
+	}
+	if (d)
+		(void) closedir(d);
+}
+
+void files_prune(Files *f, int64_t now, int64_t age, int64_t quota)
+{
+	KeptList l = { 0 };
+	int64_t total = 0;
+	int fd = openat(f->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	while (d && (e = readdir(d))) {
+		struct stat st;
+		if (strlen(e->d_name) == 2 && e->d_name[0] != '.')
+			list_files(f, e->d_name, &l);
+		else if (str_starts(e->d_name, "tmp-") && fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime + TMP_AGE < now)
+			(void) unlinkat(fd, e->d_name, 0);
+	}
+	if (d)
+		(void) closedir(d);
+	for (size_t i = 0; i < l.n; i++)
+		total += l.items[i].size;
+	if (l.n)
+		qsort(l.items, l.n, sizeof(*l.items), used_order);
+	for (size_t i = 0; i < l.n && (l.items[i].used + age < now || total > quota); i++)
+		if (unlinkat(f->dir, l.items[i].name, 0) == 0)
+			total -= l.items[i].size;
+	free(l.items);
+}

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A step's key is made of what it depends on: the layers below it (by their digests, not by how they were made), what it
+ * does, and the contents that it takes. So a step is found again whatever stands before it, as long as that gives the same
+ * files; and an instruction that only changes the configuration is no reason to run anything again.
+ */
+#include <errno.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "build/parts.h"
+#include "image/manifest.h"
+#include "model/image.h"
+
+/* What stages take from each other. */
+
+/* The image that a named context stands for; -ENOTSUP for other kinds. Borrowed. */
+static int named_context(const Build *b, const char *name, const char **ret, Err *err)
+{
+	const char *ref = strv_env(b->o.contexts, name);
+	if (!ref || !str_starts(ref, "docker-image://"))
+		return err_set(err, -ENOTSUP, "the named context '%s' is '%s': only docker-image://IMAGE can be one here", name, ref ? ref : "");
+	*ret = ref + strlen("docker-image://");
+	return 0;
+}
+
+/* The image behind a base or a --from. 1: not there yet. */
+static int source_image(Build *b, const From *f, const char *platform, const BaseImage **ret, Err *err)
+{
+	const char *ref = f->name;
+	int r = f->kind == FROM_CONTEXT ? named_context(b, f->name, &ref, err) : 0;
+	return r < 0 ? r : build_image(b, ref, platform, ret, err);
+}
+
+int build_source(Build *b, const BuildStage *s, const Instruction *i, const char *name, const LayerStack **ret, Err *err)
+{
+	static const LayerStack nothing;
+	AUTO(from_done) From f = { 0 };
+	const BaseImage *image;
+	int r = dockerfile_from(b->file, s->index, i, name, b->context_names, &f, err);
+	if (r < 0)
+		return r;
+	if (f.kind == FROM_SCRATCH) {
+		*ret = &nothing;
+		return 0;
+	}
+	if (f.kind == FROM_STAGE) {
+		*ret = &b->stages[f.stage].layers;
+		return b->stages[f.stage].done ? 0 : 1;
+	}
+	r = source_image(b, &f, b->o.platform, &image, err);
+	if (r == 0)
+		*ret = &image->layers;
+	return r;
+}
+
+/* Results. */
+
+/* Notes of a stage go by its name, or its number. */
+static void event_begin(Build *b, BuildStage *s)
+{
+	char number[16];
+	(void) snprintf(number, sizeof(number), "%zu", s->index);
+	s->step = ++b->steps;
+	s->began = time_mono();
+	json_t *text = json_string(s->at->text);
+	build_event(json_pack("{s:I, s:s, s:s, s:o, s:i}", "step", s->step, "state", "begin", "stage", s->def->name ? s->def->name : number, "text",
+		text ? text : json_string(instruction_name(s->at->kind)), "line", (int) s->at->line));
+}
+
+static void add_history(BuildStage *s, const char *created, size_t layers)
+{
+	const char *script;
+	AUTO_STRV char **shell = config_shell(s->doc), **argv = NULL, **args = NULL;
+	if (s->at->kind == INSTRUCTION_RUN) {
+		argv = instruction_command(s->expanded, shell, &script);
+		args = scope_run_args(s->scope);
+	}
+	AUTO_FREE char *by = config_created_by(s->expanded, argv, args);
+	for (size_t i = 0; i < (layers ? layers : 1); i++)
+		config_add_history(s->doc, created, by, layers == 0);
+}
+
+void step_end(Build *b, BuildStage *s, const char *created, size_t layers, int64_t bytes, bool cached)
+{
+	double seconds = (double) (time_mono() - s->began) / NSEC_PER_SEC;
+	if (s->at->kind != INSTRUCTION_FROM)
+		add_history(s, created ? created : b->created, layers);
+	build_event(json_pack("{s:I, s:s, s:f, s:I}", "step", s->step, "state", cached ? "cached" : "done", "seconds", seconds, "bytes",
+		(json_int_t) bytes));
+	why_step(b, s, cached, bytes, seconds);
+}
+
+bool step_may_reuse(const Build *b, const BuildStage *s)
+{
+	if (b->o.no_cache)
+		return false;
+	for (char **f = b->o.no_cache_filter; f && *f; f++)
+		if (s->def->name && strcasecmp(*f, s->def->name) == 0)
+			return false;
+	return true;
+}
+
+static json_t *find_record(Build *b, const char *key)
+{
+	for (size_t i = 0; i < b->n_pending; i++)
+		if (str_eq(b->pending[i].key, key))
+			return json_incref(b->pending[i].record);
+	return cache_get(&b->cache, key);
+}
+
+json_t *step_record(Build *b, const char *key)
+{
+	json_t *record = find_record(b, key);
+	const char *same = json_string_value(json_object_get(record, "same"));
+	if (!same)
+		return record;
+	json_t *other = find_record(b, same);
+	json_decref(record);
+	return other;
+}
+
+int step_record_layers(Build *b, const json_t *record, LayerStack *ret)
+{
+	const json_t *ids = json_object_get(record, "layers");
+	if (!json_is_array(ids) || json_array_size(ids) > LIMIT_IMAGE_LAYERS)
+		return 0;
+	for (size_t i = 0; i < json_array_size(ids); i++) {
+		const char *id = json_string_value(json_array_get(ids, i));
+		LayerInfo info = { 0 };
+		bool staged = false;
+		if (!id || !digest_valid(id))
+			return 0;
+		for (size_t k = 0; !staged && k < b->store.n_staged; k++)
+			staged = str_eq(b->store.staged[k].diff_id, id);
+		if (staged)
+			info.size = json_integer_value(json_array_get(json_object_get(record, "sizes"), i));
+		else if (store_layer(&b->store, id, &info, NULL) != 1)
+			return 0;
+		layer_stack_push(ret, id, info.size);
+	}
+	return 1;
+}
+
+int step_cached(Build *b, BuildStage *s, const char *key, Err *err)
+{
+	LayerStack found = { 0 };
+	int64_t bytes = 0;
+	if (!step_may_reuse(b, s))
+		return 0;
+	json_t *record = step_record(b, key);
+	int r = record ? step_record_layers(b, record, &found) : 0;
+	for (size_t i = 0; r == 1 && i < found.n; i++) {
+		layer_stack_push(&s->layers, found.diff_ids[i], found.sizes[i]);
+		bytes += found.sizes[i];
+	}
+	if (r == 1)
+		step_end(b, s, json_string_value(json_object_get(record, "created")), found.n, bytes, true);
+	layer_stack_done(&found);
+	json_decref(record);
+	return r;
+}
+
+static void add_pending(Build *b, const char *key, json_t *record)
+{
+	PendingRecord *p = array_append(b->pending, b->n_pending);
+	(void) snprintf(p->key, sizeof(p->key), "%s", key);
+	p->record = record;
+}
+
+void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made, size_t reused, json_t *extra)
+{
+	json_t *ids = json_array(), *sizes = json_array(), *record = extra ? extra : json_object();
+	int64_t bytes = 0;
+	for (size_t i = 0; i < made->n; i++) {
+		(void) json_array_append_new(ids, json_string(made->diff_ids[i]));
+		(void) json_array_append_new(sizes, json_integer(made->sizes[i]));
+		layer_stack_push(&s->layers, made->diff_ids[i], made->sizes[i]);
+		bytes += i < reused ? 0 : made->sizes[i];
+	}
+	(void) json_object_set_new(record, "layers", ids);
+	(void) json_object_set_new(record, "sizes", sizes);
+	(void) json_object_set_new(record, "created", json_string(b->created));
+	(void) json_object_set_new(record, "seconds", json_real((double) (time_mono() - s->began) / NSEC_PER_SEC));
+	add_pending(b, key, record);
+	step_end(b, s, NULL, made->n, bytes, false);
+}
+
+void step_alias(Build *b, const char *key, const char *same)
+{
+	add_pending(b, key, json_pack("{s:s}", "same", same));
+}
+
+/* FROM. */
+
+static int take_triggers(Build *b, BuildStage *s, Err *err)
+{
+	AUTO_STRV char **triggers = config_take_triggers(s->doc);
+	for (char **t = triggers; t && *t; t++) {
+		if (s->n_triggers >= LIMIT_DOCKERFILE_STEPS)
+			return err_set(err, -EINVAL, "the base image has more than %d triggers", LIMIT_DOCKERFILE_STEPS);
+		Instruction i = { 0 };
+		int r = dockerfile_parse_trigger(b->file, *t, s->def->from.line, &i, err);
+		if (r < 0)
+			return err_wrap(err, "a trigger (ONBUILD) of the base image");
+		*array_append(s->triggers, s->n_triggers) = i;
+	}
+	return 0;
+}
+
+/* A base image's configuration: its text was checked before (image_from_config). */
+static int base_config(const char *text, json_t **ret, Err *err)
+{
+	static const char *const builders[] = { "container", "container_config", "id", "parent" }; /* of the machine that made it */
+	json_error_t e;
+	json_t *doc = json_loads(text, 0, &e);
+	if (!json_is_object(doc)) {
+		json_decref(doc);
+		return err_set(err, -EINVAL, "the base image's configuration: %s", e.text);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(builders); i++)
+		(void) json_object_del(doc, builders[i]);
+	if (!json_is_object(json_object_get(doc, "config")))
+		(void) json_object_set_new(doc, "config", json_object());
+	*ret = doc;
+	return 0;
+}
+
+static int from_image(Build *b, BuildStage *s, const char *platform, Err *err)
+{
+	const BaseImage *image;
+	int r = source_image(b, &s->plan->base, platform, &image, err);
+	if (r != 0 || (r = base_config(image->config, &s->doc, err)) < 0)
+		return r;
+	layer_stack_copy(&image->layers, &s->layers);
+	if (image->arch && !str_eq(image->arch, s->arch)) {
+		AUTO_FREE char *text = xasprintf("%s:%u: FROM: image '%s' is for %s, the build for %s", b->file->name, s->def->from.line,
+			s->plan->base.name, image->arch, s->arch);
+		build_event(json_pack("{s:s}", "warning", text));
+		str_set(&s->arch, image->arch);
+	}
+	return 0;
+}
+
+static int from_any(Build *b, BuildStage *s, const char *platform, Err *err)
+{
+	const BuildStage *base = &b->stages[s->plan->base.stage];
+	switch (s->plan->base.kind) {
+	case FROM_SCRATCH:
+		s->doc = config_new(platform);
+		return 0;
+	case FROM_STAGE:
+		if (!base->done)
+			return 1;
+		s->doc = json_deep_copy(base->doc);
+		layer_stack_copy(&base->layers, &s->layers);
+		str_set(&s->arch, base->arch);
+		return 0;
+	default:
+		return from_image(b, s, platform, err);
+	}
+}
+
+int step_from(Build *b, BuildStage *s, const Instruction *i, Err *err)
+{
+	const char *platform = s->plan->platform ? s->plan->platform : b->o.platform;
+	AUTO_FREE char *variant = NULL;
+	(void) i;
+	free_and_null(&s->arch);
+	int r = platform_split(platform, &s->arch, &variant, err);
+	AUTO_FREE char *full = r < 0 ? NULL : xasprintf("linux/%s%s%s", s->arch, variant ? "/" : "", variant ? variant : "");
+	if (r == 0)
+		r = from_any(b, s, full, err);
+	if (r == 0)
+		r = take_triggers(b, s, err);
+	if (r != 0)
+		return r;
+	AUTO_STRV char **env = config_env(s->doc);
+	s->scope = scope_new_stage(b->globals, b->file, env);
+	why_inputs(b, s, json_pack("{s:s}", "base", s->layers.chain));
+	step_end(b, s, NULL, 0, 0, true);
+	return 0;
+}
+
+/* Directories. */
+
+/* WORKDIR makes the directory, for root whatever USER says, as docker does. */
+int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err)
+{
+	AUTO_FREE char *path = config_workdir(s->doc);
+	char key[DIGEST_HEX_MAX], diff_id[sizeof(DIGEST_PREFIX) + 64];
+	LayerInfo info;
+	CacheKey k = { BUF_INIT };
+	AUTO_VIEW v = { 0 };
+	AUTO_ENTRIES list = { 0 };
+	AUTO_FREE char *resolved = NULL;
+	AUTO(layer_stack_done) LayerStack made = { 0 };
+	struct stat st;
+	(void) i;
+	key_add(&k, "workdir");
+	key_add(&k, s->layers.chain);
+	key_add(&k, path);
+	key_finish(&k, key);
+	int r = step_cached(b, s, key, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if ((r = build_view(b, &s->layers, &v, err)) < 0 || (r = view_resolve(&v, path, true, &resolved, err)) < 0 ||
+		(r = view_stat(&v, resolved, &st, NULL, err)) < 0)
+		return r;
+	if (r == 1 && !S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "'%s' is a file in the image", path);
+	if (r == 1 || !*resolved) {
+		step_made(b, s, key, &made, 0, NULL);
+		return 0;
+	}
+	Entry *e = array_append(list.items, list.n);
+	*e = (Entry) { .path = xstrdup(resolved), .type = 'd', .mode = 0755, .mtime = b->now };
+	LayerSpec spec = { .list = &list, .below = &v, .files = &b->context.files, .now = b->now };
+	if ((r = layer_make(&b->store, &spec, diff_id, &info, err)) < 0)
+		return r;
+	layer_stack_push(&made, diff_id, info.size);
+	step_made(b, s, key, &made, 0, NULL);
+	return 0;
+}
+
+/* Steps. */
+
+static const Instruction *instruction_at(const BuildStage *s)
+{
+	if (s->pc == 0)
+		return &s->def->from;
+	size_t n = s->pc - 1;
+	if (n < s->n_triggers)
+		return &s->triggers[n];
+	n -= s->n_triggers;
+	return n < s->def->n_instructions ? &s->def->instructions[n] : NULL;
+}
+
+/* Errors say where. */
+static int run_step(Build *b, BuildStage *s, const Instruction *i, Err *err)
+{
+	static const StepFn steps[INSTRUCTION_KINDS] = {
+		[INSTRUCTION_ADD] = step_copy, [INSTRUCTION_COPY] = step_copy, [INSTRUCTION_FROM] = step_from, [INSTRUCTION_RUN] = step_run,
+		[INSTRUCTION_WORKDIR] = step_workdir,
+	};
+	int r = i->kind == INSTRUCTION_FROM ? 0 : config_apply(b->file, i, s->doc, &s->config, err);
+	if (r < 0)
+		return r;
+	if (!steps[i->kind]) {
+		step_end(b, s, NULL, 0, 0, true);
+		return 0;
+	}
+	r = steps[i->kind](b, s, i, err);
+	return r < 0 ? instruction_wrap(b->file, s->at, err) : r;
+}
+
+static int expand_and_run(Build *b, BuildStage *s, Err *err)
+{
+	AUTO(instruction_done) Instruction i = { 0 };
+	bool from = s->at->kind == INSTRUCTION_FROM;
+	int r = instruction_expand(from ? b->globals : s->scope, s->at, &i, err);
+	if (r < 0)
+		return r;
+	s->expanded = &i;
+	r = run_step(b, s, &i, err);
+	s->expanded = NULL;
+	return r == 0 && !from ? scope_apply(s->scope, &i, err) : r;
+}
+
+static int too_many_layers(const Build *b, const BuildStage *s, Err *err)
+{
+	(void) err_set(err, -E2BIG, "the image gets more than %d layers: join RUN or COPY instructions", LIMIT_IMAGE_LAYERS);
+	return instruction_wrap(b->file, s->at, err);
+}
+
+int build_stage_advance(Build *b, BuildStage *s, Err *err)
+{
+	bool moved = false;
+	for (;;) {
+		s->at = instruction_at(s);
+		s->locked_out = false;
+		if (!s->at) {
+			s->done = true;
+			return 1;
+		}
+		if (!s->began)
+			event_begin(b, s);
+		int r = expand_and_run(b, s, err);
+		if (r < 0)
+			build_event(json_pack("{s:I, s:s}", "step", s->step, "state", "failed"));
+		if (r != 0)
+			return r < 0 ? r : moved;
+		if (s->layers.n > LIMIT_IMAGE_LAYERS)
+			return too_many_layers(b, s, err);
+		s->began = 0;
+		s->pc++;
+		moved = true;
+	}
+}
+
+/* Users of the image. */
+
+/* Field `n` of the line of /etc/passwd or /etc/group whose field `key` is `value`. Owned by the caller, or NULL. */
+static char *database_field(const View *v, const char *file, size_t key, const char *value, size_t n)
+{
+	AUTO_BUF text = BUF_INIT;
+	if (view_read(v, file, LIMIT_CONFIG_FILE_BYTES, &text) < 0)
+		return NULL;
+	for (char *line = text.data, *next; line && *line; line = next) {
+		char *fields[7] = { NULL };
+		size_t k = 0;
+		next = line + strcspn(line, "\n");
+		if (*next)
+			*next++ = '\0';
+		for (char *p = line; k < ARRAY_SIZE(fields); k++) {
+			fields[k] = p;
+			p += strcspn(p, ":");
+			if (!*p)
+				break;
+			*p++ = '\0';
+		}
+		if (fields[key] && fields[n] && str_eq(fields[key], value))
+			return xstrdup(fields[n]);
+	}
+	return NULL;
+}
+
+static int find_id(const View *v, const char *file, const char *name, const char *what, uint32_t *ret, Err *err)
+{
+	AUTO_FREE char *id = database_field(v, file, 0, name, 2);
+	if (id && parse_u32_max(id, UINT32_MAX - 1, ret) == 0)
+		return 0;
+	return err_set(err, -ENOENT, "%s '%s' is not in the image's /%s: use a number, or make it in an earlier RUN", what, name, file);
+}
+
+int build_owner(const View *v, const char *text, uint32_t *ret_uid, uint32_t *ret_gid, Err *err)
+{
+	const char *colon = strchr(text, ':');
+	AUTO_FREE char *user = xstrndup(text, colon ? (size_t) (colon - text) : strlen(text));
+	const char *group = colon ? colon + 1 : "";
+	uint32_t uid = 0, gid = 0;
+	int r = 0;
+	if (*user && parse_u32_max(user, UINT32_MAX - 1, &uid) == 0) {
+		gid = uid;
+	} else if (*user) {
+		r = find_id(v, "etc/passwd", user, "user", &uid, err);
+		AUTO_FREE char *primary = database_field(v, "etc/passwd", 0, user, 3);
+		if (r < 0 || !primary || parse_u32_max(primary, UINT32_MAX - 1, &gid) < 0)
+			gid = uid;
+	}
+	if (r == 0 && *group && parse_u32_max(group, UINT32_MAX - 1, &gid) < 0)
+		r = find_id(v, "etc/group", group, "group", &gid, err);
+	if (r == 0) {
+		*ret_uid = uid;
+		*ret_gid = gid;
+	}
+	return r;
+}
+
+char *build_home(const View *v, uint32_t uid)
+{
+	char number[16];
+	(void) snprintf(number, sizeof(number), "%u", uid);
+	char *home = database_field(v, "etc/passwd", 2, number, 5);
+	if (!home && uid == 0)
+		home = xstrdup("/root");
+	return home;
+}
