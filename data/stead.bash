@@ -226,6 +226,7 @@ daemon|--edge-https||string|
 daemon|--acme-server||string|
 daemon|--acme-email||string|
 daemon|--acme-ca||string|file
+daemon|--registries||string|file
 daemon|--debug||flag|
 help|||operands|command
 '

@@ -14,6 +14,7 @@ static const Option options[] = {
 	{ "acme-server", 0, OPTION_STRING, 0, "URL", "", NULL },
 	{ "acme-email", 0, OPTION_STRING, 0, "ADDRESS", "", NULL },
 	{ "acme-ca", 0, OPTION_STRING, 0, "FILE", "", "file" },
+	{ "registries", 0, OPTION_STRING, 0, "FILE", "", "file" },
 	{ "debug", 0, OPTION_FLAG, 0, NULL, "", NULL },
 	{ NULL },
 };

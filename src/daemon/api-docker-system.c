@@ -356,12 +356,6 @@ static void no_create(Daemon *d, HttpRequest *r, char *const *args)
 	http_error(r, 501, "containers are made from compose files here: use 'stead up', or docker compose's file with it");
 }
 
-static void no_pull(Daemon *d, HttpRequest *r, char *const *args)
-{
-	http_error(r, 501, "this version does not pull from registries: load an archive ('stead load', 'docker load'), or make the "
-		"image from packages ('stead image bootstrap')");
-}
-
 static void no_build(Daemon *d, HttpRequest *r, char *const *args)
 {
 	http_error(r, 501, "this version does not build images: build elsewhere and load the archive ('docker save', 'stead load')");
@@ -374,7 +368,6 @@ const ApiRoute api_docker_system_routes[] = {
 	{ "GET", "/events", events, false },
 	{ "GET", "/system/df", disk_use, false },
 	{ "POST", "/containers/create", no_create, false },
-	{ "POST", "/images/create", no_pull, false },
 	{ "POST", "/build", no_build, true },
 	{ NULL, NULL, NULL, false },
 };

@@ -23,6 +23,7 @@ static const ApiRoute *const tables[] = {
 	api_docker_stats_routes,
 	api_docker_exec_routes,
 	api_docker_image_routes,
+	api_docker_registry_routes,
 	api_docker_object_routes,
 };
 

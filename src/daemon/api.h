@@ -30,6 +30,7 @@ extern const ApiRoute api_docker_stream_routes[];    /* logs, attach */
 extern const ApiRoute api_docker_stats_routes[];     /* stats, top */
 extern const ApiRoute api_docker_exec_routes[];
 extern const ApiRoute api_docker_image_routes[];
+extern const ApiRoute api_docker_registry_routes[]; /* pull, push, auth */
 extern const ApiRoute api_docker_object_routes[]; /* networks, volumes */
 
 /** An operation on a stack from the request's body. Answers it. */

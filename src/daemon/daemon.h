@@ -201,6 +201,7 @@ typedef struct DaemonOptions {
 	const char *edge_http, *edge_https; /* "ADDR:PORT", "[ADDR]:PORT", ":PORT" (all addresses) or "off"; default ":80", ":443" */
 	const char *acme_server;             /* URL of its directory, or "off"; default Let's Encrypt */
 	const char *acme_email, *acme_ca;    /* NULL = none */
+	const char *registries;  /* the file on registries (image/registry.h); default /etc/stead/registries.conf, which may be missing */
 	bool debug;
 } DaemonOptions;
 
@@ -225,6 +226,7 @@ struct Daemon {
 	struct Net *net;
 	struct Nft *nft;
 	struct Jobs *jobs;
+	struct Pull *pulls; /* daemon/pull.c */
 	struct NotifyQueue *notices;
 	char **forward_guard;
 	struct Events *events;

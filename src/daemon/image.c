@@ -25,6 +25,22 @@ Image *daemon_image_by_id(Daemon *d, const char *id)
 	return NULL;
 }
 
+/* "redis@sha256:…", also with a tag before the digest, which the digest overrules. */
+static Image *find_by_digest(Daemon *d, const char *ref, char **ret_ref)
+{
+	AUTO_REFERENCE r = { 0 };
+	if (!strchr(ref, '@') || reference_parse(ref, &r, NULL) < 0)
+		return NULL;
+	AUTO_FREE char *key = xasprintf("%s/%s@%s", r.domain, r.path, r.digest);
+	for (size_t i = 0; i < d->n_images; i++)
+		if (strv_has(d->images[i]->digests, key)) {
+			if (ret_ref)
+				*ret_ref = steal_ptr(&key);
+			return d->images[i];
+		}
+	return NULL;
+}
+
 static int find_by_prefix(Daemon *d, const char *ref, Image **ret)
 {
 	const char *hex = str_starts(ref, "sha256:") ? ref + 7 : ref;
@@ -53,6 +69,9 @@ int daemon_find_image(Daemon *d, const char *ref, Image **ret, char **ret_ref, E
 					*ret_ref = steal_ptr(&normal);
 				return 0;
 			}
+	*ret = find_by_digest(d, ref, ret_ref);
+	if (*ret)
+		return 0;
 	int r = find_by_prefix(d, ref, ret);
 	if (r == -EINVAL)
 		return err_set(err, r, "the id prefix '%s' fits more than one image", ref);
@@ -128,17 +147,24 @@ int image_platform_check(const Image *img, const char *platform, Err *err)
 
 /* ── coming and going ─────────────────────────────────────────────── */
 
+static void take_from(char ***list, const char *ref)
+{
+	char **kept = NULL;
+	if (!strv_has(*list, ref))
+		return;
+	for (char **t = *list; *t; t++)
+		if (!str_eq(*t, ref))
+			strv_add(&kept, *t);
+	strv_free(*list);
+	*list = kept;
+}
+
+/* Also a digest. */
 static void take_tag(Daemon *d, const char *tag)
 {
 	for (size_t i = 0; i < d->n_images; i++) {
-		char **kept = NULL;
-		if (!strv_has(d->images[i]->tags, tag))
-			continue;
-		for (char **t = d->images[i]->tags; *t; t++)
-			if (!str_eq(*t, tag))
-				strv_add(&kept, *t);
-		strv_free(d->images[i]->tags);
-		d->images[i]->tags = kept;
+		take_from(&d->images[i]->tags, tag);
+		take_from(&d->images[i]->digests, tag);
 	}
 }
 
@@ -156,6 +182,16 @@ int image_tag(Daemon *d, Image *img, const char *reference, Err *err)
 	strv_add(&img->tags, tag);
 	AUTO_FREE char *name = reference_show(tag);
 	events_image(d, img->id, name, "tag");
+	return 0;
+}
+
+int image_know_digest(Daemon *d, Image *img, const char *digest, Err *err)
+{
+	int r = state_set_tag(d, digest, img->id, err);
+	if (r < 0)
+		return r;
+	take_tag(d, digest);
+	strv_add(&img->digests, digest);
 	return 0;
 }
 
@@ -183,7 +219,7 @@ int image_add(Daemon *d, Image *img, Err *err)
 		events_image(d, img->id, NULL, "load");
 	}
 	for (char **t = tags; r == 0 && t && *t; t++)
-		r = image_tag(d, known, *t, err);
+		r = strchr(*t, '@') ? image_know_digest(d, known, *t, err) : image_tag(d, known, *t, err);
 	int e = state_commit(d, r < 0 ? NULL : err);
 	return r < 0 ? r : e;
 }
@@ -228,7 +264,8 @@ int image_remove(Daemon *d, const char *ref, bool force, json_t **ret, Err *err)
 	if (r < 0)
 		return r;
 	size_t users = image_users(d, img);
-	bool last = !tag || strv_len(img->tags) == 1;
+	bool digest = tag && strchr(tag, '@');
+	bool last = !tag || strv_len(img->tags) == (digest ? 0 : 1);
 	if (last && users)
 		return err_set(err, -EBUSY, "image '%s' is used by %zu container(s); remove them first (stead down)", ref, users);
 	AUTO_FREE char *stack = NULL;

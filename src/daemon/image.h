@@ -15,9 +15,11 @@ char *image_nearest(const Daemon *d, const char *ref);
 /** Containers that were made from it. */
 size_t image_users(const Daemon *d, const Image *img);
 
-/** What a job made becomes known: rows, then tags (taken from an older image that had them). Takes ownership. */
+/** What a job made becomes known: rows, then tags and digests (taken from an older image that had them). Takes ownership. */
 int image_add(Daemon *d, Image *img, Err *err);
 int image_tag(Daemon *d, Image *img, const char *reference, Err *err);
+/** "docker.io/library/redis@sha256:…" is this image from now on. */
+int image_know_digest(Daemon *d, Image *img, const char *digest, Err *err);
 
 /**
  * Docker's rule for DELETE /images/NAME: a tag is taken off; with the last one the image goes, unless a
@@ -35,6 +37,27 @@ int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
 void image_sweep(Daemon *d, void (*done)(void *user, const char *warning), void *user);
 /** For job_sweep: what rows refer to. */
 void image_refs(void *user, char ***layers, char ***images);
+
+typedef struct PullHandle PullHandle;
+
+typedef struct ImagePull {
+	const char *ref;      /* as written or normalised */
+	const char *platform; /* "linux/arm64"; NULL = this machine's */
+	const json_t *auth;   /* docker's AuthConfig; NULL = none */
+} ImagePull;
+
+/** {"progress": text}, or what the worker reports (image/pull.h). Borrowed. */
+typedef void (*ImagePullEventFn)(void *user, const json_t *line);
+/** The image, which is known by its reference by now (borrowed), or why there is none. */
+typedef void (*ImagePullDoneFn)(void *user, Image *img, const Err *err);
+
+/**
+ * Pulls an image; whoever asks for the same with the same credentials meanwhile joins. `done` is called once, from the loop, unless image_pull_leave comes
+ * first or the daemon ends. The handle is dead then.
+ */
+int image_pull(Daemon *d, const ImagePull *ask, ImagePullEventFn event, ImagePullDoneFn done, void *user, PullHandle **ret, Err *err);
+/** No further callback comes; the pull is called off when nobody else waits for it. */
+void image_pull_leave(PullHandle *h);
 
 /* The API's handlers for what the Docker Engine API has no word for: POST /stead/v1/images/bootstrap, …/import. */
 void image_api_bootstrap(Daemon *d, HttpRequest *r);

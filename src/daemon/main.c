@@ -42,6 +42,8 @@ static const struct DaemonOption {
 		offsetof(DaemonOptions, acme_server) },
 	{ "acme-email", "ADDRESS", "Where that server may write to", offsetof(DaemonOptions, acme_email) },
 	{ "acme-ca", "FILE", "CA certificates (PEM) that it is trusted by, for one of your own\n(default: the system's)", offsetof(DaemonOptions, acme_ca) },
+	{ "registries", "FILE", "Mirrors, plain-HTTP registries and certificates of registries\n(default: /etc/stead/registries.conf)",
+		offsetof(DaemonOptions, registries) },
 	{ "debug", NULL, "Say more in the log", 0 },
 	{ "help", NULL, "Show this help", 0 },
 };
@@ -68,7 +70,7 @@ static int parse_options(int argc, char **argv, DaemonOptions *o)
 	for (size_t i = 0; i < ARRAY_SIZE(daemon_options); i++)
 		options[i] = (struct option) { daemon_options[i].name, daemon_options[i].value ? required_argument : no_argument, NULL, OPTION_BASE + (int) i };
 	*o = (DaemonOptions) { .name = "stead", .state_dir = "/var/lib/stead", .run_dir = "/run/stead", .edge_http = ":80", .edge_https = ":443",
-		.acme_server = "https://acme-v02.api.letsencrypt.org/directory" };
+		.acme_server = "https://acme-v02.api.letsencrypt.org/directory", .registries = "/etc/stead/registries.conf" };
 	optind = 1;
 	for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
 		if (c != 'h' && c < OPTION_BASE) {

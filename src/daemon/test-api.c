@@ -27,6 +27,7 @@
 #include "daemon/operation.h"
 #include "daemon/state.h"
 #include "daemon/volume.h"
+#include "image/job.h"
 #include "run/attach.h"
 #include "run/bundle.h"
 #include "run/cgroup.h"
@@ -202,6 +203,48 @@ void image_api_load(Daemon *unused, HttpRequest *r)
 void image_api_save(Daemon *unused, HttpRequest *r, char *const *names)
 {
 	http_reply(r, 200, "application/x-tar", names[0], strlen(names[0]));
+}
+
+/* A pull that tells what it was asked for, and is held until the test ends it. */
+static char *pull_asked;
+static ImagePullEventFn pull_event;
+static ImagePullDoneFn pull_done;
+static void *pull_user;
+static bool pull_left;
+
+int image_pull(Daemon *unused, const ImagePull *ask, ImagePullEventFn event, ImagePullDoneFn done, void *user, PullHandle **ret, Err *err)
+{
+	AUTO_FREE char *auth = ask->auth ? json_dumps(ask->auth, JSON_COMPACT) : NULL;
+	free(pull_asked);
+	pull_asked = xasprintf("%s %s %s", ask->ref, ask->platform ? ask->platform : "-", auth ? auth : "-");
+	pull_event = event;
+	pull_done = done;
+	pull_user = user;
+	pull_left = false;
+	*ret = (PullHandle *) &pull_user;
+	return 0;
+}
+
+void image_pull_leave(PullHandle *h)
+{
+	pull_left = true;
+}
+
+static char *login_asked;
+
+int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	AUTO_ERR refused = ERR_INIT;
+	const char *password = json_string_value(json_object_get(auth, "password"));
+	free(login_asked);
+	login_asked = xstrdup(domain);
+	if (str_eq(password, "now"))
+		return err_set(err, -EIO, "no worker");
+	bool good = str_eq(password, "good");
+	if (!good)
+		(void) err_set(&refused, -EACCES, "%s refuses", domain);
+	cb->done(cb->user, &(JobResult) { 0 }, good ? NULL : &refused);
+	return 0;
 }
 
 int image_prune(Daemon *unused, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
@@ -522,7 +565,6 @@ static void routes(void **state)
 	expect("GET", "/none", "", 404, "is not served");
 	expect("DELETE", "/version", "", 405, NULL);
 	expect("POST", "/v1.41/containers/create?name=x", "{}", 501, "stead up");
-	expect("POST", "/images/create?fromImage=redis", "", 501, "stead image bootstrap");
 }
 
 /** A request that was answered is dead: a handler that asks something of it then is found by the sanitizer. */
@@ -616,6 +658,81 @@ static void waits_for_the_end(void **state)
 		assert_int_equal(web.phase, restart ? PHASE_RUNNING : PHASE_EXITED);
 		init_objects();
 	}
+}
+
+/** {"username":"me","password":"good"} */
+#define AUTH_HEADER "X-Registry-Auth: eyJ1c2VybmFtZSI6Im1lIiwicGFzc3dvcmQiOiJnb29kIn0=\r\n"
+
+static void tell_pull(const char *text)
+{
+	json_t *o = json_loads(text, 0, NULL);
+	assert_non_null(o);
+	pull_event(pull_user, o);
+	json_decref(o);
+}
+
+static void pulls(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	AUTO_ERR err = ERR_INIT;
+	AUTO_CLOSE int fd = send_request("POST", "/images/create?fromImage=team/app&tag=1&platform=linux/arm64", "", AUTH_HEADER);
+	await(fd, &b, "\"Pulling from team/app\",\"id\":\"1\"");
+	assert_string_equal(pull_asked, "docker.io/team/app:1 linux/arm64 {\"username\":\"me\",\"password\":\"good\"}");
+	tell_pull("{\"layer\":{\"id\":\"0123\",\"state\":\"downloading\",\"at\":5,\"size\":10}}");
+	await(fd, &b, "{\"status\":\"Downloading\",\"progressDetail\":{\"current\":5,\"total\":10},\"id\":\"0123\"}");
+	tell_pull("{\"layer\":{\"id\":\"0123\",\"state\":\"done\"}}");
+	await(fd, &b, "{\"status\":\"Pull complete\",\"progressDetail\":{},\"id\":\"0123\"}");
+	tell_pull("{\"digest\":\"sha256:dd\"}");
+	pull_done(pull_user, &image, NULL);
+	await(fd, &b, "{\"status\":\"Status: Downloaded newer image for team/app:1\"}");
+	assert_non_null(strstr(buf_cstr(&b), "Digest: sha256:dd"));
+
+	AUTO_BUF c = BUF_INIT;
+	AUTO_CLOSE int second = send_request("POST", "/images/create?fromImage=x&tag=sha256:0123456789012345678901234567890123456789012345678901234567890123", "", "");
+	await(second, &c, "Pulling from library/x");
+	assert_true(str_starts(pull_asked, "docker.io/library/x@sha256:0123"));
+	assert_true(str_ends(pull_asked, " - -"));
+	(void) err_set(&err, -ENOENT, "no \"manifest\"");
+	pull_done(pull_user, NULL, &err);
+	await(second, &c, "{\"errorDetail\":{\"message\":\"no \\\"manifest\\\"\"},\"error\":\"no \\\"manifest\\\"\"}");
+}
+
+/** The client's end calls its pull off. */
+static void pull_is_left(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	int fd = send_request("POST", "/images/create?fromImage=team/app:1", "", "");
+	await(fd, &b, "Pulling from");
+	(void) close(fd);
+	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
+	while (!pull_left && time_mono() < end)
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	assert_true(pull_left);
+}
+
+static void pulls_refused(void **state)
+{
+	expect("POST", "/images/create", "", 400, "fromImage");
+	expect("POST", "/images/create?fromSrc=-", "", 501, "import");
+	expect("POST", "/images/create?fromImage=UPPER", "", 400, "lower case");
+	AUTO_BUF b = BUF_INIT;
+	AUTO_CLOSE int fd = send_request("POST", "/images/create?fromImage=x", "", "Connection: close\r\nX-Registry-Auth: !\r\n");
+	await(fd, &b, NULL);
+	assert_true(str_starts(buf_cstr(&b), "HTTP/1.1 400 "));
+	AUTO_BUF c = BUF_INIT;
+	AUTO_CLOSE int other = send_request("POST", "/images/create?fromImage=x", "", "Connection: close\r\nX-Registry-Auth: W10=\r\n");
+	await(other, &c, NULL);
+	assert_true(str_starts(buf_cstr(&c), "HTTP/1.1 400 "));
+}
+
+static void logins(void **state)
+{
+	expect("POST", "/auth", "{\"username\":\"me\",\"password\":\"good\",\"serveraddress\":\"https://index.docker.io/v1/\"}", 200, "Login Succeeded");
+	assert_string_equal(login_asked, "docker.io");
+	expect("POST", "/auth", "{\"password\":\"bad\",\"serveraddress\":\"https://r.example:5000/v1/\"}", 401, "refuses");
+	assert_string_equal(login_asked, "r.example:5000");
+	expect("POST", "/auth", "{\"password\":\"now\",\"serveraddress\":\"localhost:5000\"}", 500, "no worker");
+	expect("POST", "/auth", "[", 400, NULL);
 }
 
 static void wait_sends_its_headers_at_once(void **state)
@@ -846,6 +963,10 @@ int main(void)
 		API_TEST(starts_and_stops),
 		API_TEST(waits_for_the_end),
 		API_TEST(wait_sends_its_headers_at_once),
+		API_TEST(pulls),
+		API_TEST(pull_is_left),
+		API_TEST(pulls_refused),
+		API_TEST(logins),
 		API_TEST(removal_of_an_image_waits_for_its_layers), API_TEST(removes),
 		API_TEST(logs),
 		API_TEST(execs),

@@ -191,6 +191,8 @@ static void on_line(void *user, const char *line, size_t n)
 		(void) take_image(job, image, &job->err);
 	if (json_is_true(json_object_get(o, "copied")))
 		job->result.copied = true;
+	if (job->cb.event && !job->cancelled && !text && !image && !error)
+		job->cb.event(job->cb.user, o);
 	if (json_object_get(o, "freed"))
 		job->result.freed = json_integer_value(json_object_get(o, "freed"));
 	if (error) {
@@ -440,6 +442,31 @@ int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **
 	put_text(root, "suite", b->suite);
 	put_text(root, "mirror", b->mirror);
 	return add_job(j, "bootstrap", JOB_MAKES, -1, root, cb, ret, err);
+}
+
+static void put_json(json_t *o, const char *key, const json_t *value)
+{
+	if (value)
+		(void) json_object_set(o, key, (json_t *) value);
+}
+
+int job_pull(Jobs *j, const JobPull *p, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *o = json_object();
+	put_text(o, "ref", p->ref);
+	put_text(o, "platform", p->platform);
+	put_text(o, "rules", p->rules);
+	put_json(o, "auth", p->auth);
+	return add_job(j, "pull", JOB_MAKES, -1, o, cb, ret, err);
+}
+
+int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *o = json_object();
+	put_text(o, "domain", domain);
+	put_text(o, "rules", rules);
+	put_json(o, "auth", auth);
+	return add_job(j, "login", JOB_USES, -1, o, cb, ret, err);
 }
 
 static json_t *items_json(const JobSaveItem *items, size_t n)

@@ -17,6 +17,7 @@
  * moment leaves only temporary files, which job_sweep removes.
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,6 +54,7 @@ typedef void (*JobDoneFn)(void *user, JobResult *result, const Err *err);
 
 typedef struct JobCallbacks {
 	JobProgressFn progress; /* or NULL */
+	void (*event)(void *user, const json_t *line); /* what else a worker reports, as it came: image/pull.h, image/push.h; or NULL */
 	JobDoneFn done;         /* or NULL */
 	void (*lost)(void *user); /* instead of done, when the job ends with jobs_free: frees `user`; or NULL */
 	void *user;
@@ -125,6 +127,21 @@ typedef struct JobBox {
 int job_ship_receive(Jobs *j, const JobBox *box, int fd, const JobCallbacks *cb, Job **ret, Err *err);
 /** Ships of both directions, running or waiting. */
 size_t jobs_ships(const Jobs *j);
+
+/* Registries. `auth` is docker's AuthConfig or NULL, `rules` the path of the file on registries (image/registry.h) or NULL. */
+
+typedef struct JobPull {
+	const char *ref;      /* normalised */
+	const char *platform; /* "linux/arm64/v8"; NULL = this machine's */
+	const json_t *auth;
+	const char *rules;
+} JobPull;
+
+/** The result has one image, with its tag, and its digest as a further tag with '@'. */
+int job_pull(Jobs *j, const JobPull *p, const JobCallbacks *cb, Job **ret, Err *err);
+
+/** Do these credentials open the registry? `domain`: "docker.io". -EACCES: no. */
+int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err);
 
 /*
  * Users.

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/limits.h"

@@ -140,21 +140,6 @@ int token_parse(const char *json, size_t n, char **ret, Err *err)
 	return r;
 }
 
-char *base64_encode(const void *p, size_t n)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *s = p;
-	Buf b = BUF_INIT;
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t v = (uint32_t) s[i] << 16 | (i + 1 < n ? (uint32_t) s[i + 1] << 8 : 0) | (i + 2 < n ? s[i + 2] : 0);
-		buf_char(&b, digits[v >> 18]);
-		buf_char(&b, digits[v >> 12 & 63]);
-		buf_char(&b, i + 1 < n ? digits[v >> 6 & 63] : '=');
-		buf_char(&b, i + 2 < n ? digits[v & 63] : '=');
-	}
-	return buf_steal(&b);
-}
-
 /* ---- rules ---- */
 
 static const struct {

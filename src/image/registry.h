@@ -30,9 +30,6 @@ int challenge_parse(const char *header, Challenge *ret, Err *err);
 /** The answer of a token server: "token" or "access_token". Owned by the caller. */
 int token_parse(const char *json, size_t n, char **ret, Err *err);
 
-/** RFC 4648, 4. Owned by the caller. */
-char *base64_encode(const void *p, size_t n);
-
 /*
  * The file on registries, a rule a line, '#' begins a comment:
  *

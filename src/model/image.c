@@ -55,6 +55,7 @@ void image_free(Image *i)
 		free(i->layers[k].diff_id);
 	free(i->layers);
 	strv_free(i->tags);
+	strv_free(i->digests);
 	image_config_done(&i->config);
 	free(i->config_json);
 	free(i);

@@ -35,6 +35,7 @@ typedef struct Image {
 	ImageLayer *layers; /* bottom first */
 	size_t n_layers;
 	char **tags; /* "docker.io/library/redis:7" forms, normalised; see image/reference.h */
+	char **digests; /* "docker.io/library/redis@sha256:…": by which registries know it */
 	ImageConfig config;
 	char *config_json; /* the blob as it came */
 } Image;

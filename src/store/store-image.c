@@ -38,6 +38,8 @@ static int put_image(Store *s, const Image *i, Err *err)
 		r = put_layers(s, i, err);
 	for (size_t k = 0; k < strv_len(i->tags) && r >= 0; k++)
 		r = store_tag_put(s, i->tags[k], i->id, err);
+	for (size_t k = 0; k < strv_len(i->digests) && r >= 0; k++)
+		r = store_tag_put(s, i->digests[k], i->id, err);
 	return r < 0 ? r : 0;
 }
 
@@ -102,8 +104,10 @@ static int load_tags(Store *s, Image *i, Err *err)
 	int r;
 	Sql q = sql_begin(s, "SELECT ref FROM tags WHERE image = ? ORDER BY ref");
 	sql_text(&q, i->id);
-	while ((r = sql_row(&q, err, "load tags")) > 0)
-		strv_take(&i->tags, sql_get_text(&q));
+	while ((r = sql_row(&q, err, "load tags")) > 0) {
+		char *ref = sql_get_text(&q);
+		strv_take(strchr(ref, '@') ? &i->digests : &i->tags, ref);
+	}
 	return r;
 }
 
