@@ -64,6 +64,11 @@
 #define LIMIT_CONTEXT_BYTES (256LL << 30)   /* a build context that comes as a tar: refused */
 #define LIMIT_DOCKERFILE_STEPS 2000         /* instructions of a build, triggers with them: refused */
 
+#define LIMIT_SHIP_IMAGES 100           /* images shipped at once: refused */
+#define LIMIT_SHIP_TAGS 100             /* tags of one of them: refused */
+#define LIMIT_SHIP_CONFIGS (8U << 20)   /* bytes of their configurations together: refused */
+#define LIMIT_SHIP_BASES 64             /* layers that a receiver names as like what it wants: the likeliest */
+
 #define LIMIT_LOG_LINE (16U << 10)        /* longer lines are split, as Docker does */
 #define LIMIT_LOG_SIZE_DEFAULT (10 << 20) /* bytes of one log file unless logging.options say otherwise */
 #define LIMIT_LOG_FILES_DEFAULT 3

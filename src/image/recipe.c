@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 #define RAW_MAX (64U << 10)
-#define RECORD_SIZE 17
+#define RECORD_SIZE RECIPE_RECORD
 
 struct RecipeWriter {
 	int fd;
@@ -23,6 +23,12 @@ struct RecipeWriter {
 	char *out;
 	size_t out_size;
 	uint64_t offset, length; /* segment not yet a record; length 0 = none */
+	char *path; /* of the file that segments belong to */
+	bool named; /* in this frame */
+	uint32_t packed, records; /* bytes of this frame */
+	uint64_t tar;             /* bytes of the tar that it makes */
+	Buf table;
+	uint32_t frames;
 	Err err;
 };
 
@@ -46,7 +52,9 @@ void recipe_writer_free(RecipeWriter *w)
 		return;
 	(void) ZSTD_freeCCtx(w->z);
 	buf_done(&w->raw);
+	buf_done(&w->table);
 	free(w->out);
+	free(w->path);
 	err_done(&w->err);
 	free(w);
 }
@@ -71,34 +79,61 @@ static void compress(RecipeWriter *w, const void *p, size_t n, ZSTD_EndDirective
 		int r = fd_write_all(w->fd, w->out, out.pos);
 		if (r < 0)
 			(void) err_errno(&w->err, r, "writing the layer's recipe");
+		w->packed += (uint32_t) out.pos;
 		if (in.pos == in.size && (end == ZSTD_e_continue || left == 0))
 			return;
 	}
 }
 
-static void record(RecipeWriter *w, char type, uint64_t a, uint64_t b)
+static void record(RecipeWriter *w, char type, uint64_t a, uint64_t b, const void *p, size_t n)
 {
 	char head[RECORD_SIZE];
 	uint64_t le[2] = { htole64(a), htole64(b) };
 	head[0] = type;
 	memcpy(head + 1, le, sizeof(le));
 	compress(w, head, sizeof(head), ZSTD_e_continue);
+	compress(w, p, n, ZSTD_e_continue);
+	w->records += (uint32_t) (sizeof(head) + n);
+}
+
+static void end_frame(RecipeWriter *w)
+{
+	uint32_t sizes[2];
+	uint64_t tar = htole64(w->tar);
+	compress(w, NULL, 0, ZSTD_e_end);
+	sizes[0] = htole32(w->packed);
+	sizes[1] = htole32(w->records);
+	buf_append(&w->table, sizes, sizeof(sizes));
+	buf_append(&w->table, &tar, sizeof(tar));
+	w->frames++;
+	w->packed = w->records = 0;
+	w->tar = 0;
+	w->named = false;
 }
 
 static void flush_raw(RecipeWriter *w)
 {
 	if (!w->raw.len)
 		return;
-	record(w, 'R', w->raw.len, 0);
-	compress(w, w->raw.data, w->raw.len, ZSTD_e_continue);
+	record(w, 'R', w->raw.len, 0, w->raw.data, w->raw.len);
+	w->tar += w->raw.len;
 	buf_clear(&w->raw);
+	if (w->records >= RECIPE_FRAME)
+		end_frame(w);
 }
 
 static void flush_segment(RecipeWriter *w)
 {
-	if (w->length)
-		record(w, 'F', w->offset, w->length);
+	if (!w->length)
+		return;
+	if (!w->named && w->path)
+		record(w, 'N', strlen(w->path), 0, w->path, strlen(w->path));
+	w->named = true;
+	record(w, 'F', w->offset, w->length, NULL, 0);
+	w->tar += w->length;
 	w->length = 0;
+	if (w->records >= RECIPE_FRAME)
+		end_frame(w);
 }
 
 void recipe_raw(RecipeWriter *w, const void *p, size_t n)
@@ -111,11 +146,10 @@ void recipe_raw(RecipeWriter *w, const void *p, size_t n)
 
 void recipe_file(RecipeWriter *w, const char *path)
 {
-	size_t n = strlen(path);
 	flush_segment(w);
-	flush_raw(w);
-	record(w, 'N', n, 0);
-	compress(w, path, n, ZSTD_e_continue);
+	free(w->path);
+	w->path = xstrdup(path);
+	w->named = false;
 }
 
 void recipe_segment(RecipeWriter *w, uint64_t offset, uint64_t length)
@@ -134,7 +168,16 @@ int recipe_finish(RecipeWriter *w, Err *err)
 {
 	flush_segment(w);
 	flush_raw(w);
-	compress(w, NULL, 0, ZSTD_e_end);
+	if (w->records || !w->frames)
+		end_frame(w);
+	uint32_t tail[] = { htole32(w->frames), htole32(RECIPE_TABLE) };
+	buf_append(&w->table, tail, sizeof(tail));
+	uint32_t head[] = { htole32(RECIPE_SKIPPABLE), htole32((uint32_t) w->table.len) };
+	int r = w->err.code ? 0 : fd_write_all(w->fd, head, sizeof(head));
+	if (r == 0 && !w->err.code)
+		r = fd_write_all(w->fd, w->table.data, w->table.len);
+	if (r < 0)
+		(void) err_errno(&w->err, r, "writing the layer's recipe");
 	return w->err.code ? err_move(err, &w->err) : 0;
 }
 
@@ -271,4 +314,49 @@ int recipe_open(int fd, int layerfd, Stream **ret, Err *err)
 	r->in = xmalloc(r->in_size);
 	*ret = &r->s;
 	return 0;
+}
+
+/* Converting. */
+
+static int convert_record(RecipeStream *r, RecipeWriter *w, Buf *b, Err *err)
+{
+	char head[RECORD_SIZE];
+	uint64_t le[2];
+	int k = inflate_exact(r, head, sizeof(head), err);
+	if (k <= 0)
+		return k;
+	memcpy(le, head + 1, sizeof(le));
+	uint64_t n = le64toh(le[0]);
+	if (head[0] == 'F') {
+		recipe_segment(w, n, le64toh(le[1]));
+		return 1;
+	}
+	if ((head[0] != 'R' && head[0] != 'N') || (head[0] == 'N' && n >= PATH_MAX))
+		return err_set(err, -EIO, "the layer's recipe is damaged: unknown record");
+	do {
+		size_t piece = n < RAW_MAX ? (size_t) n : RAW_MAX;
+		buf_clear(b);
+		if ((k = inflate_exact(r, buf_reserve(b, piece), piece, err)) < 0)
+			return k;
+		buf_added(b, piece);
+		if (head[0] == 'N')
+			recipe_file(w, buf_cstr(b));
+		else
+			recipe_raw(w, b->data, piece);
+		n -= piece;
+	} while (n);
+	return 1;
+}
+
+int recipe_convert(int fd, int out, Err *err)
+{
+	AUTO_STREAM s = NULL;
+	AUTO_BUF b = BUF_INIT;
+	int r = recipe_open(fd, -1, &s, err);
+	if (r < 0)
+		return r;
+	RecipeWriter *w __attribute__((cleanup(recipe_writer_freep))) = recipe_writer_new(out);
+	while ((r = convert_record((RecipeStream *) s, w, &b, err)) == 1)
+		;
+	return r < 0 ? r : recipe_finish(w, err);
 }

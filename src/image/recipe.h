@@ -11,12 +11,23 @@
  *   'R' a: a bytes of the tar follow
  *   'N' a: a bytes of a file's path in the layer follow
  *   'F' a b: b bytes of that file, from offset a, come here
+ *
+ * The stream is several zstd frames of some RECIPE_FRAME bytes of records each, and each can be read alone: what it says of a file
+ * begins with an 'N'. Behind them a skippable frame (RFC 8878, 3.1.2) has the table of frames, by which the tar can be read
+ * anywhere (image/recipe-map.h): for each its packed length and the length of its records (32 bits), the bytes of the tar that
+ * it makes (64 bits); at the end the number of frames and RECIPE_TABLE (32 bits each). A recipe without it is of an older stead.
  */
 
 #include <stdint.h>
 
 #include "base/err.h"
 #include "image/stream.h"
+
+#define RECIPE_FRAME (256U << 10)
+#define RECIPE_SKIPPABLE 0x184D2A5EU
+#define RECIPE_TABLE 0x54455243U
+#define RECIPE_TABLE_ENTRY 16
+#define RECIPE_RECORD 17 /* bytes of a record, before what follows it */
 
 typedef struct RecipeWriter RecipeWriter;
 
@@ -32,3 +43,5 @@ int recipe_finish(RecipeWriter *w, Err *err);
 
 /** The tar again. Both fds stay the caller's: the recipe (from its start) and the layer's directory. */
 int recipe_open(int fd, int layerfd, Stream **ret, Err *err);
+/** Writes the same recipe as it is written now, with a table, into `out`. */
+int recipe_convert(int fd, int out, Err *err);

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "image/ship-testing.h"
+
+static int entries(const Box *b, const char *dir)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", b->path, dir);
+	DIR *d = opendir(path);
+	int n = 0;
+	for (struct dirent *e; d && (e = readdir(d));)
+		n += e->d_name[0] != '.' && strcmp(e->d_name, "lock") != 0;
+	if (d)
+		(void) closedir(d);
+	return n;
+}
+
+static void noise_layer(Buf *b, uint64_t seed, size_t n)
+{
+	AUTO_BUF data = BUF_INIT;
+	put_noise(&data, seed, n);
+	put_dir(b, "app/", 0755);
+	put_bytes(b, "app/data", data.data, data.len);
+	put_file(b, "app/small", "a small file\n");
+	tar_write_end(b);
+}
+
+static void ships_whole_images(void **state)
+{
+	Box a, b;
+	Buf layers[2] = { BUF_INIT, BUF_INIT };
+	box_new(&a);
+	box_new(&b);
+	noise_layer(&layers[0], 1, 3 << 20);
+	put_file(&layers[1], "etc/conf", "x = 1\n");
+	put_file(&layers[1], "app/.wh.small", "");
+	tar_write_end(&layers[1]);
+	AUTO_FREE char *id = box_load(&a, layers, 2);
+	Ship s = { .from = &a, .to = &b, .id = id };
+	ship_ok(&s);
+	assert_true(box_has(&b, &layers[0]) && box_has(&b, &layers[1]));
+	assert_true(s.sent > 3 << 20);
+	assert_int_equal(entries(&b, "blobs/sha256"), 1);
+	assert_int_equal(entries(&b, "tmp"), 0);
+	assert_int_equal(entries(&b, "cache/ship"), 0);
+
+	/* What is there is not sent again. */
+	ship_ok(&s);
+	assert_true(s.sent < 2000);
+	box_done(&a);
+	box_done(&b);
+	buf_done(&layers[0]);
+	buf_done(&layers[1]);
+}
+
+static void goes_on_where_it_stopped(void **state)
+{
+	Box a, b;
+	AUTO_IMAGE_LIST none = { 0 };
+	Buf layer = BUF_INIT;
+	box_new(&a);
+	box_new(&b);
+	noise_layer(&layer, 2, 6 << 20);
+	AUTO_FREE char *id = box_load(&a, &layer, 1);
+	Ship s = { .from = &a, .to = &b, .id = id, .cut = 3 << 20 };
+	assert_true(ship_run(&s, &none) < 0);
+	assert_non_null(strstr(err_text(&s.err), "the sender"));
+	assert_int_equal(s.sender, 1);
+	/* Nothing is to be seen, and what came is kept. */
+	assert_int_equal(entries(&b, "layers"), 0);
+	assert_int_equal(entries(&b, "blobs/sha256"), 0);
+	assert_int_equal(entries(&b, "cache/ship"), 1);
+	s.cut = 2 << 20;
+	assert_true(ship_run(&s, &none) < 0);
+	s.cut = 0;
+	ship_ok(&s);
+	assert_true(s.sent < 4 << 20);
+	assert_true(box_has(&b, &layer));
+	assert_int_equal(entries(&b, "cache/ship"), 0);
+	assert_int_equal(entries(&b, "tmp"), 0);
+	box_done(&a);
+	box_done(&b);
+	buf_done(&layer);
+}
+
+/* What is kept may be anything after a power cut: then the layer is sent whole. */
+static void sees_damaged_parts(void **state)
+{
+	Box a, b;
+	AUTO_IMAGE_LIST none = { 0 };
+	Buf layer = BUF_INIT;
+	struct dirent *e;
+	box_new(&a);
+	box_new(&b);
+	noise_layer(&layer, 3, 4 << 20);
+	AUTO_FREE char *id = box_load(&a, &layer, 1);
+	Ship s = { .from = &a, .to = &b, .id = id, .cut = 3 << 20 };
+	assert_true(ship_run(&s, &none) < 0);
+	AUTO_FREE char *dir = xasprintf("%s/cache/ship", b.path);
+	DIR *d = opendir(dir);
+	while ((e = readdir(d)) && e->d_name[0] == '.')
+		;
+	assert_non_null(e);
+	AUTO_CLOSE int fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, "damaged", 7, 1 << 20), 7);
+	(void) closedir(d);
+	s.cut = 0;
+	ship_ok(&s);
+	assert_true(s.sent > 4 << 20);
+	assert_true(box_has(&b, &layer));
+	box_done(&a);
+	box_done(&b);
+	buf_done(&layer);
+}
+
+static void refuses_what_cannot_run(void **state)
+{
+	Box a, b;
+	AUTO_IMAGE_LIST none = { 0 };
+	Buf layer = BUF_INIT;
+	box_new(&a);
+	box_new(&b);
+	noise_layer(&layer, 4, 1000);
+	AUTO_FREE char *id = box_load(&a, &layer, 1);
+	Ship s = { .from = &a, .to = &b, .id = id, .options = "{\"arch\":\"arm64\",\"emulated\":[\"arm\"]}" };
+	assert_true(ship_run(&s, &none) < 0);
+	assert_non_null(strstr(err_text(&s.err), "is for amd64, this box is arm64"));
+	assert_non_null(strstr(err_text(&s.err), "--platform linux/arm64"));
+	assert_non_null(strstr(err_text(&s.sender_err), "the receiver: image docker.io/library/t:1 is for amd64"));
+	assert_int_equal(entries(&b, "layers"), 0);
+	s.options = "{\"arch\":\"arm64\",\"emulated\":[\"arm\",\"amd64\"]}";
+	ship_ok(&s);
+	box_done(&a);
+	box_done(&b);
+	buf_done(&layer);
+}
+
+/* Files of several sizes with times of their own; `change` makes the next version: all times new, one file changed within, one moved on. */
+static void files_layer(Buf *b, uint64_t seed, bool change)
+{
+	static const char zero[TAR_BLOCK];
+	for (int i = 0; i < 200; i++) {
+		AUTO_BUF data = BUF_INIT;
+		AUTO_FREE char *path = xasprintf("app/file-%d", i);
+		put_noise(&data, seed + (uint64_t) i, i == 7 ? 1 << 20 : i == 9 ? 300000 : 100 + (size_t) i * 50);
+		if (change && i == 7)
+			for (size_t k = 4096; k < data.len; k += 8192)
+				data.data[k]++;
+		if (change && i == 9) {
+			AUTO_BUF moved = BUF_INIT;
+			buf_append(&moved, data.data, 1000);
+			buf_str(&moved, "inserted");
+			buf_append(&moved, data.data + 1000, data.len - 1000);
+			buf_clear(&data);
+			buf_append(&data, moved.data, moved.len);
+		}
+		TarEntry e = { .type = TAR_FILE, .path = path, .mode = 0644, .mtime = 1700000000 + i * 7 % 50 + (change ? 86400 : 0), .size = data.len,
+			.stored = data.len };
+		tar_write_header(b, &e);
+		buf_append(b, data.data, data.len);
+		buf_append(b, zero, tar_padding(data.len));
+	}
+	tar_write_end(b);
+}
+
+static void sends_what_differs(void **state)
+{
+	Box a, b, c;
+	Buf v1 = BUF_INIT, v2 = BUF_INIT;
+	box_new(&a);
+	box_new(&b);
+	box_new(&c);
+	files_layer(&v1, 5, false);
+	files_layer(&v2, 5, true);
+	AUTO_FREE char *id1 = box_load(&a, &v1, 1), *id2 = box_load(&a, &v2, 1);
+	Ship s = { .from = &a, .to = &b, .id = id1 };
+	ship_ok(&s);
+	assert_true(s.sent > 2 << 20);
+	s.id = id2;
+	ship_ok(&s);
+	assert_true(box_has(&b, &v2));
+	if (s.sent > 4000)
+		fail_msg("%llu bytes for a few changes", (unsigned long long) s.sent);
+
+	/* A sender that has never had the first version sends new pieces, having fetched the other side's index. */
+	AUTO_FREE char *id = box_load(&c, &v2, 1);
+	Box d;
+	box_new(&d);
+	Ship first = { .from = &a, .to = &d, .id = id1 }, cold = { .from = &c, .to = &d, .id = id };
+	ship_ok(&first);
+	ship_ok(&cold);
+	assert_true(box_has(&d, &v2));
+	assert_true(cold.back > 1000);
+	if (cold.sent > 1400000)
+		fail_msg("%llu bytes from a cold sender", (unsigned long long) cold.sent);
+	box_done(&a);
+	box_done(&b);
+	box_done(&c);
+	box_done(&d);
+	buf_done(&v1);
+	buf_done(&v2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ships_whole_images),
+		cmocka_unit_test(goes_on_where_it_stopped),
+		cmocka_unit_test(sees_damaged_parts),
+		cmocka_unit_test(sends_what_differs),
+		cmocka_unit_test(refuses_what_cannot_run),
+	};
+	int skip = need_root();
+	return skip ? skip : cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
