@@ -105,6 +105,8 @@ static int download(Build *b, const char *url, Entry *e, Err *err)
 	AUTO_STRV char **headers = NULL;
 	char key[DIGEST_HEX_MAX];
 	url_key(url, key);
+	if (!b->fetcher && b->fetcher_error.code)
+		return err_set(err, b->fetcher_error.code, "%s", err_text(&b->fetcher_error));
 	if (!b->fetcher)
 		return err_set(err, -ENOTSUP, "a URL that only a variable brings cannot be fetched: write its scheme (https://) into the Dockerfile");
 	int known = known_download(b, key, e, &headers);
@@ -172,10 +174,11 @@ typedef struct Unpacked {
 static int take_unpacked(void *user, const char *path, Entry *e, Err *err)
 {
 	const Unpacked *u = user;
+	char *to = xasprintf("%s%s%s", u->to, *u->to ? "/" : "", path), *from = xasprintf("%s/%s", u->name, path);
 	free(e->path);
 	free(e->source);
-	e->path = xasprintf("%s%s%s", u->to, *u->to ? "/" : "", path);
-	e->source = xasprintf("%s/%s", u->name, path);
+	e->path = to;
+	e->source = from;
 	int r = select_attributes(u->s, e, err);
 	if (r == 0 && (u->list->n >= LIMIT_CONTEXT_ENTRIES || !entry_path_valid(e->path)))
 		r = err_set(err, -EINVAL, "'/%.200s': too many files, or a path that is too long", e->path);

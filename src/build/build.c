@@ -498,6 +498,7 @@ static void build_done(Build *b)
 	cache_close(&b->cache);
 	store_close(&b->store);
 	fetcher_free(b->fetcher);
+	err_done(&b->fetcher_error);
 	build_options_done(&b->o);
 }
 
@@ -545,8 +546,8 @@ static int open_all(Build *b, const char *state_dir, int context, Err *err)
 	b->now = b->o.has_epoch ? b->o.epoch : time_real() / NSEC_PER_SEC;
 	(void) time_rfc3339(b->o.has_epoch ? b->o.epoch * NSEC_PER_SEC : time_real(), b->created);
 	b->why = json_array();
-	if (may_fetch(b) && (r = fetcher_new(&b->fetcher, err)) < 0)
-		return r;
+	if (may_fetch(b))
+		(void) fetcher_new(&b->fetcher, &b->fetcher_error); /* told if it is needed */
 	return sandbox_enter(state_dir, err);
 }
 

@@ -90,7 +90,8 @@ struct Build {
 	Cache cache;
 	Context context;
 	bool context_ready;
-	Fetcher *fetcher;        /* NULL: nothing is fetched */
+	Fetcher *fetcher;        /* NULL: nothing is fetched, or it could not be started */
+	Err fetcher_error;
 	Dockerfile *file;
 	Ignore *ignore;
 	char *ignore_name;

@@ -40,8 +40,9 @@ static int take(void *user, const char *path, Entry *e, Err *err)
 {
 	Entries *out = user;
 	(void) err;
+	char *own = xstrdup(path); /* it may be a part of the old one */
 	free(e->path);
-	e->path = xstrdup(path);
+	e->path = own;
 	*array_append(out->items, out->n) = *e;
 	return 0;
 }
