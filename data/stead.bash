@@ -39,8 +39,6 @@ up|--no-log-prefix||flag|
 up|--no-color||flag|
 up|--timestamps||flag|
 up|--build||flag|
-up|--ship-from||string|
-up|--no-ship||flag|
 down|||operands|
 down|--volumes|-v|flag|
 down|--remove-orphans||flag|
@@ -50,8 +48,6 @@ deploy|||operands|service
 deploy|--plan||flag|
 deploy|--no-wait||flag|
 deploy|--timeout|-t|number|
-deploy|--ship-from||string|
-deploy|--no-ship||flag|
 releases|||operands|service
 releases|--quiet|-q|flag|
 releases|--no-trunc||flag|
@@ -65,9 +61,6 @@ routes|--ca||flag|
 routes|--format||choice|table json
 maintenance|||operands|service
 cache purge|||operands|service
-ship|||operands|image
-ship|--to||string|
-ship|--from||string|
 ps|||operands|service
 ps|--all|-a|flag|
 ps|--all-stacks|-A|flag|

@@ -29,11 +29,18 @@ typedef struct Global {
 
 typedef struct Command Command;
 
+/** The machine that the compose file names, once it has been looked for (client.h). */
+typedef struct FileHost {
+	bool known;
+	char *host;
+} FileHost;
+
 typedef struct Cli {
 	Global global;
 	const Command *command;
 	const char *verb; /* as it was typed: an alias, perhaps */
 	int (*daemon)(int argc, char **argv);
+	struct FileHost *file_host;
 } Cli;
 
 enum {

@@ -7,31 +7,79 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/host.h"
+#include "cli/project.h"
 #include "cli/ssh.h"
 
-const char *client_host(const Cli *cli)
+void client_note_host(const Cli *cli, const char *host)
 {
-	const char *host = cli->global.host;
-	if (str_empty(host))
-		host = getenv("STEAD_HOST");
-	return str_empty(host) ? CLIENT_DEFAULT_HOST : host;
+	cli->file_host->known = true;
+	str_set(&cli->file_host->host, host);
 }
 
-int client_open_host(const Cli *cli, const char *host, HttpClient **ret, Err *err)
+/* And whose word it is, for errors. */
+static int find_host(const Cli *cli, const char **ret, const char **ret_origin, Err *err)
 {
-	AUTO_HOST a = { 0 };
+	const char *host = cli->global.host;
+	*ret_origin = "-H";
+	if (str_empty(host)) {
+		host = getenv("STEAD_HOST");
+		*ret_origin = "STEAD_HOST";
+	}
+	if (str_empty(host) && !cli->file_host->known) {
+		AUTO_FREE char *said = NULL;
+		int r = project_host(cli, &said, err);
+		if (r < 0)
+			return err_wrap(err, "which machine is meant is not clear (-H chooses one)");
+		client_note_host(cli, said);
+	}
+	if (str_empty(host)) {
+		host = cli->file_host->host;
+		*ret_origin = "x-stead.host";
+	}
+	*ret = str_empty(host) ? CLIENT_DEFAULT_HOST : host;
+	return 0;
+}
+
+static int resolve(const char *host, const char *origin, char **ret_url, HostAddress *ret, Err *err)
+{
 	AUTO_FREE char *url = NULL;
 	int r = host_resolve(host, &url, err);
 	if (r == 0)
-		r = host_parse(url, &a, err);
+		r = host_parse(url, ret, err);
+	if (r < 0)
+		return origin ? err_wrap(err, "%s", origin) : r;
+	*ret_url = steal_ptr(&url);
+	return 0;
+}
+
+int client_host(const Cli *cli, char **ret, Err *err)
+{
+	AUTO_HOST a = { 0 };
+	const char *host, *origin;
+	int r = find_host(cli, &host, &origin, err);
+	return r < 0 ? r : resolve(host, origin, ret, &a, err);
+}
+
+static int open_host(const char *host, const char *origin, HttpClient **ret, Err *err)
+{
+	AUTO_HOST a = { 0 };
+	AUTO_FREE char *url = NULL;
+	int r = resolve(host, origin, &url, &a, err);
 	if (r < 0)
 		return r;
 	return a.ssh ? ssh_open(&a, url, ret, err) : http_client_connect(a.path, ret, err);
 }
 
+int client_open_host(const Cli *cli, const char *host, HttpClient **ret, Err *err)
+{
+	return open_host(host, NULL, ret, err);
+}
+
 int client_open(const Cli *cli, HttpClient **ret, Err *err)
 {
-	return client_open_host(cli, client_host(cli), ret, err);
+	const char *host, *origin;
+	int r = find_host(cli, &host, &origin, err);
+	return r < 0 ? r : open_host(host, origin, ret, err);
 }
 
 int client_open_or_fail(const Cli *cli, HttpClient **ret)

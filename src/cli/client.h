@@ -14,9 +14,14 @@
 
 #define CLIENT_DEFAULT_HOST "unix:///run/stead/stead.sock"
 
-/** What -H, else STEAD_HOST, else the default names: a URL or a named host. Borrowed. */
-const char *client_host(const Cli *cli);
-/** Connects to it: unix:// and ssh:// alike. Through ssh it is the first request that says why there is no connection (code -ENOTCONN). */
+/**
+ * What -H, else STEAD_HOST, else x-stead.host of the compose file, else the default names, as a URL.
+ * The compose file is read once, when it is needed; a file that came through standard input tells by client_note_host. The caller's.
+ */
+int client_host(const Cli *cli, char **ret, Err *err);
+/** What a loaded model says; NULL is fine. */
+void client_note_host(const Cli *cli, const char *host);
+/** Connects to what client_host says: unix:// and ssh:// alike. Through ssh it is the first request that says why there is no connection (code -ENOTCONN). */
 int client_open(const Cli *cli, HttpClient **ret, Err *err);
 /** The same for this host, a URL or a named one. */
 int client_open_host(const Cli *cli, const char *host, HttpClient **ret, Err *err);

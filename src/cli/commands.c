@@ -23,7 +23,7 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_save, command_import, command_image_bootstrap, command_image_prune, command_volume_ls,
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
 	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
-	command_cache_purge, command_ship, command_dial_stdio;
+	command_cache_purge, command_dial_stdio;
 
 static const Verb verbs[] = {
 	{ "up", &command_up },
@@ -34,7 +34,6 @@ static const Verb verbs[] = {
 	{ "routes", &command_routes },
 	{ "maintenance", &command_maintenance },
 	{ "cache purge", &command_cache_purge },
-	{ "ship", &command_ship },
 	{ "ps", &command_ps },
 	{ "logs", &command_logs },
 	{ "exec", &command_exec },
@@ -375,7 +374,8 @@ static int cli_run(Cli *cli, int argc, char **argv)
 
 int cli_main(int argc, char **argv, DaemonMain daemon)
 {
-	Cli cli = { .daemon = daemon };
+	FileHost file_host = { 0 };
+	Cli cli = { .daemon = daemon, .file_host = &file_host };
 	for (int i = 1; i < argc; i++)
 		if (!str_is_utf8(argv[i], strlen(argv[i])))
 			return cli_usage(&cli, "argument %d is not UTF-8", i);
@@ -383,5 +383,6 @@ int cli_main(int argc, char **argv, DaemonMain daemon)
 	int code = cli_run(&cli, argc, argv);
 	options_done(global_options, &cli.global);
 	ssh_close_all();
+	free(file_host.host);
 	return flush_output(code);
 }

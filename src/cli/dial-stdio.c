@@ -67,7 +67,7 @@ int dial_check_greeting(const json_t *greeting, const char *where, Err *err)
 	return 0;
 }
 
-/* The client's wish, else what a command here would use, as long as that is a socket. */
+/* The client's wish, else what -H and STEAD_HOST say here, as long as that is a socket. */
 static int choose_socket(const Dialler *d, const char *wanted, char **ret, Err *err)
 {
 	AUTO_HOST a = { 0 };
@@ -78,11 +78,14 @@ static int choose_socket(const Dialler *d, const char *wanted, char **ret, Err *
 		*ret = xstrdup(wanted);
 		return 0;
 	}
-	int r = host_resolve(client_host(d->cli), &url, err);
+	const char *host = d->cli->global.host;
+	if (str_empty(host))
+		host = getenv("STEAD_HOST");
+	int r = host_resolve(str_empty(host) ? CLIENT_DEFAULT_HOST : host, &url, err);
 	if (r == 0)
 		r = host_parse(url, &a, err);
 	if (r == 0 && a.ssh)
-		return err_set(err, -EINVAL, "STEAD_HOST leads on to %s from there; name the machine itself", url);
+		return err_set(err, -EINVAL, "STEAD_HOST leads on from there, to %s; name that machine itself", url);
 	if (r == 0)
 		*ret = steal_ptr(&a.path);
 	return r;

@@ -49,9 +49,9 @@ static int check_part(const char *url, const char *what, const char *s, const ch
 static int check_socket(const char *url, const char *path, Err *err)
 {
 	if (*path != '/')
-		return err_set(err, -EINVAL, "-H %s: the path of the socket must begin with /, as in unix:///run/stead/stead.sock", url);
+		return err_set(err, -EINVAL, "%s: the path of the socket must begin with /, as in unix:///run/stead/stead.sock", url);
 	if (str_has_control(path))
-		return err_set(err, -EINVAL, "-H: the path of the socket has a control character");
+		return err_set(err, -EINVAL, "the path of the socket has a control character");
 	return 0;
 }
 
@@ -114,7 +114,7 @@ int host_parse(const char *url, HostAddress *ret, Err *err)
 		a.path = xstrdup(url + strlen("unix://"));
 		r = check_socket(url, a.path, err);
 	} else {
-		r = err_set(err, -EINVAL, "-H %s: a host is written unix:///PATH/TO/SOCKET or ssh://[USER@]HOST[:PORT], or is a name from the file of hosts", url);
+		r = err_set(err, -EINVAL, "%s: a host is written unix:///PATH/TO/SOCKET or ssh://[USER@]HOST[:PORT], or is a name from the file of hosts", url);
 	}
 	if (r < 0)
 		return r;
@@ -161,9 +161,9 @@ static const HostLine *line_of(const HostLines *l, const char *name)
 
 static int check_name(const char *name, Err *err)
 {
-	if (*name != '-' && *name != '.' && name[strspn(name, LETTERS "._-")] == '\0')
+	if (*name != '-' && *name != '.' && *name != '_' && name[strspn(name, LETTERS "._-")] == '\0')
 		return 0;
-	return err_set(err, -EINVAL, "'%s' is no name for a host: letters, digits, '.', '_' and '-', not at the beginning", name);
+	return err_set(err, -EINVAL, "'%s' is no name for a host: it has letters, digits, '.', '_' and '-', and begins with a letter or digit", name);
 }
 
 static int take_line(HostLines *l, const char *line, Err *err)
@@ -221,7 +221,7 @@ int hosts_find(const char *text, const char *file, const char *name, char **ret,
 	}
 	NameWalk walk = { .lines = &l };
 	const char *near = nearest_word(name, next_name, &walk);
-	return err_set(err, -ENOENT, "-H %s: there is no host '%s' in %s%s%s%s", name, name, file, near ? "; did you mean '" : "", near ? near : "",
+	return err_set(err, -ENOENT, "%s: there is no host '%s' in %s%s%s%s", name, name, file, near ? "; did you mean '" : "", near ? near : "",
 		near ? "'?" : "; add a line: NAME ssh://USER@HOST");
 }
 
@@ -234,17 +234,17 @@ int host_resolve(const char *text, char **ret, Err *err)
 	}
 	int r = check_name(text, err);
 	if (r < 0)
-		return err_wrap(err, "-H");
+		return r;
 	AUTO_FREE char *file = hosts_path();
 	if (!file)
-		return err_set(err, -ENOENT, "-H %s: names of hosts are in ~/.config/stead/hosts, and HOME is not set", text);
+		return err_set(err, -ENOENT, "%s: names of hosts are in ~/.config/stead/hosts, and HOME is not set", text);
 	r = file_read(AT_FDCWD, file, HOSTS_FILE_MAX, &content);
 	if (r == -ENOENT)
-		return err_set(err, r, "-H %s: write unix:///PATH/TO/SOCKET or ssh://[USER@]HOST[:PORT]; for a name of your own, make the file %s "
+		return err_set(err, r, "%s: write unix:///PATH/TO/SOCKET or ssh://[USER@]HOST[:PORT]; for a name of your own, make the file %s "
 			"with a line: %s ssh://USER@HOST", text, file, text);
 	if (r < 0)
-		return err_errno(err, r, "-H %s: cannot read %s", text, file);
+		return err_errno(err, r, "%s: cannot read %s", text, file);
 	if (strlen(buf_cstr(&content)) != content.len)
-		return err_set(err, -EINVAL, "-H %s: %s is no text, it has a byte 0", text, file);
+		return err_set(err, -EINVAL, "%s: %s is no text, it has a byte 0", text, file);
 	return hosts_find(buf_cstr(&content), file, text, ret, err);
 }

@@ -132,10 +132,14 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 	return r;
 }
 
-/* The daemon has gone: what becomes of the operation. */
-static void print_lost(const Progress *p, const OperationOptions *o)
+/* The daemon has gone, or only the way to it (`cut`): what becomes of the operation. */
+static void print_lost(const Progress *p, const OperationOptions *o, bool cut)
 {
-	if (o->lost)
+	if (cut && o->lost)
+		fprintf(stderr, "What was there serves on, or is put back.\n");
+	else if (cut)
+		fprintf(stderr, "The daemon goes on with it; 'stead %s' shows how far it is.\n", p->project ? "ps -a" : "images");
+	else if (o->lost)
 		fprintf(stderr, "%s\n", o->lost);
 	else if (p->project)
 		fprintf(stderr, "The daemon takes the operation up again when it starts; 'stead ps -a' shows how far it is.\n");
@@ -155,7 +159,7 @@ int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json
 	if (r < 0) {
 		code = cli_fail(&err);
 		if (r == -EPIPE || r == -ECONNRESET)
-			print_lost(p, o);
+			print_lost(p, o, http_client_lost(c, NULL) < 0);
 	} else if (interrupted) {
 		code = EXIT_INTERRUPTED;
 		if (!o->foreground)
@@ -179,6 +183,9 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 	Progress p;
 	client_stack_url(&url, project, verb);
 	const HttpBody b = { .json = body };
+	/* ssh may still ask for a password. */
+	if (http_client_wait(c, &err) < 0)
+		return cli_fail(&err);
 	/* Before the request, so that no interrupt falls between it and the watching; the daemon answers the headers at once. */
 	signals_catch();
 	if (http_call(c, "POST", buf_cstr(&url), &b, false, &err) < 0) {

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "cli/client.h"
 #include "compose/load.h"
 
 static ComposeOptions compose_options(const Cli *cli, char *const *services)
@@ -33,7 +34,14 @@ int project_load(const Cli *cli, char *const *services, Stack **ret)
 		(void) cli_fail(&err);
 		return EXIT_USAGE;
 	}
+	client_note_host(cli, (*ret)->host);
 	return 0;
+}
+
+int project_host(const Cli *cli, char **ret, Err *err)
+{
+	ComposeOptions o = compose_options(cli, NULL);
+	return compose_host(&o, ret, err);
 }
 
 char *project_place(const Cli *cli, const char *path, const char *text)

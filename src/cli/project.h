@@ -17,5 +17,7 @@ char *project_place(const Cli *cli, const char *path, const char *text);
 int project_name(const Cli *cli, char **ret);
 /** As project_name, with the error for the caller: for what also works without a project. */
 int project_name_try(const Cli *cli, char **ret, Err *err);
+/** x-stead.host of the files; NULL if they do not say (compose_host). */
+int project_host(const Cli *cli, char **ret, Err *err);
 /** A project was asked for: -p, -f, or their variables. */
 bool project_given(const Cli *cli);

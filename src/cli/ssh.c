@@ -5,37 +5,32 @@
  * When the link ends, the thread finds out why, writes that down under the lock, and only then closes the sockets: whoever
  * then reads the end of file (http-client.c) asks ssh_lost and finds the reason.
  *
- * The child stays in our process group, so that ssh can ask for a password on the terminal; therefore it ignores what the
- * terminal sends to the group (ssh leaves ignored signals ignored), or Ctrl-C would cut the connection that is needed to call
- * the operation off. It dies with us (PR_SET_PDEATHSIG), even by kill -9; then the other side's dial-stdio reads the end of its input.
+ * An interrupt must not end the child, or Ctrl-C would cut the connection that is needed to call the operation off (ssh-child.h); with us
+ * it ends, and then the other side's dial-stdio reads the end of its input.
  */
 #include "cli/ssh.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
 #include "cli/dial-stdio.h"
+#include "cli/ssh-child.h"
 #include "cli/ssh-error.h"
 #include "io/mux.h"
 
 #define TICK_MS 15000
 #define TICKS 4
-#define ERRORS_MAX (16U << 10)             /* of what ssh says, the last is kept */
-#define EXIT_PATIENCE (5 * NSEC_PER_SEC)   /* for an ssh whose output has ended to end itself */
-#define KILL_PATIENCE (2 * NSEC_PER_SEC)   /* for one that got SIGTERM */
+#define ERRORS_MAX (16U << 10)           /* of what ssh says, the last is kept */
+#define EXIT_PATIENCE (5 * NSEC_PER_SEC) /* for an ssh whose output has ended to end itself */
 
 typedef struct Refusal {
 	uint32_t channel;
@@ -46,8 +41,7 @@ typedef struct Ssh {
 	struct Ssh *next;
 	char *url;
 	HostAddress address;
-	pid_t pid, parent;
-	int in, out, errors; /* our ends of the child's output, input and standard error */
+	SshChild child;
 	int control;         /* to the thread: the number of a descriptor, each a datagram */
 	int control_thread;  /* its end */
 	uint32_t opened;     /* channels so far: the thread opens them in this order */
@@ -65,126 +59,16 @@ typedef struct Ssh {
 
 static Ssh *all;
 
-/* ---- the child ---- */
-
-static const char **make_argv(const HostAddress *a)
-{
-	static const char *const remote[] = { "stead", "dial-stdio", NULL };
-	const char **argv = xcalloc(12, sizeof(*argv));
-	size_t n = 0;
-	argv[n++] = "ssh";
-	argv[n++] = "-T";
-	if (a->port) {
-		argv[n++] = "-p";
-		argv[n++] = a->port;
-	}
-	if (a->user) {
-		argv[n++] = "-l";
-		argv[n++] = a->user;
-	}
-	argv[n++] = "--";
-	argv[n++] = a->host;
-	for (size_t i = 0; remote[i]; i++)
-		argv[n++] = remote[i];
-	return argv;
-}
-
-/* Nothing but system calls: other threads may hold any lock. */
-__attribute__((noreturn)) static void become_ssh(const Ssh *s, const char *const *argv, const int fds[3], int failed)
-{
-	static const int ignored[] = { SIGINT, SIGQUIT, SIGHUP };
-	sigset_t none;
-	(void) prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != s->parent)
-		_exit(0);
-	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
-		(void) signal(ignored[i], SIG_IGN);
-	(void) signal(SIGTERM, SIG_DFL);
-	(void) signal(SIGPIPE, SIG_DFL);
-	(void) sigemptyset(&none);
-	(void) sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < 3; i++)
-		if (dup2(fds[i], i) < 0)
-			_exit(0);
-	(void) execvp(argv[0], (char *const *) argv);
-	int e = errno;
-	(void) !write(failed, &e, sizeof(e));
-	_exit(0);
-}
-
-static void close_pair(const int p[2])
-{
-	for (int i = 0; i < 2; i++)
-		if (p[i] >= 0)
-			(void) close(p[i]);
-}
-
-/* Above 2: the child puts its own there. main() sees to it that 0, 1 and 2 are taken. */
-static int start_child(Ssh *s, Err *err)
-{
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, errors[2] = { -1, -1 }, failed[2] = { -1, -1 };
-	AUTO_FREE const char **argv = make_argv(&s->address);
-	int r = 0, e = 0;
-	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 || pipe2(failed, O_CLOEXEC) < 0) {
-		r = err_errno(err, -errno, "a pipe to ssh");
-		goto out;
-	}
-	s->parent = getpid();
-	s->pid = fork();
-	if (s->pid < 0) {
-		r = err_errno(err, -errno, "start ssh");
-		goto out;
-	}
-	if (s->pid == 0) {
-		const int fds[3] = { in[0], out[1], errors[1] };
-		become_ssh(s, argv, fds, failed[1]);
-	}
-	(void) close(steal_fd(&failed[1]));
-	while (read(failed[0], &e, sizeof(e)) < 0 && errno == EINTR)
-		;
-	if (e) {
-		(void) waitpid(s->pid, NULL, 0);
-		r = e == ENOENT ? err_set(err, -e, "%s: there is no ssh here; install it (apt install openssh-client)", s->url)
-				: err_errno(err, -e, "%s: cannot run ssh", s->url);
-		goto out;
-	}
-	s->out = steal_fd(&in[1]);
-	s->in = steal_fd(&out[0]);
-	s->errors = steal_fd(&errors[0]);
-out:
-	close_pair(in);
-	close_pair(out);
-	close_pair(errors);
-	close_pair(failed);
-	return r;
-}
-
-/* Waits for the child, first for `patience`, then after SIGTERM, then after SIGKILL. */
-static int reap(const Ssh *s, int64_t patience)
-{
-	AUTO_CLOSE int pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int status = 0;
-	if (poll(&p, 1, (int) (patience / NSEC_PER_MSEC)) == 0) {
-		(void) kill(s->pid, SIGTERM);
-		if (poll(&p, 1, (int) (KILL_PATIENCE / NSEC_PER_MSEC)) == 0)
-			(void) kill(s->pid, SIGKILL);
-	}
-	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return status;
-}
-
 /* ---- the thread ---- */
 
 static void hear(Ssh *s)
 {
 	char p[4096];
-	ssize_t n = read(s->errors, p, sizeof(p));
+	ssize_t n = read(s->child.errors, p, sizeof(p));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) {
-		(void) close(steal_fd(&s->errors));
+		(void) close(steal_fd(&s->child.errors));
 		return;
 	}
 	buf_append(&s->said, p, (size_t) n);
@@ -228,7 +112,7 @@ static bool take_orders(const Ssh *s, Mux *m)
 static bool carry(Ssh *s, Err *err)
 {
 	for (;;) {
-		struct pollfd extra[2] = { { .fd = s->control_thread }, { .fd = s->errors } };
+		struct pollfd extra[2] = { { .fd = s->control_thread }, { .fd = s->child.errors } };
 		int r = mux_turn(s->mux, extra, ARRAY_SIZE(extra), err);
 		if (extra[1].revents)
 			hear(s);
@@ -243,9 +127,9 @@ static bool carry(Ssh *s, Err *err)
 static void hear_out(Ssh *s)
 {
 	int64_t until = time_mono() + EXIT_PATIENCE;
-	while (s->errors >= 0) {
+	while (s->child.errors >= 0) {
 		int64_t left = until - time_mono();
-		struct pollfd p = { .fd = s->errors, .events = POLLIN };
+		struct pollfd p = { .fd = s->child.errors, .events = POLLIN };
 		if (left <= 0 || poll(&p, 1, (int) (left / NSEC_PER_MSEC) + 1) == 0)
 			return;
 		hear(s);
@@ -255,11 +139,10 @@ static void hear_out(Ssh *s)
 static void find_reason(Ssh *s, const Err *broken, Err *ret)
 {
 	bool own = broken->code != 0;
-	(void) close(steal_fd(&s->out)); /* lets an ssh end that waits for us */
+	(void) close(steal_fd(&s->child.out)); /* lets an ssh end that waits for us */
 	if (!own)
 		hear_out(s);
-	int status = reap(s, own ? 0 : EXIT_PATIENCE);
-	s->pid = -1;
+	int status = ssh_child_reap(&s->child, own ? 0 : EXIT_PATIENCE);
 	const SshEnd end = {
 		.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
 		.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
@@ -308,7 +191,8 @@ static int start_thread(Ssh *s)
 
 static void ssh_free(Ssh *s)
 {
-	const int fds[] = { s->in, s->out, s->errors, s->control, s->control_thread };
+	const int fds[] = { s->control, s->control_thread };
+	ssh_child_done(&s->child);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			(void) close(fds[i]);
@@ -327,23 +211,22 @@ static void ssh_free(Ssh *s)
 
 static int start(Ssh *s, Err *err)
 {
+	static const char *const command[] = { "stead", "dial-stdio", NULL };
 	int control[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0)
 		return err_errno(err, -errno, "a socket for ssh");
 	s->control = control[0];
 	s->control_thread = control[1];
-	int r = start_child(s, err);
+	int r = ssh_child_start(&s->address, s->url, NULL, command, &s->child, err);
 	if (r < 0)
 		return r;
-	const MuxOptions o = { .in = s->in, .out = s->out, .client = true, .tick_ms = TICK_MS, .ticks = TICKS, .greeted = on_greeted, .refused = on_refused,
+	const MuxOptions o = { .in = s->child.in, .out = s->child.out, .client = true, .tick_ms = TICK_MS, .ticks = TICKS, .greeted = on_greeted, .refused = on_refused,
 		.user = s };
 	json_t *greeting = dial_greeting(s->address.path);
 	r = mux_new(&o, greeting, &s->mux, err);
 	json_decref(greeting);
 	if (r == 0 && (r = start_thread(s)) < 0)
 		(void) err_errno(err, r, "a thread for ssh");
-	if (r < 0)
-		(void) reap(s, 0);
 	return r;
 }
 
@@ -355,7 +238,7 @@ static int find_or_start(const HostAddress *a, const char *url, Ssh **ret, Err *
 			return 0;
 		}
 	Ssh *s = xcalloc(1, sizeof(*s));
-	*s = (Ssh) { .url = xstrdup(url), .pid = -1, .in = -1, .out = -1, .errors = -1, .control = -1, .control_thread = -1 };
+	*s = (Ssh) { .url = xstrdup(url), .child = SSH_CHILD_INIT, .control = -1, .control_thread = -1 };
 	s->address = (HostAddress) { true, xstrdup(a->user), xstrdup(a->host), xstrdup(a->port), xstrdup(a->path) };
 	(void) pthread_mutex_init(&s->lock, NULL);
 	(void) pthread_cond_init(&s->changed, NULL);
@@ -376,8 +259,6 @@ void ssh_close_all(void)
 		(void) shutdown(s->control, SHUT_RDWR);
 		(void) pthread_join(s->thread, NULL);
 		/* Nothing is on its way that anybody waits for, and a round trip for a polite end would be waited for. */
-		if (s->pid > 0)
-			(void) reap(s, 0);
 		ssh_free(s);
 	}
 }
@@ -397,7 +278,8 @@ static int dial(void *user, int *ret_fd, Err *err)
 		return err_errno(err, -errno, "a socket for ssh");
 	if (send(c->ssh->control, &p[1], sizeof(p[1]), MSG_NOSIGNAL) != sizeof(p[1])) {
 		int r = -errno;
-		close_pair(p);
+		(void) close(p[0]);
+		(void) close(p[1]);
 		return err_errno(err, r, "%s", c->ssh->url);
 	}
 	c->channel = ++c->ssh->opened;
@@ -420,6 +302,19 @@ static int lost(void *user, Err *err)
 	return r;
 }
 
+static int await(void *user, Err *err)
+{
+	Ssh *s = ((const SshClient *) user)->ssh;
+	int r = 0;
+	(void) pthread_mutex_lock(&s->lock);
+	while (!s->greeted && !s->over)
+		(void) pthread_cond_wait(&s->changed, &s->lock);
+	if (!s->greeted)
+		r = err_set(err, s->failure.code, "%s", err_text(&s->failure));
+	(void) pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
 int ssh_open(const HostAddress *a, const char *url, HttpClient **ret, Err *err)
 {
 	Ssh *s;
@@ -428,22 +323,6 @@ int ssh_open(const HostAddress *a, const char *url, HttpClient **ret, Err *err)
 		return r;
 	SshClient *c = xcalloc(1, sizeof(*c));
 	c->ssh = s;
-	const HttpTransport t = { .dial = dial, .lost = lost, .done = free, .user = c };
+	const HttpTransport t = { .dial = dial, .wait = await, .lost = lost, .done = free, .user = c };
 	return http_client_open(&t, ret, err);
-}
-
-int ssh_wait(const char *url, Err *err)
-{
-	int r = 0;
-	for (Ssh *s = all; s; s = s->next) {
-		if (!str_eq(s->url, url))
-			continue;
-		(void) pthread_mutex_lock(&s->lock);
-		while (!s->greeted && !s->over)
-			(void) pthread_cond_wait(&s->changed, &s->lock);
-		if (!s->greeted)
-			r = err_set(err, s->failure.code, "%s", err_text(&s->failure));
-		(void) pthread_mutex_unlock(&s->lock);
-	}
-	return r;
 }

@@ -14,7 +14,5 @@
  * what is wrong with the connection is said by the first request, with the code -ENOTCONN if it never stood.
  */
 int ssh_open(const HostAddress *a, const char *url, HttpClient **ret, Err *err);
-/** Waits until the connection to that machine stands, or says why it does not; 0 where there is none. For what must not be interrupted meanwhile. */
-int ssh_wait(const char *url, Err *err);
 /** Ends every ssh, and waits for it. Clients that are still open are useless afterwards. */
 void ssh_close_all(void);

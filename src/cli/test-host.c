@@ -114,7 +114,7 @@ static void bad_files(void **state)
 		{ "-a ssh://b\n", "h:1: '-a' is no name" },
 		{ "a/b ssh://b\n", "h:1: 'a/b' is no name" },
 		{ "a ssh://-b\n", "h:1: ssh://-b: a host that begins with '-'" },
-		{ "a b\n", "h:1: -H b: a host is written" },
+		{ "a b\n", "h:1: b: a host is written" },
 		{ "a ssh://b\xff\n", "h: not UTF-8" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -13,7 +13,6 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "cli/containers.h"
-#include "cli/deploy-ship.h"
 #include "cli/follow.h"
 #include "cli/operation.h"
 #include "cli/origin.h"
@@ -22,11 +21,10 @@
 
 typedef struct UpOptions {
 	bool detach, wait, force_recreate, no_recreate, no_deps, no_start, remove_orphans, renew_anon_volumes;
-	bool no_ship;
 	bool always_recreate_deps, abort_on_exit, abort_on_failure, no_prefix, no_colour, timestamps, build;
 	int64_t timeout, wait_timeout;
 	char **scale, **attach, **no_attach;
-	const char *exit_code_from, *ship_from;
+	const char *exit_code_from;
 } UpOptions;
 
 #define U(member) offsetof(UpOptions, member)
@@ -52,8 +50,6 @@ static const Option options[] = {
 	{ "no-color", 0, OPTION_FLAG, U(no_colour), NULL, "Logs without colours", NULL },
 	{ "timestamps", 0, OPTION_FLAG, U(timestamps), NULL, "Logs with times", NULL },
 	{ "build", 0, OPTION_FLAG, U(build), NULL, "Not supported yet: images come from 'stead load', 'import' and 'image bootstrap'", NULL },
-	{ "ship-from", 0, OPTION_STRING, U(ship_from), "HOST", "Where images come from that the box lacks (default, over ssh: the stead here)", NULL },
-	{ "no-ship", 0, OPTION_FLAG, U(no_ship), NULL, "Send no images to the box", NULL },
 	{ NULL },
 };
 
@@ -269,10 +265,7 @@ static int run(Cli *cli, void *values, char **args)
 	body = make_body(o, stack, args, scale);
 	origin_add(body, has_routes(stack) ? stack->working_dir : NULL);
 	json_decref(scale);
-	const DeployShip ship = { .from = o->ship_from, .no_ship = o->no_ship };
-	code = deploy_ship(cli, stack, args, &ship, body, NULL);
-	if (!code)
-		code = client_open_or_fail(cli, &client);
+	code = client_open_or_fail(cli, &client);
 	if (!code && (o->detach || o->wait || o->no_start)) {
 		OperationOptions op = { .refused_is_usage = true };
 		if (o->wait_timeout >= 0)

@@ -187,3 +187,63 @@ int compose_project_name(const ComposeOptions *o, char **ret, Err *err)
 	sources_done(&s);
 	return e < 0 ? err_move(err, &own) : 0;
 }
+
+/* ---- the machine ---- */
+
+static int host_from_documents(Load *l, Node *const *docs, size_t n, char **ret)
+{
+	for (size_t i = n; i-- > 0;) {
+		KeyPath path = { .len = 0 };
+		Node *extension = node_get(docs[i], "x-stead");
+		Node *host = extension && node_is_map(extension) ? node_get(extension, "host") : NULL;
+		if (!host || node_is_null(host))
+			continue;
+		path_enter(&path, "x-stead");
+		path_enter(&path, "host");
+		if (host->kind != NODE_SCALAR)
+			return load_fail(l, host, &path, "must be a string, not %s", node_what(host));
+		size_t warned = strv_len(l->warnings);
+		if (strchr(host->text, '$') && interpolate_scalar(l, host, &path) < 0)
+			return -EINVAL;
+		if (!*host->text && strv_len(l->warnings) > warned)
+			return load_fail(l, host, &path, "is empty, since a variable is not set; set it, or choose the machine with -H");
+		if (!*host->text)
+			return 0;
+		*ret = xstrdup(host->text);
+		return 0;
+	}
+	return 0;
+}
+
+static bool mention_stead(const Sources *s)
+{
+	for (size_t i = 0; s->paths[i]; i++) {
+		AUTO_BUF text = BUF_INIT;
+		if (sources_read(s, s->paths[i], &text, NULL) == 0 && strstr(buf_cstr(&text), "x-stead"))
+			return true;
+	}
+	return false;
+}
+
+int compose_host(const ComposeOptions *o, char **ret, Err *err)
+{
+	AUTO_ERR own = ERR_INIT;
+	Load l = { .err = &own };
+	Sources s;
+	Node **docs = NULL;
+	size_t n = 0;
+	*ret = NULL;
+	int e = sources_open(o, &l, false, &s, &own);
+	if (e >= 0 && s.paths && !strv_has(s.paths, "-") && mention_stead(&s)) {
+		l.files = s.names;
+		l.project_dir = s.project_dir;
+		l.vars = sources_variables(&s);
+		e = read_documents(&l, &s, &docs, &n);
+		if (e >= 0)
+			e = host_from_documents(&l, docs, n, ret);
+	}
+	strv_free(l.warnings);
+	arena_done(&l.arena);
+	sources_done(&s);
+	return e < 0 ? err_move(err, &own) : 0;
+}

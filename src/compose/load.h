@@ -46,3 +46,10 @@ int compose_load(const ComposeOptions *o, Stack **ret, char ***ret_warnings, Err
  * in them stops nobody from stopping a stack. With -p or COMPOSE_PROJECT_NAME no file is needed.
  */
 int compose_project_name(const ComposeOptions *o, char **ret, Err *err);
+
+/**
+ * What the files say under `x-stead: {host: …}`, variables replaced: which machine's daemon is meant, for every command; the last
+ * file wins. NULL: they do not say, or there are none. Standard input is not read for it. A fault in the files is an error only
+ * where they mention x-stead at all. An empty value because a variable is not set is an error, too: another machine would be taken.
+ */
+int compose_host(const ComposeOptions *o, char **ret, Err *err);

@@ -389,8 +389,6 @@ static void refusals(void **state)
 		{ "services:\n  web: {image: i, secrets: [s]}\nsecrets:\n  s:\n    external: true\n",
 			"compose.yaml:5: secrets.s.external: 'external' is not supported yet" },
 		{ "services:\n  web:\n    image: i\n    x-stead-hosts: a\n", "compose.yaml:4: services.web.x-stead-hosts: 'x-stead-hosts' is not supported yet" },
-		{ "services: {web: {image: i}}\nx-stead: {host: a}\n", "compose.yaml:2: x-stead.host: 'host' is not supported yet; choose the machine with -H" },
-		{ "services: {web: {image: i}}\nx-stead: {notfy: []}\n", "compose.yaml:2: x-stead.notfy: unknown key of x-stead of the file; did you mean 'notify'?" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      host: a\n", "compose.yaml:5: services.web.x-stead.host: 'host' is not supported yet; a route's host is written 'route: HOST'" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      rout: a\n", "compose.yaml:5: services.web.x-stead.rout: unknown key of x-stead of a service; did you mean 'route'?" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: https://a.b/\n", "compose.yaml:5: services.web.x-stead.route: 'https://a.b/' must be HOST[/PATH]" },
@@ -682,6 +680,42 @@ static void env_files(void **state)
 	refused(p, "services:\n  a:\n    image: i\n    env_file: one.env\n", "one.env:2: the line does not begin with the name");
 }
 
+static void hosts(void **state)
+{
+	static const struct {
+		const char *file, *host, *error;
+	} cases[] = {
+		{ "services: {a: {image: i}}\n", NULL, NULL },
+		{ "x-stead: {host: 'ssh://pi@box'}\nservices: {a: {image: '${NO:?x}'}}\n", "ssh://pi@box", NULL }, /* no more is read */
+		{ "x-stead: {host: 'ssh://${SET}'}\n", "ssh://value", NULL },
+		{ "x-stead: {host: '${NO:-}'}\n", NULL, NULL },
+		{ "x-stead: {notify: []}\n", NULL, NULL },
+		{ "x-stead: {host: null}\n", NULL, NULL },
+		{ "x-stead:\n  host: ${NO}\n", NULL, "compose.yaml:2: x-stead.host: is empty, since a variable is not set" },
+		{ "x-stead:\n  host: [a]\n", NULL, "compose.yaml:2: x-stead.host: must be a string" },
+		{ "x-stead: {host: box\n", NULL, "compose.yaml:" },
+		{ "services: {a: [\n", NULL, NULL }, /* what the file cannot say */
+	};
+	Place *p = *state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		AUTO_ERR err = ERR_INIT;
+		AUTO_FREE char *host = NULL;
+		put(p, "compose.yaml", cases[i].file);
+		int r = compose_host(&p->o, &host, &err);
+		if (!str_eq(host, cases[i].host) || (r < 0) != (cases[i].error != NULL) || (r < 0 && !strstr(err_text(&err), cases[i].error)))
+			fail_msg("case %zu: %s, %s", i, host ? host : "-", err_text(&err));
+	}
+	AUTO_FREE char *host = NULL, *none = NULL;
+	put(p, "compose.yaml", "x-stead: {host: one}\n");
+	put(p, "compose.override.yaml", "x-stead: {host: two}\n");
+	assert_int_equal(compose_host(&p->o, &host, NULL), 0);
+	assert_string_equal(host, "two");
+	char *const in[] = { (char *) "-", NULL };
+	p->o.files = in;
+	assert_int_equal(compose_host(&p->o, &none, NULL), 0);
+	assert_null(none);
+}
+
 static void project_names(void **state)
 {
 	Place *p = *state;
@@ -859,6 +893,7 @@ int main(void)
 		TEST(canonical_forms), TEST(yaml_merges), TEST(yaml_text), TEST(yaml_refusals), TEST(yaml_limits), TEST(refusals),
 		TEST(merging), TEST(merging_x_stead), TEST(notices), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
 		TEST(variables), TEST(env_files), TEST(project_names), TEST(profiles), TEST(links_and_names),
+		TEST(variables), TEST(env_files), TEST(hosts), TEST(profiles), TEST(links_and_names),
 		TEST(extensions), TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(bind_with_a_name), TEST(warnings), TEST(written_and_read_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,11 @@ int http_client_connect(const char *path, HttpClient **ret, Err *err)
 	return http_client_open(&t, ret, err);
 }
 
+int http_client_wait(const HttpClient *c, Err *err)
+{
+	return c->transport.wait ? c->transport.wait(c->transport.user, err) : 0;
+}
+
 int http_client_lost(const HttpClient *c, Err *err)
 {
 	return c->transport.lost ? c->transport.lost(c->transport.user, err) : 0;

@@ -36,6 +36,7 @@ HttpClient *http_client_new(int read_fd, int write_fd);
 /** A way to the daemon that is not a socket here. */
 typedef struct HttpTransport {
 	int (*dial)(void *user, int *ret_fd, Err *err); /* a new connection: a stream socket */
+	int (*wait)(void *user, Err *err);              /* until a connection stands, or the code and text of why none will */
 	int (*lost)(void *user, Err *err);              /* why the last one has ended, where it is known: its code and text; else 0 */
 	void (*done)(void *user);                       /* frees `user` */
 	void *user;
@@ -45,6 +46,8 @@ typedef struct HttpTransport {
 int http_client_open(const HttpTransport *t, HttpClient **ret, Err *err);
 /** Only the connected socket of http_client_connect. */
 int http_dial_unix(const char *path, int *ret, Err *err);
+/** Waits until the connection stands, for a caller that is not to be interrupted during its request: 0, or a code with its text. */
+int http_client_wait(const HttpClient *c, Err *err);
 /** Why the connection has ended, where the transport knows more than that: its code, and the text in err; else 0. Also after http_hijack_client. */
 int http_client_lost(const HttpClient *c, Err *err);
 /** Closes the connection. NULL is fine. */

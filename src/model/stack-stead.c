@@ -503,7 +503,7 @@ static int check_stead_stack(Reader *r, void *base)
 
 static const Field stead_stack_fields[] = {
 	{ "notify", &field_list, offsetof(Stack, notify), offsetof(Stack, n_notify), .arg = &notify_schema },
-	{ "host", &field_refused, .arg = "choose the machine with -H or STEAD_HOST" },
+	{ "host", &field_word, offsetof(Stack, host) },
 };
 const Schema stead_stack_schema = OBJECT_SCHEMA(stead_stack_fields, Stack, check_stead_stack, "x-stead of the file");
 

@@ -288,7 +288,7 @@ static void bad_notices(void **state)
 		AUTO_FREE char *text = with_notice(cases[i].notice);
 		refused(text, cases[i].text);
 	}
-	refused("{'name':'p','x-stead':{'host':'h'}}", "x-stead.host: 'host' is not supported yet; choose the machine with -H");
+	refused("{'name':'p','x-stead':{'host':['h']}}", "x-stead.host: must be a string");
 	AUTO_FREE char *text = with_notice("{'slack':'secret-without-scheme'}");
 	AUTO_ERR err = ERR_INIT;
 	AUTO_STACK *s = parse(text, NULL, &err);
