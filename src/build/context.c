@@ -79,7 +79,7 @@ static int load_kept(Context *c, Buf *text, char hex[DIGEST_HEX_MAX])
 	int r = file_read(c->dir, "manifest", LIMIT_CONTEXT_MANIFEST, text);
 	if (r < 0 || entries_parse(buf_cstr(text), text->len, &l, NULL) < 0)
 		return -ENOENT;
-	digest_sha256(buf_cstr(text), text->len, hex);
+	bytes_sha256(buf_cstr(text), text->len, hex);
 	c->list = l;
 	l = (Entries) { 0 };
 	return 0;

@@ -133,6 +133,14 @@ int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
 	return r;
 }
 
+void bytes_sha256(const void *p, size_t n, char hex[DIGEST_HEX_MAX])
+{
+	uint8_t raw[EVP_MAX_MD_SIZE];
+	if (EVP_Digest(p, n, raw, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+	hex_encode(raw, 32, hex);
+}
+
 int fd_sha256(int fd, char hex[DIGEST_HEX_MAX], int64_t *ret_size)
 {
 	uint8_t raw[EVP_MAX_MD_SIZE];
