@@ -58,7 +58,7 @@ static int take_contents(TarContext *t, const TarEntry *from, Entry *e, Err *err
 	return files_finish(&w, e->hash, err);
 }
 
-/* A hard link is a file of its own in the context, with the same contents. */
+/* It has what the first name has. */
 static int take_link(TarContext *t, const TarEntry *from, Entry *e, Err *err)
 {
 	AUTO_FREE char *target = NULL;
@@ -72,7 +72,11 @@ static int take_link(TarContext *t, const TarEntry *from, Entry *e, Err *err)
 		e->type = o->type;
 		e->size = o->size;
 		e->target = xstrdup(o->target);
+		e->mode = o->mode;
+		e->mtime = o->mtime;
 		memcpy(e->hash, o->hash, sizeof(e->hash));
+		if (o->type == 'f')
+			e->link = steal_ptr(&target);
 		return 0;
 	}
 	return err_set(err, -EINVAL, "'%s' is a hard link to '%s', which is not there before it", e->path, target);

@@ -119,6 +119,17 @@ static int receive_manifest(Context *c, bool have, Err *err)
 	return 0;
 }
 
+/* Names of one file get a number in common; what they were called after is the client's matter. */
+static void join_links(Entries *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		Entry *e = &l->items[i], *first = e->link ? entries_find(l, e->link) : NULL;
+		free_and_null(&e->link);
+		if (first && first != e && first->type == 'f' && e->type == 'f' && str_eq(first->hash, e->hash))
+			e->inode = first->inode = (uint64_t) (first - l->items) + 1;
+	}
+}
+
 int context_open(Context *c, Err *err)
 {
 	char hex[DIGEST_HEX_MAX];
@@ -126,6 +137,7 @@ int context_open(Context *c, Err *err)
 		return 0;
 	if (c->source == CONTEXT_TAR) {
 		int r = context_read_tar(&c->files, c->fd, &c->list, err);
+		join_links(&c->list);
 		c->open = r == 0;
 		return r;
 	}
@@ -136,6 +148,7 @@ int context_open(Context *c, Err *err)
 		int r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?}}", "context", "have", c->had_list ? hex : NULL), err);
 		if (r < 0 || (r = receive_manifest(c, c->had_list, err)) < 0)
 			return r;
+		join_links(&c->list);
 	}
 	c->open = true;
 	return 0;

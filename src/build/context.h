@@ -9,7 +9,7 @@
  *   worker: J {"want": [indexes into the manifest]}
  *   client: for each of them F frames with its bytes, then J {"file": index, "hash": SHA-256}
  *   worker: J {"secret": ID}; client: S frames, then J {"secret": ID}, or J {"secret": ID, "missing": true}
- * J {"error": TEXT} from the client ends the build. The manifest's hash is that of the bytes of all M frames.
+ * Further names of a file have "link" (its first one) beside the same hash. J {"error": TEXT} from the client ends the build. The manifest's hash is that of the bytes of all M frames.
  */
 
 #include <stdbool.h>

@@ -389,6 +389,7 @@ static void a_tar_is_a_context(void **state)
 	put_file(&tar, "a.txt", "old\n");
 	put_file(&tar, "a.txt", "new\n");
 	put_symlink(&tar, "l", "a.txt");
+	put_hardlink(&tar, "also", "a.txt");
 	tar_write_end(&tar);
 	AUTO_FREE char *path = scratch_path("context.tar");
 	assert_int_equal(file_write(AT_FDCWD, path, tar.data, tar.len, 0600), 0);
@@ -398,6 +399,7 @@ static void a_tar_is_a_context(void **state)
 	has_text(&r, "ctx/a.txt", "new\n");
 	has_nothing(&r, "ctx/a.log");
 	assert_true(S_ISLNK(image_stat(&r, "ctx/l").st_mode));
+	assert_int_equal(image_stat(&r, "ctx/also").st_ino, image_stat(&r, "ctx/a.txt").st_ino);
 	result_done(&r);
 	/* Cut off, and with a name that leads out. */
 	assert_int_equal(truncate(path, 1500), 0);
