@@ -162,17 +162,19 @@ static int parse_copy(Instruction *i, const char *rest, char escape, Err *err)
 		return err_set(err, -EINVAL, "needs at least one source and a destination");
 	if (i->json)
 		return i->n_heredocs ? err_set(err, -EINVAL, "heredocs do not go with a JSON list") : 0;
+	Heredoc h;
+	if (heredoc_parse(i->args[n - 1], escape, &h)) {
+		free(h.name);
+		return err_set(err, -EINVAL, "a heredoc is a source, it cannot be the destination");
+	}
 	size_t kept = 0;
 	for (size_t k = 0; k < n; k++) {
-		Heredoc h;
 		if (!heredoc_parse(i->args[k], escape, &h)) {
 			i->args[kept++] = i->args[k];
 			continue;
 		}
 		free(h.name);
-		if (k == n - 1)
-			return err_set(err, -EINVAL, "a heredoc is a source, it cannot be the destination");
-		free_and_null(&i->args[k]);
+		free(i->args[k]);
 	}
 	i->args[kept] = NULL;
 	if (n - kept != i->n_heredocs)
