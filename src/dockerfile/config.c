@@ -22,7 +22,7 @@ json_t *config_new(const char *platform)
 	if (arch[k])
 		json_object_set_new(image, "variant", json_string(arch + k + 1));
 	json_object_set_new(image, "os", json_stringn(platform, n));
-	json_object_set_new(image, "config", json_object());
+	json_object_set_new(image, "config", json_pack("{s:[s]}", "Env", DEFAULT_PATH));
 	json_object_set_new(image, "rootfs", json_pack("{s:s, s:[]}", "type", "layers", "diff_ids"));
 	json_object_set_new(image, "history", json_array());
 	return image;
@@ -228,6 +228,7 @@ char **config_take_triggers(json_t *image)
 char **config_env(const json_t *image)
 {
 	char **v = strings_of(json_object_get(json_object_get(image, "config"), "Env"));
+	/* Not in the document: whoever runs it adds the same. */
 	if (!strv_env(v, "PATH"))
 		strv_add(&v, DEFAULT_PATH);
 	return v;

@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "dockerfile/dockerfile.h"
 
-/** A new configuration for FROM scratch: architecture, os, empty config, rootfs and history. `platform` is "linux/arm/v7". */
+/** A new configuration for FROM scratch: architecture, os, a config with the usual PATH, rootfs and history. `platform` is "linux/arm/v7". */
 json_t *config_new(const char *platform);
 
 /** What a stage must remember between its instructions. */

@@ -18,7 +18,7 @@ static char *apply(const char *base, const char *text)
 	AUTO_ERR err = ERR_INIT;
 	if (dockerfile_parse("Dockerfile", whole, strlen(whole), &f, &err) < 0)
 		return xasprintf("E %s", err_text(&err));
-	json_t *image = base ? json_loads(base, 0, NULL) : config_new("linux/amd64");
+	json_t *image = json_loads(base ? base : "{\"config\":{}}", 0, NULL);
 	assert_non_null(image);
 	ConfigState state = { 0 };
 	int r = 0;
@@ -103,7 +103,7 @@ static void reading(void **state)
 	json_decref(image);
 	json_t *arm = config_new("linux/arm/v7");
 	AUTO_FREE char *text = json_dumps(arm, JSON_SORT_KEYS | JSON_COMPACT), *root = config_workdir(arm);
-	assert_string_equal(text, "{\"architecture\":\"arm\",\"config\":{},\"history\":[],\"os\":\"linux\",\"rootfs\":{\"diff_ids\":[],\"type\":\"layers\"},\"variant\":\"v7\"}");
+	assert_string_equal(text, "{\"architecture\":\"arm\",\"config\":{\"Env\":[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\"]},\"history\":[],\"os\":\"linux\",\"rootfs\":{\"diff_ids\":[],\"type\":\"layers\"},\"variant\":\"v7\"}");
 	assert_string_equal(root, "/");
 	assert_string_equal(config_user(arm), "");
 	json_decref(arm);
