@@ -290,11 +290,14 @@ static json_t *healthcheck(const Healthcheck *h)
 {
 	json_t *o = json_object();
 	set(o, "Test", json_strv(h->test));
-	set_int(o, "Interval", h->interval);
-	set_int(o, "Timeout", h->timeout);
-	if (h->start_period > 0)
-		set_int(o, "StartPeriod", h->start_period);
-	set_int(o, "Retries", h->retries);
+	const struct {
+		const char *key;
+		int64_t value;
+	} numbers[] = { { "Interval", h->interval }, { "Timeout", h->timeout }, { "StartPeriod", h->start_period },
+		{ "StartInterval", h->start_interval }, { "Retries", h->retries } };
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (numbers[i].value > 0) /* as in Docker's Go, what is unset is not there */
+			set_int(o, numbers[i].key, numbers[i].value);
 	return o;
 }
 
