@@ -185,7 +185,7 @@ static int run_mmdebstrap(Bootstrap *b, const char *aptdir, Err *err)
 	const char *argv[] = {
 		"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", arch, aptopt, keyring,
 		"--aptopt=APT::Sandbox::User \"root\"", "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=force-unsafe-io",
-		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",
+		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-include=/usr/share/man/man?", "--dpkgopt=path-exclude=/usr/share/info/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-include=/usr/share/locale/locale.alias",
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 		"--dpkgopt=path-exclude=/usr/share/lintian/*", "--skip=cleanup/apt/lists", b->suite, root, "-", NULL,
