@@ -38,6 +38,8 @@ up|--no-attach||list|service
 up|--no-log-prefix||flag|
 up|--no-color||flag|
 up|--timestamps||flag|
+up|--pull||choice|always missing never
+up|--quiet-pull||flag|
 up|--build||flag|
 down|||operands|
 down|--volumes|-v|flag|
@@ -47,6 +49,8 @@ down|--rmi||choice|local all
 deploy|||operands|service
 deploy|--plan||flag|
 deploy|--no-wait||flag|
+deploy|--pull||choice|always missing never
+deploy|--quiet-pull||flag|
 deploy|--timeout|-t|number|
 releases|||operands|service
 releases|--quiet|-q|flag|
@@ -133,6 +137,17 @@ images|--no-trunc||flag|
 rmi|||operands|image
 rmi|--force|-f|flag|
 rmi|--no-prune||flag|
+pull|||operands|service
+pull|--quiet|-q|flag|
+pull|--platform||string|
+pull|--policy||choice|always missing
+pull|--include-deps||flag|
+pull|--ignore-pull-failures||flag|
+login|||operands|
+login|--username|-u|string|
+login|--password|-p|string|
+login|--password-stdin||flag|
+logout|||operands|
 load|||operands|
 load|--input|-i|string|file
 load|--quiet|-q|flag|
@@ -174,6 +189,12 @@ image ls|--no-trunc||flag|
 image rm|||operands|image
 image rm|--force|-f|flag|
 image rm|--no-prune||flag|
+image pull|||operands|service
+image pull|--quiet|-q|flag|
+image pull|--platform||string|
+image pull|--policy||choice|always missing
+image pull|--include-deps||flag|
+image pull|--ignore-pull-failures||flag|
 image load|||operands|
 image load|--input|-i|string|file
 image load|--quiet|-q|flag|

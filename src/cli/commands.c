@@ -23,7 +23,7 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_save, command_import, command_image_bootstrap, command_image_prune, command_volume_ls,
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
 	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
-	command_cache_purge, command_dial_stdio;
+	command_cache_purge, command_pull, command_login, command_logout, command_dial_stdio;
 
 static const Verb verbs[] = {
 	{ "up", &command_up },
@@ -51,6 +51,9 @@ static const Verb verbs[] = {
 	{ "inspect", &command_inspect },
 	{ "images", &command_images },
 	{ "rmi", &command_rmi },
+	{ "pull", &command_pull },
+	{ "login", &command_login },
+	{ "logout", &command_logout },
 	{ "load", &command_load },
 	{ "save", &command_save },
 	{ "import", &command_import },
@@ -58,6 +61,7 @@ static const Verb verbs[] = {
 	{ "image prune", &command_image_prune },
 	{ "image ls", &command_images },
 	{ "image rm", &command_rmi },
+	{ "image pull", &command_pull },
 	{ "image load", &command_load },
 	{ "image save", &command_save },
 	{ "image import", &command_import },

@@ -3,9 +3,11 @@
 #include "cli/client.h"
 #include "cli/deploying.h"
 #include "cli/project.h"
+#include "cli/pulling.h"
 
 typedef struct DeployOptions {
-	bool plan, no_wait;
+	bool plan, no_wait, quiet_pull;
+	const char *pull;
 	int64_t timeout;
 } DeployOptions;
 
@@ -13,6 +15,8 @@ typedef struct DeployOptions {
 static const Option options[] = {
 	{ "plan", 0, OPTION_FLAG, D(plan), NULL, "Only show every step; nothing is done", NULL },
 	{ "no-wait", 0, OPTION_FLAG, D(no_wait), NULL, "Fail at once where another deploy of the stack is under way", NULL },
+	{ "pull", 0, OPTION_CHOICE, D(pull), "POLICY", "Pull images before anything starts, whatever pull_policy says", "always missing never" },
+	{ "quiet-pull", 0, OPTION_FLAG, D(quiet_pull), NULL, "Pull without showing how it goes on", NULL },
 	{ "timeout", 't', OPTION_NUMBER, D(timeout), "SECONDS", "Time to stop before a kill (default: stop_grace_period)", NULL },
 	{ NULL },
 };
@@ -22,6 +26,9 @@ static int run(Cli *cli, void *values, char **args)
 	const DeployOptions *o = values;
 	AUTO_STACK *stack = NULL;
 	int code = project_load(cli, args, &stack);
+	/* A plan changes nothing, not even what images are here. */
+	if (!code && !o->plan)
+		code = pulling_services(cli, stack, args, true, o->pull, o->quiet_pull);
 	if (code)
 		return code;
 	json_t *body = json_pack("{s:o, s:b, s:b}", "model", stack_to_json(stack), "plan", o->plan, "no_wait", o->no_wait);

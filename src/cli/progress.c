@@ -40,7 +40,8 @@ static StatusClass status_class(const char *kind, const char *status)
 		{ "waiting", STATUS_WAITING }, { "created", STATUS_FINISHED }, { "started", STATUS_FINISHED },
 		{ "healthy", STATUS_FINISHED }, { "exited", STATUS_FINISHED }, { "running", STATUS_FINISHED },
 		{ "stopped", STATUS_FINISHED }, { "removed", STATUS_FINISHED }, { "recreated", STATUS_FINISHED },
-		{ "killed", STATUS_FINISHED }, { "failed", STATUS_FAILED },
+		{ "killed", STATUS_FINISHED }, { "failed", STATUS_FAILED }, { "pulled", STATUS_FINISHED }, { "pushed", STATUS_FINISHED },
+		{ "already here", STATUS_FINISHED }, { "already there", STATUS_FINISHED },
 	};
 	if (str_eq(kind, "service"))
 		return service_class(status);

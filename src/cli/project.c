@@ -44,6 +44,16 @@ int project_host(const Cli *cli, char **ret, Err *err)
 	return compose_host(&o, ret, err);
 }
 
+void project_with_deps(const Stack *stack, const char *name, bool deps, char ***ret)
+{
+	const Service *s = stack_service(stack, name);
+	if (!s || strv_has(*ret, name))
+		return;
+	strv_add(ret, name);
+	for (size_t i = 0; deps && i < s->n_depends; i++)
+		project_with_deps(stack, s->depends[i].service, deps, ret);
+}
+
 char *project_place(const Cli *cli, const char *path, const char *text)
 {
 	AUTO_ERR err = ERR_INIT;

@@ -183,7 +183,7 @@ static void deploy_that_is_called_off(void **state)
 	const FakeRule queued[] = { { .request = DEPLOY, .raw = STREAM, .signal = SIGINT, .hang = true }, { NULL } };
 	o = run(queued, "deploy");
 	expect(&o, 130, "", "called off before it had begun");
-	assert_null(strstr(o.requests, "GET "));
+	assert_null(strstr(o.requests, "GET /stead/"));
 	done(&o);
 	/* The daemon cannot be asked. */
 	const FakeRule gone[] = { rules[0], { NULL } };

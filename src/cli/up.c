@@ -17,6 +17,7 @@
 #include "cli/operation.h"
 #include "cli/origin.h"
 #include "cli/project.h"
+#include "cli/pulling.h"
 #include "cli/signals.h"
 
 typedef struct UpOptions {
@@ -24,7 +25,8 @@ typedef struct UpOptions {
 	bool always_recreate_deps, abort_on_exit, abort_on_failure, no_prefix, no_colour, timestamps, build;
 	int64_t timeout, wait_timeout;
 	char **scale, **attach, **no_attach;
-	const char *exit_code_from;
+	const char *exit_code_from, *pull;
+	bool quiet_pull;
 } UpOptions;
 
 #define U(member) offsetof(UpOptions, member)
@@ -49,6 +51,8 @@ static const Option options[] = {
 	{ "no-log-prefix", 0, OPTION_FLAG, U(no_prefix), NULL, "Logs without names", NULL },
 	{ "no-color", 0, OPTION_FLAG, U(no_colour), NULL, "Logs without colours", NULL },
 	{ "timestamps", 0, OPTION_FLAG, U(timestamps), NULL, "Logs with times", NULL },
+	{ "pull", 0, OPTION_CHOICE, U(pull), "POLICY", "Pull images before anything starts, whatever pull_policy says", "always missing never" },
+	{ "quiet-pull", 0, OPTION_FLAG, U(quiet_pull), NULL, "Pull without showing how it goes on", NULL },
 	{ "build", 0, OPTION_FLAG, U(build), NULL, "Not supported yet: images come from 'stead load', 'import' and 'image bootstrap'", NULL },
 	{ NULL },
 };
@@ -103,17 +107,6 @@ static json_t *make_body(const UpOptions *o, const Stack *stack, char *const *se
 	if (o->timeout >= 0)
 		(void) json_object_set_new(body, "timeout", json_integer(o->timeout));
 	return body;
-}
-
-/* The services named and all they depend on: what an interrupt stops. NULL stays NULL: everything. */
-static void add_with_deps(const Stack *stack, const char *name, bool deps, char ***ret)
-{
-	const Service *s = stack_service(stack, name);
-	if (!s || strv_has(*ret, name))
-		return;
-	strv_add(ret, name);
-	for (size_t i = 0; deps && i < s->n_depends; i++)
-		add_with_deps(stack, s->depends[i].service, deps, ret);
 }
 
 typedef struct Foreground {
@@ -207,7 +200,7 @@ static int foreground(const Cli *cli, const UpOptions *o, const Stack *stack, ch
 		.since = since };
 	Foreground fg = { .o = o };
 	for (char *const *s = services; s && *s; s++)
-		add_with_deps(stack, *s, !o->no_deps, &closure);
+		project_with_deps(stack, *s, !o->no_deps, &closure);
 	int code = operation_run(cli, client, stack->name, "up", body, &op);
 	if (code != EXIT_DONE && code != EXIT_INTERRUPTED) {
 		signals_release();
@@ -265,7 +258,9 @@ static int run(Cli *cli, void *values, char **args)
 	body = make_body(o, stack, args, scale);
 	origin_add(body, has_routes(stack) ? stack->working_dir : NULL);
 	json_decref(scale);
-	code = client_open_or_fail(cli, &client);
+	code = pulling_services(cli, stack, args, !o->no_deps, o->pull, o->quiet_pull);
+	if (!code)
+		code = client_open_or_fail(cli, &client);
 	if (!code && (o->detach || o->wait || o->no_start)) {
 		OperationOptions op = { .refused_is_usage = true };
 		if (o->wait_timeout >= 0)

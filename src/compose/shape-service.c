@@ -171,8 +171,6 @@ static Node *shape_pull_policy(Shape *s, const Node *n)
 		return NULL;
 	if (str_eq(v->text, "if_not_present"))
 		v->text = "missing";
-	if (str_eq(v->text, "daily") || str_eq(v->text, "weekly") || str_eq(v->text, "refresh") || str_starts(v->text, "every_"))
-		return shape_fail(s, n, "'%s' is not supported yet; use always, missing or never", v->text);
 	return v;
 }
 

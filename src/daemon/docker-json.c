@@ -4,6 +4,7 @@
  * with their exact types, also where stead has nothing to say (an empty list is not null).
  */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -712,6 +713,14 @@ static json_t *image_config(const Image *img)
 	return o;
 }
 
+/* When it was last pulled, loaded or made: its configuration is written anew each time. 0 = not known. */
+static int64_t image_came(const Daemon *d, const Image *img)
+{
+	struct stat st;
+	AUTO_FREE char *path = xasprintf("%s/blobs/sha256/%s", d->o.state_dir, img->id + strlen("sha256:"));
+	return stat(path, &st) < 0 ? 0 : (int64_t) st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec;
+}
+
 json_t *docker_image_inspect(const Daemon *d, const Image *img)
 {
 	json_t *o = json_object(), *layers = json_array();
@@ -736,7 +745,9 @@ json_t *docker_image_inspect(const Daemon *d, const Image *img)
 	set_int(o, "VirtualSize", img->size);
 	set(o, "GraphDriver", json_pack("{s:s, s:{}}", "Name", "overlay2", "Data"));
 	set(o, "RootFS", json_pack("{s:s, s:o}", "Type", "layers", "Layers", layers));
-	set(o, "Metadata", json_pack("{s:s}", "LastTagTime", "0001-01-01T00:00:00Z"));
+	json_t *metadata = json_object();
+	set_time(metadata, "LastTagTime", image_came(d, img));
+	set(o, "Metadata", metadata);
 	json_decref(blob);
 	return o;
 }

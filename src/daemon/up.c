@@ -129,7 +129,7 @@ static int check_service(Operation *op, const Service *svc, Err *err)
 	if (id && !(img = daemon_image_by_id(d, id)))
 		return err_set(err, -ENOENT, "image %s (%s) is not on this machine any more; load it again, or deploy another release", id, svc->image);
 	if (!img && daemon_find_image(d, svc->image, &img, NULL, NULL) < 0)
-		return err_set(err, -ENOENT, "image '%s' is not on this machine; load it (stead load -i FILE, stead import) or make it "
+		return err_set(err, -ENOENT, "image '%s' is not on this machine; pull it (stead pull), load it (stead load -i FILE, stead import) or make it "
 					     "(stead image bootstrap %s --packages …)", svc->image, svc->image);
 	int r = image_platform_check(img, svc->platform, err);
 	if (r < 0)

@@ -370,6 +370,8 @@ static int send_request(HttpClient *c, const char *method, const char *target, c
 		buf_str(&head, "Connection: Upgrade\r\nUpgrade: tcp\r\n");
 	if (b && (json || b->type))
 		buf_printf(&head, "Content-Type: %s\r\n", json ? "application/json" : b->type);
+	if (b && !str_empty(b->registry_auth))
+		buf_printf(&head, "X-Registry-Auth: %s\r\n", b->registry_auth);
 	if (chunked)
 		buf_str(&head, "Transfer-Encoding: chunked\r\n");
 	else if (b || !str_eq(method, "GET"))

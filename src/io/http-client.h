@@ -62,6 +62,7 @@ typedef struct HttpBody {
 	const char *type;
 	int fd;               /* else, if `stream`: everything from this descriptor; a regular file goes with its length, else chunked */
 	bool stream;
+	const char *registry_auth; /* X-Registry-Auth (base64), or NULL */
 	void (*progress)(void *user, size_t sent); /* while streaming, bytes so far; or NULL */
 	void *user;
 } HttpBody;

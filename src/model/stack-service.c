@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "model/names.h"
 #include "model/stack-parts.h"
 
@@ -225,7 +226,68 @@ static void init_memswap(const Field *f, void *base)
 
 static const FieldType field_memswap = { init_memswap, parse_memswap, emit_memswap, NULL };
 
-static const char *const pull_policies[] = { "missing", "always", "never", "build", NULL };
+static const char *const pull_policies[] = { "missing", "always", "never", "build" };
+
+/* "2w3d12h": what compose's every_ takes. 0: it is none. */
+static int64_t parse_period(const char *s)
+{
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = { { 'w', 604800 }, { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 } };
+	int64_t sum = 0;
+	while (*s) {
+		size_t digits = strspn(s, "0123456789"), i = 0;
+		uint32_t n;
+		AUTO_FREE char *number = xstrndup(s, digits);
+		if (parse_u32_max(number, 1000000, &n) < 0)
+			return 0;
+		while (i < ARRAY_SIZE(units) && units[i].unit != s[digits])
+			i++;
+		if (i == ARRAY_SIZE(units))
+			return 0;
+		sum += (int64_t) n * units[i].seconds;
+		s += digits + 1;
+		if (sum > INT32_MAX)
+			return 0;
+	}
+	return sum * NSEC_PER_SEC;
+}
+
+static int parse_pull_policy(Reader *r, const Field *f, json_t *v, void *base)
+{
+	Service *s = base;
+	const char *text = json_string_value(v);
+	for (size_t i = 0; text && i < ARRAY_SIZE(pull_policies); i++)
+		if (str_eq(pull_policies[i], text)) {
+			s->pull_policy = (PullPolicy) i;
+			return 0;
+		}
+	if (str_eq(text, "if_not_present"))
+		return 0;
+	s->pull_every = str_eq(text, "daily") ? parse_period("1d") : str_eq(text, "weekly") ? parse_period("1w") :
+		text && str_starts(text, "every_") ? parse_period(text + strlen("every_")) : 0;
+	if (!s->pull_every)
+		return reader_fail(r, "must be missing, always, never, build, daily, weekly or every_TIME (such as every_12h)%s%.40s%s", text ? ", not '" : "",
+			text ? text : "", text ? "'" : "");
+	s->pull_policy = PULL_EVERY;
+	return 0;
+}
+
+static json_t *emit_pull_policy(const Field *f, const void *base)
+{
+	const Service *s = base;
+	if (s->pull_policy == PULL_MISSING)
+		return NULL;
+	if (s->pull_policy != PULL_EVERY)
+		return json_string(pull_policies[s->pull_policy]);
+	int64_t seconds = s->pull_every / NSEC_PER_SEC;
+	if (seconds == 86400 || seconds == 7 * 86400)
+		return json_string(seconds == 86400 ? "daily" : "weekly");
+	return json_sprintf("every_%llds", (long long) seconds);
+}
+
+static const FieldType field_pull_policy = { NULL, parse_pull_policy, emit_pull_policy, NULL };
 
 /* ---- the table ---- */
 
@@ -285,7 +347,7 @@ static const Field service_fields[] = {
 	{ "secrets", &field_list, LIST(secrets, file_ref_schema) },
 	{ "configs", &field_list, LIST(configs, file_ref_schema) },
 	{ "logging", &field_same, .arg = &logging_schema },
-	{ "pull_policy", &field_enum, AT(pull_policy), .arg = pull_policies },
+	{ "pull_policy", &field_pull_policy, AT(pull_policy) },
 	{ "platform", &field_word, AT(platform) },
 	{ "oom_score_adj", &field_int, AT(oom_score_adj), .min = -1000, .max = 1000 },
 	{ "attach", &field_bool, AT(attach), .unset = 1 },

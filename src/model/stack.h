@@ -39,7 +39,7 @@ typedef enum DependsCondition {
 	DEPENDS_COMPLETED, /* service_completed_successfully */
 } DependsCondition;
 
-typedef enum PullPolicy { PULL_MISSING, PULL_ALWAYS, PULL_NEVER, PULL_BUILD } PullPolicy;
+typedef enum PullPolicy { PULL_MISSING, PULL_ALWAYS, PULL_NEVER, PULL_BUILD, PULL_EVERY } PullPolicy;
 
 typedef enum MountType { MOUNT_VOLUME, MOUNT_BIND, MOUNT_TMPFS } MountType;
 
@@ -238,6 +238,7 @@ typedef struct Service {
 	char *logging_driver; /* NULL = json-file; "json-file", "local", "none" */
 	char **logging_options;
 	PullPolicy pull_policy;
+	int64_t pull_every; /* ns; of PULL_EVERY */
 	char *platform; /* "linux/arm64" or NULL */
 	int oom_score_adj; /* default 0 */
 	bool attach;    /* default true: shown by a foreground `up` */

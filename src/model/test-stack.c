@@ -183,7 +183,12 @@ static const struct {
 	{ "'container_name':'a b'", "services.web.container_name: 'a b' is no valid name" },
 	{ "'container_name':'a','scale':2", "2 containers cannot all be named 'a'" },
 	{ "'deploy':{'mode':'global'}", "'global' is not supported yet" },
-	{ "'pull_policy':'sometimes'", "services.web.pull_policy: must be missing, always, never or build" },
+	{ "'pull_policy':'sometimes'", "services.web.pull_policy: must be missing, always, never, build, daily, weekly or every_TIME (such as every_12h), not 'sometimes'" },
+	{ "'pull_policy':'every_'", "every_TIME" },
+	{ "'pull_policy':'every_5'", "every_TIME" },
+	{ "'pull_policy':'every_1x'", "every_TIME" },
+	{ "'pull_policy':'every_999999w'", "every_TIME" },
+	{ "'pull_policy':7", "every_TIME" },
 	{ "'expose':['80']", "'80' must be PORT/tcp or PORT/udp" },
 };
 
