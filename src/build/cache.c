@@ -91,6 +91,7 @@ int cache_get_list(Cache *c, const char *hex, Entries *ret)
 	int r = file_read(c->lists, hex, LIMIT_CONTEXT_MANIFEST, &b);
 	if (r < 0 || (r = entries_parse(buf_cstr(&b), b.len, ret, NULL)) < 0)
 		return r;
+	buf_done(&b);
 	mark_used(c->lists, hex);
 	entries_digest(ret, now);
 	return str_eq(now, hex) ? 0 : -EIO; /* cut off */

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -15,6 +14,7 @@
 #include "io/frame-io.h"
 
 #define WANT_MAX 10000 /* files asked for at once */
+#define CHUNK 65536
 #define SECRET_MAX (512U << 10)
 
 int context_init(Context *c, int state, int fd, ContextSource source, const char *id, Err *err)
@@ -73,13 +73,23 @@ static int unexpected(uint8_t type, Err *err)
 
 /* The manifest. */
 
-static int load_kept(Context *c, Buf *text, char hex[DIGEST_HEX_MAX])
+/* The list that was kept, and the hash of its text. */
+static int load_kept(Context *c, char hex[DIGEST_HEX_MAX])
 {
 	AUTO_ENTRIES l = { 0 };
-	int r = file_read(c->dir, "manifest", LIMIT_CONTEXT_MANIFEST, text);
-	if (r < 0 || entries_parse(buf_cstr(text), text->len, &l, NULL) < 0)
+	AUTO_CLOSE int fd = openat(c->dir, "manifest", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_FREE char *chunk = xmalloc(CHUNK);
+	Sha256 sum;
+	ssize_t n = -1;
+	int r = 0;
+	sha256_begin(&sum);
+	while (r == 0 && fd >= 0 && (n = read(fd, chunk, CHUNK)) > 0) {
+		sha256_add(&sum, chunk, (size_t) n);
+		r = entries_feed(&l, chunk, (size_t) n, NULL);
+	}
+	sha256_end(&sum, hex);
+	if (n < 0 || r < 0 || entries_end(&l, NULL) < 0)
 		return -ENOENT;
-	bytes_sha256(buf_cstr(text), text->len, hex);
 	c->list = l;
 	l = (Entries) { 0 };
 	return 0;
@@ -142,9 +152,7 @@ int context_open(Context *c, Err *err)
 		return r;
 	}
 	if (c->source == CONTEXT_CLIENT) {
-		AUTO_BUF text = BUF_INIT;
-		c->had_list = load_kept(c, &text, hex) == 0;
-		buf_done(&text);
+		c->had_list = load_kept(c, hex) == 0;
 		int r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?}}", "context", "have", c->had_list ? hex : NULL), err);
 		if (r < 0 || (r = receive_manifest(c, c->had_list, err)) < 0)
 			return r;

@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "build/files.h"
+#include "build/sha256.h"
 
 #define LINE_MAX_BYTES (256U << 10)
 #define XATTRS_MAX 32
@@ -401,9 +401,16 @@ void entries_write(const Entries *l, Buf *ret)
 void entries_digest(const Entries *l, char hex[DIGEST_HEX_MAX])
 {
 	AUTO_BUF b = BUF_INIT;
-	for (size_t i = 0; i < l->n; i++)
+	Sha256 sum;
+	sha256_begin(&sum);
+	for (size_t i = 0; i < l->n; i++) {
 		put_entry(&b, &l->items[i], false);
-	bytes_sha256(buf_cstr(&b), b.len, hex);
+		if (b.len > 8192 || i + 1 == l->n) {
+			sha256_add(&sum, b.data, b.len);
+			buf_clear(&b);
+		}
+	}
+	sha256_end(&sum, hex);
 }
 
 bool entry_same(const Entry *a, const Entry *b)

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <sys/statvfs.h>
@@ -13,7 +12,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define CHUNK (128U << 10)
 #define USED_GRAIN 3600 /* seconds: use is not noted more often */
 #define TMP_AGE 86400   /* seconds after which a file that is not finished belongs to nobody */
 
@@ -86,9 +84,7 @@ int files_begin(Files *f, FilesWriter *ret, Err *err)
 	w.fd = openat(f->dir, w.tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (w.fd < 0)
 		return write_failed(f, -errno, err);
-	w.md = EVP_MD_CTX_new();
-	if (!w.md || EVP_DigestInit_ex(w.md, EVP_sha256(), NULL) != 1)
-		abort();
+	sha256_begin(&w.sum);
 	*ret = w;
 	return 0;
 }
@@ -98,8 +94,7 @@ int files_append(FilesWriter *w, const void *p, size_t n, Err *err)
 	int r = fd_write_all(w->fd, p, n);
 	if (r < 0)
 		return write_failed(w->files, r, err);
-	if (EVP_DigestUpdate(w->md, p, n) != 1)
-		abort();
+	sha256_add(&w->sum, p, n);
 	w->size += (int64_t) n;
 	return 0;
 }
@@ -111,17 +106,13 @@ void files_abort(FilesWriter *w)
 	(void) close(w->fd);
 	w->fd = -1;
 	(void) unlinkat(w->files->dir, w->tmp, 0);
-	EVP_MD_CTX_free(w->md);
+	sha256_end(&w->sum, NULL);
 }
 
 int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
 {
-	uint8_t raw[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
 	char name[80], dir[3];
-	if (EVP_DigestFinal_ex(w->md, raw, &n) != 1 || n != 32)
-		abort();
-	hex_encode(raw, n, ret_hex);
+	sha256_end(&w->sum, ret_hex);
 	(void) snprintf(dir, sizeof(dir), "%.2s", ret_hex);
 	file_name(ret_hex, name);
 	int r = 0;
@@ -130,41 +121,6 @@ int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
 			r = write_failed(w->files, -errno, err);
 	}
 	files_abort(w); /* after the rename, nothing has that name */
-	return r;
-}
-
-void bytes_sha256(const void *p, size_t n, char hex[DIGEST_HEX_MAX])
-{
-	uint8_t raw[EVP_MAX_MD_SIZE];
-	if (EVP_Digest(p, n, raw, NULL, EVP_sha256(), NULL) != 1)
-		abort();
-	hex_encode(raw, 32, hex);
-}
-
-int fd_sha256(int fd, char hex[DIGEST_HEX_MAX], int64_t *ret_size)
-{
-	uint8_t raw[EVP_MAX_MD_SIZE];
-	unsigned k = 0;
-	AUTO_FREE char *chunk = xmalloc(CHUNK);
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	int64_t at = 0;
-	ssize_t n;
-	if (!md || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-		abort();
-	while ((n = pread(fd, chunk, CHUNK, at)) > 0 || (n < 0 && errno == EINTR)) {
-		if (n < 0)
-			continue;
-		if (EVP_DigestUpdate(md, chunk, (size_t) n) != 1)
-			abort();
-		at += n;
-	}
-	int r = n < 0 ? -errno : 0;
-	if (EVP_DigestFinal_ex(md, raw, &k) != 1)
-		abort();
-	EVP_MD_CTX_free(md);
-	hex_encode(raw, 32, hex);
-	if (ret_size)
-		*ret_size = at;
 	return r;
 }
 

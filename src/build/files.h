@@ -12,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "build/sha256.h"
 
 typedef struct Files {
 	int dir; /* STATE/build/files */
@@ -32,7 +33,7 @@ typedef struct FilesWriter {
 	Files *files;
 	int fd; /* -1 = none */
 	char tmp[48];
-	void *md;
+	Sha256 sum;
 	int64_t size;
 } FilesWriter;
 
@@ -48,8 +49,3 @@ void files_abort(FilesWriter *w);
 
 /** Removes what was not used for `age` seconds, then the longest unused until at most `quota` bytes are left. */
 void files_prune(Files *f, int64_t now, int64_t age, int64_t quota);
-
-/** SHA-256 by libcrypto, which is several times as fast as base/digest.h's: for what is larger than a few lines. */
-void bytes_sha256(const void *p, size_t n, char hex[DIGEST_HEX_MAX]);
-/** SHA-256 of a whole file, from its start. */
-int fd_sha256(int fd, char hex[DIGEST_HEX_MAX], int64_t *ret_size);

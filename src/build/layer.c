@@ -12,7 +12,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -20,6 +19,7 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "build/sha256.h"
 #include "image/pack.h"
 
 #define CHUNK (256U << 10)
@@ -172,27 +172,21 @@ static int enter_parent(Maker *m, const char *path, const char **ret_name, Err *
 
 static int copy_checked(Maker *m, int in, int out, const Entry *e, Err *err)
 {
-	uint8_t raw[EVP_MAX_MD_SIZE];
 	char hex[DIGEST_HEX_MAX];
 	ssize_t n;
 	int r = 0;
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	if (!md || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-		abort();
+	Sha256 sum;
+	sha256_begin(&sum);
 	while (r == 0 && (n = read(in, m->chunk, CHUNK)) != 0) {
 		if (n < 0 && errno != EINTR)
 			r = failed(m, e->path, -errno, err);
 		if (n <= 0)
 			continue;
-		if (EVP_DigestUpdate(md, m->chunk, (size_t) n) != 1)
-			abort();
+		sha256_add(&sum, m->chunk, (size_t) n);
 		if ((r = fd_write_all(out, m->chunk, (size_t) n)) < 0)
 			r = failed(m, e->path, r, err);
 	}
-	if (EVP_DigestFinal_ex(md, raw, NULL) != 1)
-		abort();
-	EVP_MD_CTX_free(md);
-	hex_encode(raw, 32, hex);
+	sha256_end(&sum, hex);
 	if (r == 0 && !str_eq(hex, e->hash)) {
 		files_drop(m->spec->files, e->hash);
 		r = err_set(err, -EAGAIN, "'%s' is damaged in the mirror of the build context, it was removed there: build again", e->path);

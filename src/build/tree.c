@@ -10,7 +10,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "build/files.h"
+#include "build/sha256.h"
 #include "dockerfile/glob.h"
 
 #define LINKS_MAX 40
@@ -140,7 +140,7 @@ int tree_hash(const Tree *t, Entry *e, Err *err)
 	AUTO_CLOSE int fd = view_open(t->view, e->source, O_RDONLY, err);
 	if (fd < 0)
 		return fd;
-	int r = fd_sha256(fd, e->hash, &e->size);
+	int r = sha256_fd(fd, e->hash, &e->size);
 	return r < 0 ? err_errno(err, r, "'/%s'", e->source) : 0;
 }
 
@@ -201,7 +201,7 @@ static int on_view_entry(void *user, const char *path, int dirfd, const char *na
 		return r;
 	if (e.type == 'f') {
 		AUTO_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		r = fd < 0 ? -errno : fd_sha256(fd, e.hash, &e.size);
+		r = fd < 0 ? -errno : sha256_fd(fd, e.hash, &e.size);
 		if (r < 0) {
 			r = err_errno(err, r, "'/%s'", e.path);
 			entry_done(&e);
