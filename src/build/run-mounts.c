@@ -354,11 +354,12 @@ static char *cache_place(const BuildStage *s, const PackageCache *c, const char 
 	return home && home[0] == '/' && home[1] ? xasprintf("%s/%s", home, c->home) : NULL;
 }
 
-/* Nothing is there, or an empty directory. */
+/* Nothing is there, or a directory with nothing but what apt keeps in an empty cache. */
 static bool place_is_free(const View *v, const char *path)
 {
 	AUTO_FREE char *resolved = NULL;
 	AUTO_STRV char **names = NULL;
+	bool empty = true;
 	AUTO_FREE char *pattern = xasprintf("%s/*", path);
 	Tree t = { .view = v };
 	struct stat st;
@@ -367,7 +368,11 @@ static bool place_is_free(const View *v, const char *path)
 	int r = view_stat(v, resolved, &st, NULL, NULL);
 	if (r <= 0)
 		return r == 0;
-	return S_ISDIR(st.st_mode) && tree_glob(&t, pattern, false, &names, NULL) == 0 && !names;
+	if (!S_ISDIR(st.st_mode) || tree_glob(&t, pattern, false, &names, NULL) < 0)
+		return false;
+	for (char **n = names; n && *n; n++)
+		empty = empty && (str_ends(*n, "/archives/lock") || str_ends(*n, "/archives/partial"));
+	return empty;
 }
 
 static bool mounted_already(const RunStep *r, const char *path)

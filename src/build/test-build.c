@@ -340,6 +340,25 @@ static void package_caches_come_by_themselves(void **state)
 	assert_string_equal(mount_at(&r, 2, "/root/.npm"), mount_at(&r, 0, "/root/.npm"));
 	assert_null(mount_at(&r, 2, "/root/.m2/repository")); /* the image may need it */
 	result_done(&r);
+	/* Debian's images have what apt makes of an empty cache. */
+	t.dockerfile = "FROM base\nRUN [\"write\", \"/var/cache/apt/archives/lock\", \"\", \"and\", \"write\", \"/etc/apt/apt.conf.d/docker-clean\", \"x\"]\n"
+		       "RUN apt-get install x\nRUN [\"write\", \"/var/cache/apt/archives/x.deb\", \"x\"]\nRUN apt-get install y\n";
+	must_build(&t, &r);
+	assert_null(mount_at(&r, 1, "/var/cache/apt/archives")); /* the file names the place */
+	result_done(&r);
+	TestBuild b = with_app("FROM base\nCOPY --parents . /\n");
+	b.files = (TestFile[]) { { "etc/apt/apt.conf.d/docker-clean", "x", 0 }, { "var/cache/apt/archives/lock", "", 0 }, { "var/cache/apt/archives/partial", NULL, 0 } };
+	b.n_files = 3;
+	must_build(&b, &r);
+	AUTO_FREE char *debian = xstrdup(r.id);
+	result_done(&r);
+	t.base = debian;
+	t.dockerfile = "FROM debian\nRUN apt-get install -y x\n";
+	must_build(&t, &r);
+	assert_non_null(mount_at(&r, 0, "/var/cache/apt/archives"));
+	assert_non_null(mount_at(&r, 0, "/etc/apt/apt.conf.d/docker-clean"));
+	result_done(&r);
+	t.base = base_id;
 	t.dockerfile = "FROM base\nRUN --mount=type=cache,target=/root/.npm npm i\nRUN mkdir -p /root/.npm && npm x\n";
 	must_build(&t, &r);
 	assert_int_equal(json_array_size(json_object_get(json_array_get(r.requests, 0), "mounts")), 1);
