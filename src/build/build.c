@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -23,6 +24,7 @@
 #include "model/image.h"
 
 #define LOCK_POLL_MSEC 200 /* how often a lock that another build holds is tried */
+#define MMAP_THRESHOLD (64 << 10)
 #define CACHE_AGE (30LL * 86400)
 #define CACHE_RECORDS 20000
 #define MOUNTS_QUOTA (5LL << 30)
@@ -554,6 +556,8 @@ static int open_all(Build *b, const char *state_dir, int context, Err *err)
 int build_image_job(const char *state_dir, int in, int context, Err *err)
 {
 	int64_t began = time_mono();
+	/* Lists of files are large for a moment, and then gone: their memory goes back at once. */
+	(void) mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	AUTO(build_done) Build b = {
 		.in = in,
 		.store = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 },

@@ -334,6 +334,7 @@ static int make_delta(Copy *c, LayerStack *made, Err *err)
 		old.n + c->s->layers.n + LAYERS_ROOM < LIMIT_IMAGE_LAYERS && cache_get_list(&c->b->cache, hex, &before) == 0;
 	json_decref(record);
 	int r = usable ? layer_delta(&before, &c->list, &c->below, &skip, &gone, err) : 1;
+	entries_done(&before); /* large, and not needed for what takes memory itself */
 	if (r != 0 || (r = fetch_contents(c, skip, err)) < 0)
 		return r;
 	spec.skip = skip;

@@ -22,7 +22,7 @@
 #include "build/sha256.h"
 #include "image/pack.h"
 
-#define CHUNK (256U << 10)
+#define CHUNK (128U << 10)
 #define XATTR_BYTES 65536
 #define OPAQUE "trusted.overlay.opaque"
 

@@ -3,11 +3,12 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdlib.h>
+#include <unistd.h>
 
-#include "base/mem.h"
 #include "base/str.h"
 
-#define CHUNK (128U << 10)
+#define CHUNK 65536
 
 void sha256_begin(Sha256 *s)
 {
@@ -37,12 +38,12 @@ void sha256_end(Sha256 *s, char hex[DIGEST_HEX_MAX])
 
 int sha256_fd(int fd, char hex[DIGEST_HEX_MAX], int64_t *ret_size)
 {
-	AUTO_FREE char *chunk = xmalloc(CHUNK);
+	char chunk[CHUNK];
 	Sha256 s;
 	int64_t at = 0;
 	ssize_t n;
 	sha256_begin(&s);
-	while ((n = pread(fd, chunk, CHUNK, at)) > 0 || (n < 0 && errno == EINTR)) {
+	while ((n = pread(fd, chunk, sizeof(chunk), at)) > 0 || (n < 0 && errno == EINTR)) {
 		if (n < 0)
 			continue;
 		sha256_add(&s, chunk, (size_t) n);
