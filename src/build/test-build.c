@@ -7,8 +7,6 @@ static char *base_id;
 /* An image with a shell's worth of files: what stands for debian here. */
 static void make_base(void)
 {
-	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
-	AUTO_FREE char *state = xasprintf("%s/state", scratch);
 	TestResult r;
 	TestBuild t = {
 		.dockerfile = "FROM scratch\nCOPY . /\nENV PATH=/bin BASE=1\nCMD [\"base\"]\n",
