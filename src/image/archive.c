@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/fs.h"
 #include "base/limits.h"
@@ -22,8 +24,7 @@
 #define LINKS_MAX 8
 #define INDEX_DEPTH 4
 
-/* A plain tar that can be read anywhere: fd itself, or a copy of what it gives. */
-static int spool(Store *s, int fd, uint64_t *ret_base, Err *err)
+int archive_spool(Store *s, int fd, uint64_t *ret_base, Err *err)
 {
 	struct stat st;
 	AUTO_STREAM plain = NULL;
@@ -175,18 +176,80 @@ const ArchiveMember *archive_index_find(const ArchiveIndex *a, const char *name)
 	return m;
 }
 
+/* A file of a layout. Links in it lead where they like, as long as that is inside. */
+static int open_in_layout(const ArchiveIndex *a, const char *name, uint64_t *ret_size)
+{
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+	struct stat st;
+	AUTO_CLOSE int fd = (int) syscall(SYS_openat2, a->fd, name, &how, sizeof(how));
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOENT;
+	*ret_size = (uint64_t) st.st_size;
+	return steal_fd(&fd);
+}
+
+bool archive_index_has(const ArchiveIndex *a, const char *name)
+{
+	uint64_t size;
+	if (!a->directory)
+		return archive_index_find(a, name) != NULL;
+	AUTO_CLOSE int fd = open_in_layout(a, name, &size);
+	return fd >= 0;
+}
+
+typedef struct LayoutStream {
+	Stream s;
+	Stream *inner;
+	int fd;
+} LayoutStream;
+
+static ssize_t layout_read(Stream *s, void *p, size_t n, Err *err)
+{
+	return stream_read(((LayoutStream *) s)->inner, p, n, err);
+}
+
+static void layout_free(Stream *s)
+{
+	LayoutStream *l = (LayoutStream *) s;
+	stream_free(l->inner);
+	(void) close(l->fd);
+	free(l);
+}
+
+int archive_index_open(const ArchiveIndex *a, const char *name, Stream **ret, uint64_t *ret_size, Err *err)
+{
+	if (!a->directory) {
+		const ArchiveMember *m = archive_index_find(a, name);
+		if (!m)
+			return err_set(err, -ENOENT, "'%s' is not in the archive", name);
+		*ret = stream_file(a->fd, m->offset, m->size);
+		*ret_size = m->size;
+		return 0;
+	}
+	int fd = open_in_layout(a, name, ret_size);
+	if (fd < 0)
+		return err_errno(err, fd, "'%s' of the layout", name);
+	LayoutStream *l = xcalloc(1, sizeof(*l));
+	*l = (LayoutStream) { { .read = layout_read, .free = layout_free }, stream_file(fd, 0, *ret_size), fd };
+	*ret = &l->s;
+	return 0;
+}
+
 int archive_index_get(const ArchiveIndex *a, const char *name, Buf *ret, Err *err)
 {
-	const ArchiveMember *m = archive_index_find(a, name);
-	if (!m)
-		return err_set(err, -ENOENT, "'%s' is not in the archive", name);
-	if (m->size > LIMIT_MANIFEST_BYTES)
+	AUTO_STREAM s = NULL;
+	uint64_t size;
+	int r = archive_index_open(a, name, &s, &size, err);
+	if (r < 0)
+		return r;
+	if (size > LIMIT_MANIFEST_BYTES)
 		return err_set(err, -EFBIG, "'%s' is larger than %u bytes", name, LIMIT_MANIFEST_BYTES);
-	AUTO_STREAM s = stream_file(a->fd, m->offset, m->size);
-	ssize_t n = stream_read_full(s, buf_reserve(ret, m->size), m->size, err);
+	ssize_t n = stream_read_full(s, buf_reserve(ret, (size_t) size), (size_t) size, err);
 	if (n < 0)
 		return (int) n;
-	if ((uint64_t) n < m->size)
+	if ((uint64_t) n < size)
 		return err_set(err, -EINVAL, "the archive is cut off in '%s'", name);
 	buf_added(ret, (size_t) n);
 	return 0;
@@ -313,12 +376,19 @@ static int check_config_name(const char *name, const Buf *config, Err *err)
 					    err_set(err, -EINVAL, "wrong digest: the configuration '%s' has sha256:%s", name, hex);
 }
 
-static int load_docker_one(Store *s, const ArchiveIndex *a, const DockerManifest *m, ImageList *out, Err *err)
+/* One walk over an archive. */
+typedef struct Walk {
+	const ArchiveIndex *a;
+	const char *arch, *variant;
+	ArchiveImageFn fn;
+	void *user;
+} Walk;
+
+static int walk_docker_one(const Walk *w, const DockerManifest *m, Err *err)
 {
 	AUTO_BUF config = BUF_INIT;
 	AUTO_STRV char **digests = NULL;
-	Image *image = NULL;
-	int r = archive_index_get(a, m->config, &config, err);
+	int r = archive_index_get(w->a, m->config, &config, err);
 	if (r < 0 || (r = check_config_name(m->config, &config, err)) < 0)
 		return r;
 	for (size_t i = 0; i < m->n_layers; i++) {
@@ -328,23 +398,18 @@ static int load_docker_one(Store *s, const ArchiveIndex *a, const DockerManifest
 			*digest = '\0';
 		strv_take(&digests, digest);
 	}
-	r = archive_stage_image(s, a, &config, m->layers, digests, m->n_layers, &image, err);
-	if (r < 0)
-		return r;
-	image->tags = strv_dup(m->tags);
-	archive_add_image(out, image);
-	return 0;
+	return w->fn(w->user, w->a, &(ArchiveImage) { &config, m->layers, digests, m->n_layers, m->tags }, err);
 }
 
-static int load_docker(Store *s, const ArchiveIndex *a, ImageList *out, Err *err)
+static int walk_docker(const Walk *w, Err *err)
 {
 	AUTO_BUF json = BUF_INIT;
 	DockerManifests m = { 0 };
-	int r = archive_index_get(a, "manifest.json", &json, err);
+	int r = archive_index_get(w->a, "manifest.json", &json, err);
 	if (r < 0 || (r = docker_manifest_parse(buf_cstr(&json), json.len, &m, err)) < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < m.n; i++) {
-		r = load_docker_one(s, a, &m.items[i], out, err);
+		r = walk_docker_one(w, &m.items[i], err);
 		if (r < 0 && m.items[i].tags)
 			r = err_wrap(err, "image %s", m.items[i].tags[0]);
 	}
@@ -354,12 +419,11 @@ static int load_docker(Store *s, const ArchiveIndex *a, ImageList *out, Err *err
 
 /* OCI layouts. */
 
-static int load_oci_manifest(Store *s, const ArchiveIndex *a, const OciDocument *d, const char *name, ImageList *out, Err *err)
+static int walk_oci_manifest(const Walk *w, const OciDocument *d, const char *name, Err *err)
 {
 	AUTO_BUF config = BUF_INIT;
-	AUTO_STRV char **members = NULL, **digests = NULL;
-	Image *image = NULL;
-	int r = get_blob(a, &d->config, &config, err);
+	AUTO_STRV char **members = NULL, **digests = NULL, **tags = NULL;
+	int r = get_blob(w->a, &d->config, &config, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < d->n_items; i++) {
@@ -369,29 +433,24 @@ static int load_oci_manifest(Store *s, const ArchiveIndex *a, const OciDocument 
 		strv_take(&members, xasprintf("blobs/sha256/%s", d->items[i].digest + strlen(DIGEST_PREFIX)));
 		strv_add(&digests, d->items[i].digest);
 	}
-	r = archive_stage_image(s, a, &config, members, digests, d->n_items, &image, err);
-	if (r < 0)
-		return r;
 	if (name)
-		strv_add(&image->tags, name);
-	archive_add_image(out, image);
-	return 0;
+		strv_add(&tags, name);
+	return w->fn(w->user, w->a, &(ArchiveImage) { &config, members, digests, d->n_items, tags }, err);
 }
 
-static int load_oci(Store *s, const ArchiveIndex *a, const Descriptor *from, const char *name, int depth, ImageList *out, Err *err);
+static int walk_oci(const Walk *w, const Descriptor *from, const char *name, int depth, Err *err);
 
-static int load_descriptor(Store *s, const ArchiveIndex *a, const Descriptor *d, const char *name, int depth, ImageList *out, Err *err)
+static int walk_descriptor(const Walk *w, const Descriptor *d, const char *name, int depth, Err *err)
 {
-	return load_oci(s, a, d, d->name ? d->name : name, depth + 1, out, err);
+	return walk_oci(w, d, d->name ? d->name : name, depth + 1, err);
 }
 
 /*
  * Entries of the outermost index are images of their own, unless they are one image for several
  * platforms; those of a nested index always are that.
  */
-static int load_index(Store *s, const ArchiveIndex *a, const OciDocument *d, const char *name, int depth, ImageList *out, Err *err)
+static int walk_index(const Walk *w, const OciDocument *d, const char *name, int depth, Err *err)
 {
-	const char *variant, *arch = platform_host(&variant);
 	bool one = depth > 0;
 	size_t chosen, with_platform = 0, images = 0;
 	for (size_t i = 0; i < d->n_items; i++) {
@@ -402,46 +461,71 @@ static int load_index(Store *s, const ArchiveIndex *a, const OciDocument *d, con
 		return err_set(err, -EINVAL, "the index names no image");
 	one = one || (images > 1 && with_platform == images);
 	if (one) {
-		int r = oci_choose(d, arch, variant, &chosen, err);
-		return r < 0 ? r : load_descriptor(s, a, &d->items[chosen], name, depth, out, err);
+		int r = oci_choose(d, w->arch, w->variant, &chosen, err);
+		return r < 0 ? r : walk_descriptor(w, &d->items[chosen], name, depth, err);
 	}
 	for (size_t i = 0; i < d->n_items; i++) {
 		if (d->items[i].attestation)
 			continue;
-		int r = load_descriptor(s, a, &d->items[i], name, depth, out, err);
+		int r = walk_descriptor(w, &d->items[i], name, depth, err);
 		if (r < 0)
 			return d->items[i].name ? err_wrap(err, "image %s", d->items[i].name) : r;
 	}
 	return 0;
 }
 
-static int load_oci(Store *s, const ArchiveIndex *a, const Descriptor *from, const char *name, int depth, ImageList *out, Err *err)
+static int walk_oci(const Walk *w, const Descriptor *from, const char *name, int depth, Err *err)
 {
 	AUTO_BUF json = BUF_INIT;
 	OciDocument d = { 0 };
 	if (depth > INDEX_DEPTH)
 		return err_set(err, -EINVAL, "image indexes are nested deeper than %d", INDEX_DEPTH);
-	int r = from ? get_blob(a, from, &json, err) : archive_index_get(a, "index.json", &json, err);
+	int r = from ? get_blob(w->a, from, &json, err) : archive_index_get(w->a, "index.json", &json, err);
 	if (r == 0 && (r = oci_document_parse(buf_cstr(&json), json.len, &d, err)) < 0)
 		r = err_wrap(err, "%s", from ? from->digest : "index.json");
 	if (r < 0)
 		return r;
-	r = d.kind == OCI_INDEX ? load_index(s, a, &d, name, depth, out, err) : load_oci_manifest(s, a, &d, name, out, err);
+	r = d.kind == OCI_INDEX ? walk_index(w, &d, name, depth, err) : walk_oci_manifest(w, &d, name, err);
 	oci_document_done(&d);
 	return r;
 }
 
-static int load_any(Store *s, const ArchiveIndex *a, ImageList *out, Err *err)
+int archive_each_image(const ArchiveIndex *a, const char *arch, const char *variant, ArchiveImageFn fn, void *user, Err *err)
 {
+	const Walk w = { a, arch, variant, fn, user };
 	/* Newer docker writes both; manifest.json says the same with fewer steps. */
-	if (archive_index_find(a, "manifest.json"))
-		return load_docker(s, a, out, err);
-	if (archive_index_find(a, "index.json"))
-		return load_oci(s, a, NULL, NULL, 0, out, err);
-	if (archive_index_find(a, "repositories"))
-		return legacy_load(s, a, out, err);
+	if (archive_index_has(a, "manifest.json"))
+		return walk_docker(&w, err);
+	if (archive_index_has(a, "index.json"))
+		return walk_oci(&w, NULL, NULL, 0, err);
 	return err_set(err, -EINVAL,
 		"neither manifest.json nor index.json in it: not an image archive (for a root file system use 'stead import')");
+}
+
+typedef struct Load {
+	Store *store;
+	ImageList *out;
+} Load;
+
+static int load_image(void *user, const ArchiveIndex *a, const ArchiveImage *m, Err *err)
+{
+	Load *l = user;
+	Image *image = NULL;
+	int r = archive_stage_image(l->store, a, m->config, m->members, m->digests, m->n, &image, err);
+	if (r < 0)
+		return r;
+	image->tags = strv_dup(m->tags);
+	archive_add_image(l->out, image);
+	return 0;
+}
+
+static int load_any(Store *s, const ArchiveIndex *a, ImageList *out, Err *err)
+{
+	const char *variant, *arch = platform_host(&variant);
+	Load l = { s, out };
+	if (!archive_index_has(a, "manifest.json") && !archive_index_has(a, "index.json") && archive_index_has(a, "repositories"))
+		return legacy_load(s, a, out, err);
+	return archive_each_image(a, arch, variant, load_image, &l, err);
 }
 
 int archive_load(Store *s, int fd, ImageList *ret, Err *err)
@@ -449,7 +533,7 @@ int archive_load(Store *s, int fd, ImageList *ret, Err *err)
 	ArchiveIndex a __attribute__((cleanup(archive_index_done))) = { .fd = -1 };
 	AUTO_IMAGE_LIST out = { 0 };
 	uint64_t base = 0;
-	int plain = spool(s, fd, &base, err);
+	int plain = archive_spool(s, fd, &base, err);
 	if (plain < 0)
 		return plain;
 	int r = archive_index_read(plain, base, &a, err);
@@ -482,7 +566,7 @@ int archive_import(Store *s, int fd, const ImageSpec *spec, ImageList *ret, Err 
 	StageOptions o = { .whole = true };
 	const char *ids[] = { diff_id };
 	Image *image __attribute__((cleanup(image_freep))) = NULL;
-	AUTO_CLOSE int plain = spool(s, fd, &source.base, err);
+	AUTO_CLOSE int plain = archive_spool(s, fd, &source.base, err);
 	if (plain < 0)
 		return plain;
 	source.fd = plain;

@@ -17,7 +17,7 @@ typedef struct ShipSource ShipSource;
 struct ShipSource {
 	Image **images; /* with tags; their layers' sizes are those of the tars, 0 = not known before they are opened */
 	size_t n;
-	Store *store;   /* whose layers may serve as old ones; NULL = none */
+	Store *store;   /* whose layers may serve as old ones, and whose cache keeps indexes; NULL = none */
 	/** The layer's tar, not compressed. */
 	int (*open)(ShipSource *s, const char *diff_id, Stream **ret, uint64_t *ret_size, Err *err);
 	void (*free)(ShipSource *s);
@@ -28,3 +28,10 @@ void ship_source_freep(ShipSource **s);
 
 /** `images`: [{"id", "tags"}]. `store` is borrowed. */
 int ship_source_state(Store *store, const json_t *images, ShipSource **ret, Err *err);
+
+/**
+ * A docker or OCI archive, plain or compressed, a file or a pipe (`fd`, the caller's), or with {"layout": DIR} an OCI layout. `options`:
+ * {"wanted": [names or ids], "arch": of which platform}; all may be absent. `store` is for temporary files, and for indexes
+ * that the receiver sends.
+ */
+int ship_source_archive(Store *store, const json_t *options, int fd, ShipSource **ret, Err *err);

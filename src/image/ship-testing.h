@@ -44,14 +44,11 @@ static inline void digest_buf(const Buf *b, char dst[sizeof(DIGEST_PREFIX) + 64]
 	digest_sha256(buf_cstr(b), b->len, dst + strlen(DIGEST_PREFIX));
 }
 
-/** An image of these layers (whole tars) is loaded into the box. Gives its id; the caller's. */
-static inline char *box_load(Box *b, const Buf *layers, size_t n)
+/** A docker archive of an image "t:1" with these layers (whole tars). */
+static inline void make_archive(const Buf *layers, size_t n, Buf *archive)
 {
-	AUTO_BUF archive = BUF_INIT;
 	AUTO_BUF config = BUF_INIT;
 	AUTO_BUF manifest = BUF_INIT;
-	AUTO_ERR err = ERR_INIT;
-	AUTO_IMAGE_LIST images = { 0 };
 	char digest[sizeof(DIGEST_PREFIX) + 64];
 	buf_str(&config, "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"/a\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[");
 	buf_str(&manifest, "[{\"Config\":\"c.json\",\"RepoTags\":[\"t:1\"],\"Layers\":[");
@@ -60,13 +57,22 @@ static inline char *box_load(Box *b, const Buf *layers, size_t n)
 		buf_printf(&config, "%s\"%s\"", i ? "," : "", digest);
 		buf_printf(&manifest, "%s\"%zu.tar\"", i ? "," : "", i);
 		AUTO_FREE char *name = xasprintf("%zu.tar", i);
-		put_bytes(&archive, name, layers[i].data, layers[i].len);
+		put_bytes(archive, name, layers[i].data, layers[i].len);
 	}
 	buf_str(&config, "]}}");
 	buf_str(&manifest, "]}]");
-	put_bytes(&archive, "c.json", config.data, config.len);
-	put_bytes(&archive, "manifest.json", manifest.data, manifest.len);
-	tar_write_end(&archive);
+	put_bytes(archive, "c.json", config.data, config.len);
+	put_bytes(archive, "manifest.json", manifest.data, manifest.len);
+	tar_write_end(archive);
+}
+
+/** The image is loaded into the box. Gives its id; the caller's. */
+static inline char *box_load(Box *b, const Buf *layers, size_t n)
+{
+	AUTO_BUF archive = BUF_INIT;
+	AUTO_ERR err = ERR_INIT;
+	AUTO_IMAGE_LIST images = { 0 };
+	make_archive(layers, n, &archive);
 	AUTO_CLOSE int fd = store_temp_file(&b->store, &err);
 	if (fd < 0 || fd_write_all(fd, archive.data, archive.len) < 0 || lseek(fd, 0, SEEK_SET) < 0 ||
 		archive_load(&b->store, fd, &images, &err) < 0)
@@ -97,6 +103,8 @@ typedef struct Ship {
 	Box *from, *to;
 	const char *id;
 	const char *options; /* of the receiver, JSON; NULL = none */
+	const char *archive; /* path of an archive that the sender takes; NULL = what `from` has */
+	const char *sender_options; /* JSON; NULL = none */
 	uint64_t cut;        /* bytes from sender to receiver after which the connection ends; 0 = never */
 	uint64_t flip;       /* bit of what the sender sends that arrives changed; 0 = none */
 	/* results */
@@ -113,9 +121,11 @@ static inline void ship_child_send(const Ship *s, int fd, int report)
 	Store store;
 	ShipSource *source = NULL;
 	json_t *images = json_pack("[{s:s, s:[s]}]", "id", s->id, "tags", "docker.io/library/t:1");
-	json_t *options = json_object();
+	json_t *options = s->sender_options ? json_loads(s->sender_options, 0, NULL) : json_object();
+	int archive = s->archive ? open(s->archive, O_RDONLY | O_CLOEXEC) : -1;
 	int r = store_open(s->from->path, &store, &err);
-	if (r == 0 && (r = ship_source_state(&store, images, &source, &err)) == 0)
+	if (r == 0 && (r = s->archive || json_object_get(options, "layout") ? ship_source_archive(&store, options, archive, &source, &err) :
+									    ship_source_state(&store, images, &source, &err)) == 0)
 		r = ship_send(source, options, fd, fd, &err);
 	if (r < 0)
 		(void) !write(report, err_text(&err), strlen(err_text(&err)));

@@ -206,6 +206,71 @@ static void sends_what_differs(void **state)
 	buf_done(&v2);
 }
 
+/* Member by member, as `tar -x` would. */
+static void write_layout(const char *dir, const Buf *layer, const char *id)
+{
+	AUTO_BUF config = BUF_INIT;
+	AUTO_BUF manifest = BUF_INIT;
+	AUTO_BUF index = BUF_INIT;
+	char digest[sizeof(DIGEST_PREFIX) + 64], manifest_digest[sizeof(DIGEST_PREFIX) + 64];
+	digest_buf(layer, digest);
+	buf_printf(&config, "{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{\"Cmd\":[\"/a\"]},\"rootfs\":{\"type\":\"layers\","
+			    "\"diff_ids\":[\"%s\"]}}", digest);
+	buf_printf(&manifest,
+		"{\"schemaVersion\":2,\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"%s\",\"size\":%zu},"
+		"\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"%s\",\"size\":%zu}]}",
+		id, config.len, digest, layer->len);
+	digest_buf(&manifest, manifest_digest);
+	buf_printf(&index,
+		"{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"%s\",\"size\":%zu,"
+		"\"annotations\":{\"org.opencontainers.image.ref.name\":\"t:1\"}}]}",
+		manifest_digest, manifest.len);
+	AUTO_FREE char *blobs = xasprintf("%s/blobs/sha256", dir), *index_path = xasprintf("%s/index.json", dir);
+	assert_int_equal(dir_make(blobs, 0755), 0);
+	const struct { const char *id; const Buf *b; } all[] = { { id, &config }, { digest, layer }, { manifest_digest, &manifest } };
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		AUTO_FREE char *path = xasprintf("%s/%s", blobs, all[i].id + strlen(DIGEST_PREFIX));
+		assert_int_equal(file_write(AT_FDCWD, path, all[i].b->data, all[i].b->len, 0644), 0);
+	}
+	assert_int_equal(file_write(AT_FDCWD, index_path, index.data, index.len, 0644), 0);
+}
+
+static void ships_archives(void **state)
+{
+	Box a, b, c;
+	AUTO_IMAGE_LIST none = { 0 };
+	AUTO_BUF archive = BUF_INIT;
+	Buf layer = BUF_INIT;
+	box_new(&a);
+	box_new(&b);
+	box_new(&c);
+	noise_layer(&layer, 9, 300000);
+	AUTO_FREE char *id = box_load(&c, &layer, 1), *path = scratch_path("archive.tar"), *dir = scratch_path("layout");
+	make_archive(&layer, 1, &archive);
+	assert_int_equal(file_write(AT_FDCWD, path, archive.data, archive.len, 0644), 0);
+	Ship s = { .from = &a, .to = &b, .id = id, .archive = path, .sender_options = "{\"wanted\":[\"nothing\"]}" };
+	assert_true(ship_run(&s, &none) < 0);
+	assert_non_null(strstr(err_text(&s.sender_err), "no image 'nothing' in it; there are: t:1"));
+	s.sender_options = "{\"wanted\":[\"t:1\"]}";
+	ship_ok(&s);
+	assert_true(box_has(&b, &layer));
+	/* Nothing was unpacked at the sender's. */
+	assert_int_equal(entries(&a, "layers") + entries(&a, "blobs/sha256") + entries(&a, "tmp"), 0);
+
+	Box d;
+	box_new(&d);
+	write_layout(dir, &layer, id);
+	AUTO_FREE char *options = xasprintf("{\"layout\":\"%s\"}", dir);
+	Ship l = { .from = &a, .to = &d, .id = id, .sender_options = options };
+	ship_ok(&l);
+	assert_true(box_has(&d, &layer));
+	box_done(&a);
+	box_done(&b);
+	box_done(&c);
+	box_done(&d);
+	buf_done(&layer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +278,7 @@ int main(void)
 		cmocka_unit_test(goes_on_where_it_stopped),
 		cmocka_unit_test(sees_damaged_parts),
 		cmocka_unit_test(sends_what_differs),
+		cmocka_unit_test(ships_archives),
 		cmocka_unit_test(refuses_what_cannot_run),
 	};
 	int skip = need_root();

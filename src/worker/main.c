@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * stead-worker JOB STATE_DIR: one job on images, for the daemon (image/job.c is the other side). The
- * archive is descriptor 3 (shipping: 3 is what comes from the other side, 4 what goes there), further options come as JSON on stdin, the report goes to stdout as JSON
+ * archive is descriptor 3 (shipping: 3 is what comes from the other side, 4 what goes there, 5 the archive), further options come as JSON on stdin, the report goes to stdout as JSON
  * lines (image/report.h). With five arguments it is the hook that uacme calls. A worker ends with its parent, so that nothing works on a state directory
  * whose daemon is gone.
  */
@@ -34,6 +34,7 @@
 #define ARCHIVE_FD 3
 #define SHIP_IN_FD 3
 #define SHIP_OUT_FD 4
+#define SHIP_ARCHIVE_FD 5
 #define CONTEXT_FD 3 /* of a build */
 #define OPTIONS_MAX (16U << 20) /* lists of all layers of a full state directory */
 
@@ -87,15 +88,17 @@ static int run_save(const char *state_dir, const json_t *options, ImageList *ret
 	return archive_save(&s, options, ARCHIVE_FD, err);
 }
 
+/* From the state directory's images, or with {"archive": true} from an archive: then it is any directory for temporary files. */
 static int run_ship_send(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
 {
 	AUTO_STORE s = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 };
 	ShipSource *source __attribute__((cleanup(ship_source_freep))) = NULL;
 	int r = store_open(state_dir, &s, err);
-	if (r < 0 || (r = sandbox_enter(state_dir, err)) < 0 ||
-		(r = ship_source_state(&s, json_object_get(options, "images"), &source, err)) < 0)
+	if (r < 0 || (r = sandbox_enter(state_dir, err)) < 0)
 		return r;
-	return ship_send(source, options, SHIP_IN_FD, SHIP_OUT_FD, err);
+	r = json_is_true(json_object_get(options, "archive")) ? ship_source_archive(&s, options, SHIP_ARCHIVE_FD, &source, err) :
+								 ship_source_state(&s, json_object_get(options, "images"), &source, err);
+	return r < 0 ? r : ship_send(source, options, SHIP_IN_FD, SHIP_OUT_FD, err);
 }
 
 static int run_ship_receive(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
