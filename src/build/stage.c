@@ -285,7 +285,7 @@ int step_from(Build *b, BuildStage *s, const Instruction *i, Err *err)
 
 /* Directories. */
 
-/* WORKDIR makes the directory, for root whatever USER says, as docker does. */
+/* WORKDIR makes the directory, and those on the way, for USER. */
 int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err)
 {
 	AUTO_FREE char *path = config_workdir(s->doc);
@@ -301,6 +301,7 @@ int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err)
 	key_add(&k, "workdir");
 	key_add(&k, s->layers.chain);
 	key_add(&k, path);
+	key_add(&k, config_user(s->doc));
 	key_finish(&k, key);
 	int r = step_cached(b, s, key, err);
 	if (r != 0)
@@ -314,9 +315,11 @@ int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err)
 		step_made(b, s, key, &made, 0, NULL);
 		return 0;
 	}
-	Entry *e = array_append(list.items, list.n);
-	*e = (Entry) { .path = xstrdup(resolved), .type = 'd', .mode = 0755, .mtime = b->now };
 	LayerSpec spec = { .list = &list, .below = &v, .files = &b->context.files, .now = b->now };
+	if (*config_user(s->doc) && (r = build_owner(&v, config_user(s->doc), &spec.uid, &spec.gid, err)) < 0)
+		return r;
+	Entry *e = array_append(list.items, list.n);
+	*e = (Entry) { .path = xstrdup(resolved), .type = 'd', .mode = 0755, .uid = spec.uid, .gid = spec.gid, .mtime = b->now };
 	if ((r = layer_make(&b->store, &spec, diff_id, &info, err)) < 0)
 		return r;
 	layer_stack_push(&made, diff_id, info.size);

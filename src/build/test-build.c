@@ -241,6 +241,25 @@ static void destinations(void **state)
 	result_done(&r);
 }
 
+static void workdir_belongs_to_the_user(void **state)
+{
+	TestBuild t = with_app("FROM base\nWORKDIR /root-owned\nUSER app\nWORKDIR /home/app/deep\nUSER 5:6\nWORKDIR ../ids\nUSER nobody\nWORKDIR /tmp\n");
+	TestResult r;
+	struct stat st;
+	(void) state;
+	must_build(&t, &r);
+	assert_int_equal(image_stat(&r, "root-owned").st_uid, 0);
+	st = image_stat(&r, "home/app/deep");
+	assert_true(st.st_uid == 1000 && st.st_gid == 1001 && (st.st_mode & 07777) == 0755);
+	st = image_stat(&r, "home");
+	assert_true(st.st_uid == 1000 && st.st_gid == 1001);
+	st = image_stat(&r, "home/app/ids");
+	assert_true(st.st_uid == 5 && st.st_gid == 6);
+	result_done(&r);
+	t.dockerfile = "FROM base\nUSER nobody\nWORKDIR /new\n";
+	fails_with(&t, "Dockerfile:3: WORKDIR: user 'nobody' is not in the image's /etc/passwd");
+}
+
 static void attributes_of_directories_below_stay(void **state)
 {
 	TestBuild t = with_app("FROM base\nCOPY package.json /tmp/x/\n");
@@ -583,7 +602,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_thinnest_path), cmocka_unit_test(nothing_is_done_twice), cmocka_unit_test(a_change_makes_a_small_layer),
 		cmocka_unit_test(layers_are_joined_in_time), cmocka_unit_test(what_lies_below_comes_back), cmocka_unit_test(destinations),
-		cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages),
+		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages),
 		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
 		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
 		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
