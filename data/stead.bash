@@ -41,6 +41,8 @@ up|--timestamps||flag|
 up|--pull||choice|always missing never
 up|--quiet-pull||flag|
 up|--build||flag|
+up|--ship-from||string|
+up|--no-ship||flag|
 down|||operands|
 down|--volumes|-v|flag|
 down|--remove-orphans||flag|
@@ -52,6 +54,8 @@ deploy|--no-wait||flag|
 deploy|--pull||choice|always missing never
 deploy|--quiet-pull||flag|
 deploy|--timeout|-t|number|
+deploy|--ship-from||string|
+deploy|--no-ship||flag|
 releases|||operands|service
 releases|--quiet|-q|flag|
 releases|--no-trunc||flag|
@@ -65,6 +69,9 @@ routes|--ca||flag|
 routes|--format||choice|table json
 maintenance|||operands|service
 cache purge|||operands|service
+ship|||operands|image
+ship|--to||string|
+ship|--from||string|
 ps|||operands|service
 ps|--all|-a|flag|
 ps|--all-stacks|-A|flag|

@@ -91,7 +91,7 @@
 #define LIMIT_WORKERS 4              /* workers at once: further jobs wait */
 
 #define LIMIT_SHIPS 8                  /* ships at once, both directions: 409 */
-#define LIMIT_SHIP_BACKLOG (256U << 10) /* bytes of a ship on their way to a slower side: reading from the other one pauses */
+#define LIMIT_SHIP_BACKLOG (256U << 10) /* bytes on their way to a worker that ships: reading from its client pauses */
 #define LIMIT_SHIP_IDLE 900             /* seconds without a byte either way: the ship ends */
 
 #define LIMIT_CERT_FILE (128 << 10) /* a certificate or key that a user names: refused */

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mem.h"
 #include "cli/client.h"
+#include "cli/deploy-ship.h"
 #include "cli/deploying.h"
 #include "cli/project.h"
 #include "cli/pulling.h"
 
 typedef struct DeployOptions {
-	bool plan, no_wait, quiet_pull;
+	bool plan, no_wait, quiet_pull, no_ship;
 	const char *pull;
 	int64_t timeout;
+	const char *ship_from;
 } DeployOptions;
 
 #define D(member) offsetof(DeployOptions, member)
@@ -18,6 +20,8 @@ static const Option options[] = {
 	{ "pull", 0, OPTION_CHOICE, D(pull), "POLICY", "Pull images before anything starts, whatever pull_policy says", "always missing never" },
 	{ "quiet-pull", 0, OPTION_FLAG, D(quiet_pull), NULL, "Pull without showing how it goes on", NULL },
 	{ "timeout", 't', OPTION_NUMBER, D(timeout), "SECONDS", "Time to stop before a kill (default: stop_grace_period)", NULL },
+	{ "ship-from", 0, OPTION_STRING, D(ship_from), "HOST", "Where images come from that the box lacks (default, over ssh: the stead here)", NULL },
+	{ "no-ship", 0, OPTION_FLAG, D(no_ship), NULL, "Send no images to the box", NULL },
 	{ NULL },
 };
 
@@ -26,9 +30,6 @@ static int run(Cli *cli, void *values, char **args)
 	const DeployOptions *o = values;
 	AUTO_STACK *stack = NULL;
 	int code = project_load(cli, args, &stack);
-	/* A plan changes nothing, not even what images are here. */
-	if (!code && !o->plan)
-		code = pulling_services(cli, stack, args, true, o->pull, o->quiet_pull);
 	if (code)
 		return code;
 	json_t *body = json_pack("{s:o, s:b, s:b}", "model", stack_to_json(stack), "plan", o->plan, "no_wait", o->no_wait);
@@ -36,8 +37,19 @@ static int run(Cli *cli, void *values, char **args)
 		(void) json_object_set_new(body, "services", strv_to_json(args));
 	if (o->timeout >= 0)
 		(void) json_object_set_new(body, "timeout", json_integer(o->timeout));
-	const DeployingOptions d = { .plan = o->plan, .working_dir = stack->working_dir };
-	return deploying_run(cli, stack->name, "deploy", body, &d);
+	const DeployShip ship = { .from = o->ship_from, .no_ship = o->no_ship, .plan = o->plan, .deploy = true };
+	json_t *shipped = NULL;
+	code = deploy_ship(cli, stack, args, &ship, body, &shipped);
+	/* A plan changes nothing, not even what images are here. */
+	if (!code && !o->plan)
+		code = pulling_services(cli, stack, args, true, o->pull, o->quiet_pull);
+	const DeployingOptions d = { .plan = o->plan, .working_dir = stack->working_dir, .before = shipped };
+	if (code)
+		json_decref(body);
+	else
+		code = deploying_run(cli, stack->name, "deploy", body, &d);
+	json_decref(shipped);
+	return code;
 }
 
 const Command command_deploy = {
@@ -46,6 +58,7 @@ const Command command_deploy = {
 	.summary = "Replace what runs by what the compose file says, losing no request",
 	.text = "Makes a release: starts what has changed beside what runs, dependencies first, waits for its health, runs its\n"
 		"smoke tests, leads requests to it, lets those in flight end, watches it for a while and then retires the old.\n"
+		"To another box (-H ssh://…) images go first that it lacks and that the stead here has, as 'stead ship' sends them.\n"
 		"Where one of these fails, what was there serves on, and the new is gone; so it is after Ctrl-C, which waits for\n"
 		"that (a second Ctrl-C does not). Exit code 1: it failed; 2: it was refused before anything was changed.",
 	.options = options,

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "cli/operation.h"
 #include "cli/origin.h"
+#include "cli/output.h"
 #include "cli/release-text.h"
 #include "cli/signals.h"
 #include "cli/table.h"
@@ -178,6 +179,14 @@ static int finish(Deploying *d, int code)
 int deploying_run(const Cli *cli, const char *project, const char *verb, json_t *body, const DeployingOptions *o)
 {
 	Deploying d = { .cli = cli, .project = project, .verb = verb, .o = o, .plan = json_array() };
+	json_t *step;
+	size_t i;
+	json_array_foreach((json_t *) o->before, i, step)
+	{
+		(void) json_array_append(d.plan, step);
+		if (cli->global.json)
+			print_json(json_pack("{s:O}", "plan", step));
+	}
 	const OperationOptions op = { .refused_is_usage = true, .foreground = true, .line = take_line, .user = &d, .last = &d.last,
 		.lost = "What was there serves on, or is put back when the daemon starts." };
 	HttpClient *client = NULL;

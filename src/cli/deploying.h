@@ -13,6 +13,7 @@
 
 typedef struct DeployingOptions {
 	bool plan;               /* nothing is done; the steps are printed */
+	const json_t *before;    /* plan: steps that come first, objects with "service", "step", "detail"; or NULL */
 	const char *working_dir; /* of the project, for the commit; may be NULL */
 } DeployingOptions;
 

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "cli/containers.h"
+#include "cli/deploy-ship.h"
 #include "cli/follow.h"
 #include "cli/operation.h"
 #include "cli/origin.h"
@@ -22,10 +23,11 @@
 
 typedef struct UpOptions {
 	bool detach, wait, force_recreate, no_recreate, no_deps, no_start, remove_orphans, renew_anon_volumes;
+	bool no_ship;
 	bool always_recreate_deps, abort_on_exit, abort_on_failure, no_prefix, no_colour, timestamps, build;
 	int64_t timeout, wait_timeout;
 	char **scale, **attach, **no_attach;
-	const char *exit_code_from, *pull;
+	const char *exit_code_from, *ship_from, *pull;
 	bool quiet_pull;
 } UpOptions;
 
@@ -54,6 +56,8 @@ static const Option options[] = {
 	{ "pull", 0, OPTION_CHOICE, U(pull), "POLICY", "Pull images before anything starts, whatever pull_policy says", "always missing never" },
 	{ "quiet-pull", 0, OPTION_FLAG, U(quiet_pull), NULL, "Pull without showing how it goes on", NULL },
 	{ "build", 0, OPTION_FLAG, U(build), NULL, "Not supported yet: images come from 'stead load', 'import' and 'image bootstrap'", NULL },
+	{ "ship-from", 0, OPTION_STRING, U(ship_from), "HOST", "Where images come from that the box lacks (default, over ssh: the stead here)", NULL },
+	{ "no-ship", 0, OPTION_FLAG, U(no_ship), NULL, "Send no images to the box", NULL },
 	{ NULL },
 };
 
@@ -258,7 +262,10 @@ static int run(Cli *cli, void *values, char **args)
 	body = make_body(o, stack, args, scale);
 	origin_add(body, has_routes(stack) ? stack->working_dir : NULL);
 	json_decref(scale);
-	code = pulling_services(cli, stack, args, !o->no_deps, o->pull, o->quiet_pull);
+	const DeployShip ship = { .from = o->ship_from, .no_ship = o->no_ship };
+	code = deploy_ship(cli, stack, args, &ship, body, NULL);
+	if (!code)
+		code = pulling_services(cli, stack, args, !o->no_deps, o->pull, o->quiet_pull);
 	if (!code)
 		code = client_open_or_fail(cli, &client);
 	if (!code && (o->detach || o->wait || o->no_start)) {

@@ -171,7 +171,7 @@ static void from_worker(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
 		maybe_end(s);
 	} else if (n > 0 && s->r) {
 		s->idle = 0;
-		if (http_stream_write(s->r, b->base, (size_t) n) > LIMIT_SHIP_BACKLOG)
+		if (http_stream_write(s->r, b->base, (size_t) n) > LIMIT_API_BACKLOG)
 			(void) uv_read_stop(h);
 	}
 }

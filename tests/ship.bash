@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A second box on this machine, for what goes between two: a daemon of its own in a sandbox of its own.
+#
+#   box …               the CLI, talking to it
+#   box_api …           its API, as `api`
+#   box_start, box_stop, box_kill
+#   layered NAME FILE…  an image on the file's own daemon: a base of some megabytes and a layer with these files, as a docker archive
+#   BOX                 its sandbox; BOX_URL: unix://…
+
+BOX=${SANDBOX}-b
+BOX_SOCK=$BOX/run/stead.sock
+BOX_URL=unix://$BOX_SOCK
+HERE_URL=unix://$SOCK
+
+box() { "$STEAD_EXE" -H "$BOX_URL" "$@"; }
+box_api() { SOCK=$BOX_SOCK api "$@"; }
+box_pid() { cat "$BOX/pid"; }
+
+# The words of helpers.bash, for the other sandbox.
+as_box() {
+  (
+    SANDBOX=$BOX SOCK=$BOX_SOCK
+    . "$BOX/env"
+    "$@"
+  )
+}
+box_start() { as_box daemon_start "$@"; }
+box_stop() { as_box daemon_stop; }
+box_kill() { as_box daemon_kill; }
+
+box_new() {
+  sandbox_destroy "$BOX"
+  sandbox_new "$BOX"
+  box_start
+}
+box_remove() {
+  local status=0
+  box_stop || status=1
+  as_box sanitizers_silent || status=1
+  sandbox_destroy "$BOX"
+  return "$status"
+}
+
+# What is no image's, no layer's and no container's: nothing of a ship is left but what a further try goes on with.
+box_layers() { find "$BOX/state/layers" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | wc -l; }
+box_has() { box_api GET "/images/$1/json" | jq -e .Id >/dev/null; }
+box_id() { box_api GET "/images/$1/json" | jq -r .Id; }
+here_id() { api GET "/images/$1/json" | jq -r .Id; }
+
+# A docker archive NAME.tar of an image NAME whose layers are the tars given, bottom first.
+archive() { # NAME ARCHITECTURE TAR…
+  local name=$1 arch=$2 tar ids='' files='' dir=archive.$1
+  shift 2
+  mkdir -p "$dir"
+  for tar in "$@"; do
+    ids+="\"sha256:$(sha256sum <"$tar" | cut -d' ' -f1)\","
+    cp "$tar" "$dir/$(basename "$tar")"
+    files+="\"$(basename "$tar")\","
+  done
+  printf '{"architecture":"%s","os":"linux","created":"%s","config":{"Cmd":["sleep","1000000"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":[%s]}}' \
+    "$arch" "$(date -u +%FT%TZ)" "${ids%,}" >"$dir/config.json"
+  printf '[{"Config":"config.json","RepoTags":["%s:latest"],"Layers":[%s]}]' "$name" "${files%,}" >"$dir/manifest.json"
+  tar -C "$dir" -cf "$name.tar" manifest.json config.json "${@##*/}"
+}
+
+# BYTES of what does not compress, the same for the same SEED.
+noise() { # SEED BYTES
+  openssl enc -aes-128-ctr -pass "pass:$1" -nosalt -pbkdf2 -iter 1 </dev/zero 2>/dev/null | head -c "$2"
+}
+
+here_arch() { api GET /stead/v1/box | jq -r .architecture; }
+
+# app:latest on the file's own daemon: the files of tiny, and a layer with a file of noise by this seed in the middle of another that stays.
+app() { # NAME SEED
+  local base=$STEAD_TEST_CACHE/tiny.tar
+  mkdir -p "files.$1/srv"
+  {
+    noise same 3000000
+    noise "$2" 2000
+    noise alike 1000000
+  } >"files.$1/srv/data"
+  tar -C "files.$1" --sort=name --numeric-owner --mtime=@0 -cf "layer.$1.$2.tar" srv
+  archive "$1" "$(here_arch)" "$base" "layer.$1.$2.tar"
+}
