@@ -3,50 +3,50 @@
 #
 # A second box on this machine, for what goes between two: a daemon of its own in a sandbox of its own.
 #
-#   box …               the CLI, talking to it
-#   box_api …           its API, as `api`
-#   box_start, box_stop, box_kill
+#   far …               the CLI, talking to it
+#   far_api …           its API, as `api`
+#   far_start, far_stop, far_kill
 #   layered NAME FILE…  an image on the file's own daemon: a base of some megabytes and a layer with these files, as a docker archive
-#   BOX                 its sandbox; BOX_URL: unix://…
+#   FAR                 its sandbox; FAR_URL: unix://…
 
-BOX=${SANDBOX}-b
-BOX_SOCK=$BOX/run/stead.sock
-BOX_URL=unix://$BOX_SOCK
+FAR=${SANDBOX}-b
+FAR_SOCK=$FAR/run/stead.sock
+FAR_URL=unix://$FAR_SOCK
 HERE_URL=unix://$SOCK
 
-box() { "$STEAD_EXE" -H "$BOX_URL" "$@"; }
-box_api() { SOCK=$BOX_SOCK api "$@"; }
-box_pid() { cat "$BOX/pid"; }
+far() { "$STEAD_EXE" -H "$FAR_URL" "$@"; }
+far_api() { SOCK=$FAR_SOCK api "$@"; }
+far_pid() { cat "$FAR/pid"; }
 
 # The words of helpers.bash, for the other sandbox.
-as_box() {
+as_far() {
   (
-    SANDBOX=$BOX SOCK=$BOX_SOCK
-    . "$BOX/env"
+    SANDBOX=$FAR SOCK=$FAR_SOCK
+    . "$FAR/env"
     "$@"
   )
 }
-box_start() { as_box daemon_start "$@"; }
-box_stop() { as_box daemon_stop; }
-box_kill() { as_box daemon_kill; }
+far_start() { as_far daemon_start "$@"; }
+far_stop() { as_far daemon_stop; }
+far_kill() { as_far daemon_kill; }
 
-box_new() {
-  sandbox_destroy "$BOX"
-  sandbox_new "$BOX"
-  box_start
+far_new() {
+  sandbox_destroy "$FAR"
+  sandbox_new "$FAR"
+  far_start
 }
-box_remove() {
+far_remove() {
   local status=0
-  box_stop || status=1
-  as_box sanitizers_silent || status=1
-  sandbox_destroy "$BOX"
+  far_stop || status=1
+  as_far sanitizers_silent || status=1
+  sandbox_destroy "$FAR"
   return "$status"
 }
 
 # What is no image's, no layer's and no container's: nothing of a ship is left but what a further try goes on with.
-box_layers() { find "$BOX/state/layers" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | wc -l; }
-box_has() { box_api GET "/images/$1/json" | jq -e .Id >/dev/null; }
-box_id() { box_api GET "/images/$1/json" | jq -r .Id; }
+far_layers() { find "$FAR/state/layers" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | wc -l; }
+far_has() { far_api GET "/images/$1/json" | jq -e .Id >/dev/null; }
+far_id() { far_api GET "/images/$1/json" | jq -r .Id; }
 here_id() { api GET "/images/$1/json" | jq -r .Id; }
 
 # A docker archive NAME.tar of an image NAME whose layers are the tars given, bottom first.

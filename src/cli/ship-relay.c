@@ -269,7 +269,7 @@ int relay_run(Relay *r, Err *err)
 		if (give_up_at && time_mono() > give_up_at && (failed(&r->sender) || (!r->sender.last && r->sender.report_fd < 0)))
 			break;
 	}
-	if (!r->receiver.last)
+	if (!json_object_get(r->receiver.last, "result"))
 		hear_sender(r);
 	return 0;
 }

@@ -231,7 +231,7 @@ static bool pause_before(Shipping *s, int seconds, const Err *err)
 {
 	AUTO_FREE char *note = xasprintf("%s; going on in %d s where it stopped", err_text(err), seconds);
 	int64_t until = time_mono() + seconds * NSEC_PER_SEC;
-	if (s->view.progress.mode != PROGRESS_QUIET && s->view.progress.mode != PROGRESS_JSON)
+	if (s->view.progress.mode != PROGRESS_QUIET)
 		progress_note(&s->view.progress, note);
 	while (time_mono() < until) {
 		(void) signals_poll(NULL, 0, 100);

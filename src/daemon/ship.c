@@ -222,6 +222,8 @@ static void worker_done(void *user, JobResult *result, const Err *err)
 		log_warning("ship: %s", err_text(err));
 		json_decref(images);
 		s->last = failure(s, err);
+		if (s->receives) /* what a killed worker left is as large as what it received */
+			image_sweep(s->d, NULL, NULL);
 	} else {
 		s->last = json_pack("{s:s, s:o}", "result", "done", "images", images);
 	}
