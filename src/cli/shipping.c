@@ -83,6 +83,12 @@ static int take_over(Shipping *s, HttpClient *c, const char *target, const json_
 	return relay_feed(&s->relay, lane, rest.data, rest.len, err);
 }
 
+/* A connection's own errors name it already. */
+static int name_host(const char *host, Err *err)
+{
+	return strstr(err_text(err), host) ? err->code : err_wrap(err, "%s", host);
+}
+
 /* Where it is, if it is not where it was looked for. */
 static void hint_engine(Shipping *s, Err *err)
 {
@@ -110,7 +116,7 @@ static int open_sender(Shipping *s, Err *err)
 	json_decref(body);
 	if (r == -ENOENT)
 		hint_engine(s, err);
-	return r < 0 && s->o->from && !s->o->hint ? err_wrap(err, "%s", s->o->from) : r;
+	return r < 0 && s->o->from && !s->o->hint ? name_host(s->o->from, err) : r;
 }
 
 static int open_receiver(Shipping *s, Err *err)
@@ -122,7 +128,7 @@ static int open_receiver(Shipping *s, Err *err)
 	json_t *body = json_object();
 	r = take_over(s, c, "/stead/v1/ships/receive", body, &s->relay.receiver, &s->relay.back, err);
 	json_decref(body);
-	return r < 0 && s->o->to ? err_wrap(err, "%s", s->o->to) : r;
+	return r < 0 && s->o->to ? name_host(s->o->to, err) : r;
 }
 
 /* ── one try ──────────────────────────────────────────────────────── */
