@@ -41,13 +41,22 @@ static const ProxyCert *find_cert(const ProxyState *s, const char *file)
 	return NULL;
 }
 
-static void list_cert(Commands *c, const char *dir, const ProxyCert *cert)
+static void add_for(Commands *c, size_t cert, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void add_for(Commands *c, size_t cert, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	*array_append(c->items, c->n) = (Command) { xvasprintf(fmt, ap), EXPECT_CERT, cert };
+	va_end(ap);
+}
+
+static void list_cert(Commands *c, const char *dir, size_t i, const ProxyCert *cert)
 {
 	AUTO_BUF line = BUF_INIT;
 	buf_str(&line, cert->file);
 	for (char **name = cert->names; name && *name; name++)
 		buf_printf(&line, " %s", *name);
-	add(c, EXPECT_CERT, "add ssl crt-list %s/crt.list <<\n%s\n", dir, buf_cstr(&line));
+	add_for(c, i, "add ssl crt-list %s/crt.list <<\n%s\n", dir, buf_cstr(&line));
 }
 
 static void add_certs(Commands *c, const char *dir, const ProxyState *have, const ProxyState *want)
@@ -56,17 +65,24 @@ static void add_certs(Commands *c, const char *dir, const ProxyState *have, cons
 		const ProxyCert *cert = &want->certs[i], *old = find_cert(have, cert->file);
 		if (old && str_eq(old->digest, cert->digest) && strv_eq(old->names, cert->names))
 			continue;
-		if (!old)
+		if (!old || !old->digest[0]) /* it may be there */
 			add(c, EXPECT_ANYTHING, "new ssl cert %s", cert->file);
 		if (!old || !str_eq(old->digest, cert->digest)) {
-			add(c, EXPECT_CERT, "set ssl cert %s <<\n%s", cert->file, cert->pem ?: "");
-			add(c, EXPECT_CERT, "commit ssl cert %s", cert->file);
+			add_for(c, i, "set ssl cert %s <<\n%s", cert->file, cert->pem ?: "");
+			add_for(c, i, "commit ssl cert %s", cert->file);
 		}
 		if (old && !strv_eq(old->names, cert->names))
-			add(c, EXPECT_CERT, "del ssl crt-list %s/crt.list %s", dir, cert->file);
+			add(c, EXPECT_ANYTHING, "del ssl crt-list %s/crt.list %s", dir, cert->file);
 		if (!old || !strv_eq(old->names, cert->names))
-			list_cert(c, dir, cert);
+			list_cert(c, dir, i, cert);
 	}
+}
+
+void converge_cert_unknown(ProxyState *s, size_t i)
+{
+	s->certs[i].digest[0] = '\0';
+	strv_free(s->certs[i].names);
+	s->certs[i].names = NULL;
 }
 
 static void remove_certs(Commands *c, const char *dir, const ProxyState *have, const ProxyState *want)

@@ -19,6 +19,7 @@ typedef enum ExpectKind {
 typedef struct Command {
 	char *text; /* one command, without the newline; a payload follows "<<\n" and ends with "\n" */
 	ExpectKind expect;
+	size_t cert; /* EXPECT_CERT: index of the certificate in the wanted state */
 } Command;
 
 typedef struct Commands {
@@ -33,6 +34,9 @@ void commands_done(Commands *c);
  * on their way out. Both states have the same number of slots. `dir` is that of the map files. Equal states give no commands.
  */
 void converge(const char *dir, const ProxyState *have, const ProxyState *want, Commands *ret, ProxyState **ret_after);
+
+/** A command of the certificate `i` of `s` was refused: nobody knows what HAProxy has of it, so that it is loaded once more by the next converge. */
+void converge_cert_unknown(ProxyState *s, size_t i);
 
 /** Deletes what is in maintenance; `force`: its connections are cut first. */
 void converge_reap(const ProxyState *have, bool force, Commands *ret);

@@ -14,10 +14,12 @@
  *   haproxy.c         the process: start, take over, watch, replace, end
  *   listen.c          public sockets
  *   log.c, stats.c    log pipe to access log and histograms
+ *   cert-refused.c    those that HAProxy would not load
  *   cert.c            certificates, behind the functions edge_cert_*
  *   cache.c           nginx, behind the functions edge_cache_*
  */
 
+#include "edge/cert-refused.h"
 #include "edge/converge.h"
 #include "edge/edge.h"
 #include "edge/haproxy.h"
@@ -60,6 +62,7 @@ struct Edge {
 	ProxyState *after; /* what it has once the commands under way, or the start, are done */
 	Commands commands;
 	size_t next_command;     /* of `commands` */
+	RefusedCerts refused;
 	uint64_t running_serial; /* of the table that `after` is for */
 	uint64_t reported;       /* serial whose failure was told to the log */
 	bool reaping;            /* the commands delete what is in maintenance */

@@ -360,6 +360,18 @@ static void schedule_reap(Edge *e)
 		e->reaps = 0;
 }
 
+/* It alone is as it was; what else is to be said about it is left out. */
+static void cert_refused(Edge *e, size_t cert, const Err *err)
+{
+	log_error("edge: %s; trying again later", err_text(err));
+	refused_note(&e->refused, &e->after->certs[cert], time_mono());
+	converge_cert_unknown(e->after, cert);
+	do
+		e->next_command++;
+	while (e->next_command < e->commands.n && e->commands.items[e->next_command].expect == EXPECT_CERT && e->commands.items[e->next_command].cert == cert);
+	run_commands(e);
+}
+
 static void on_answer(void *user, const char *answer, const Err *err)
 {
 	Edge *e = user;
@@ -368,7 +380,11 @@ static void on_answer(void *user, const char *answer, const Err *err)
 		return;
 	const Command *c = &e->commands.items[e->next_command];
 	int r = answer ? answer_check(c, answer, &why) : err_set(&why, -EIO, "%s", err_text(err));
-	if (r < 0 && answer && (c->expect == EXPECT_CERT || c->expect == EXPECT_DELETED)) {
+	if (r < 0 && answer && c->expect == EXPECT_CERT) {
+		cert_refused(e, c->cert, &why);
+		return;
+	}
+	if (r < 0 && answer && c->expect == EXPECT_DELETED) {
 		log_error("edge: %s", err_text(&why));
 		r = 1;
 	}
@@ -411,6 +427,7 @@ static void converge_now(Edge *e)
 			failed(e, &err);
 		return;
 	}
+	int64_t again = refused_apply(&e->refused, e->have, want, time_mono());
 	proxy_state_free(e->after);
 	converge(e->dir, e->have, want, &e->commands, &e->after);
 	stats_slots(e->stats, e->after);
@@ -423,6 +440,8 @@ static void converge_now(Edge *e)
 	e->have = steal_ptr(&e->after);
 	e->failures = 0;
 	schedule_reap(e);
+	if (again)
+		(void) uv_timer_start(e->retry, retry_due, (uint64_t) (again - time_mono() > 0 ? again - time_mono() : 0) / NSEC_PER_MSEC + 1, 0);
 	if (edge_cache_settle(e, e->wanted))
 		edge_kick(e);
 	else
@@ -561,6 +580,7 @@ void edge_free(Edge *e)
 		if (e->fds[i] >= 0)
 			(void) close(e->fds[i]);
 	commands_done(&e->commands);
+	refused_done(&e->refused);
 	proxy_state_free(e->have);
 	proxy_state_free(e->after);
 	edge_table_free(e->wanted);

@@ -4,6 +4,8 @@
  * too, so that the longest key that begins the request's (map_beg) is one of whole segments. The value is the slot, a backend of fixed name, and for
  * routes with options what these are, "SLOT|FLAGS|BODY|LIMIT|RETRY|TIMEOUT|HOLD|ID|CACHE": one entry for a route, so that it changes at once and whole.
  *
+ * A host with a slash in it would reach into the path, and with it past the routes that another path would take: refused.
+ *
  * Most requests have a host in lower case without a port, written out in a route that has no options: these are over with the first look-up and
  * `allow`, with hardly a variable set. The others go on: host in its normal form; "*." for its first label; "*"; then the options. What costs in
  * HAProxy is the number of rules and variables, not what they do, so that their order matters.
@@ -160,6 +162,7 @@ static void put_forwarded(bool tls, Buf *b)
 static void put_lookup(const HaproxyConfig *c, bool tls, Buf *b)
 {
 	const char *or_tls = tls ? " or { var(txn.route) -m end |tls }" : "";
+	put_page(c, "400", "400", "", "if { req.hdr(host) -m sub / }", b);
 	buf_printf(b,
 		"\thttp-request set-var(txn.route) base,concat(/),map_beg(%1$s/routes.map)\n"
 		"\thttp-request disable-l7-retry if { var(txn.route) -m len lt %2$d }%3$s\n"

@@ -280,6 +280,27 @@ static void test_killed(void **state)
 	}
 }
 
+/* The look-up joins host and path: what a client calls its host must not reach into the path. */
+static void test_host_with_path(void **state)
+{
+	EdgeTable *t = edge_table_new();
+	static const char *const routes[][2] = { { "a.test", "/inner" }, { "*.w.test", "/inner" }, { NULL, "/inner" }, { "a.test", "/" } };
+	for (unsigned i = 0; i < ARRAY_SIZE(routes); i++) {
+		AUTO_FREE char *name = xasprintf("stack/h%u:80", i), *id = xasprintf("%064x", i + 0x9000), *address = xasprintf("127.0.9.%u", i + 1);
+		Route r = route_to(routes[i][0], routes[i][1]);
+		edge_table_add_route(t, &r, "stack", "s", name);
+		edge_backend_add_server(edge_table_add_backend(t, name), id, address, server_port, false);
+	}
+	set(t);
+	assert_int_equal(ask("a.test", "/inner/x").status, 200);
+	static const char *const hosts[] = { "a.test/inner", "A.test/inner", "x.w.test/inner", "/inner", "other/inner", "a.test/", "a.test, a.test/inner" };
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		Reply r = ask(hosts[i], "/x");
+		if (r.status != 400)
+			fail_msg("%s: %d %s", hosts[i], r.status, r.body);
+	}
+}
+
 /* A new version that nobody can reach while it is on trial: those that stand by answer, without a failure and without a command. */
 static void test_trial(void **state)
 {
@@ -423,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_random_tables),
 		cmocka_unit_test(test_taken_over),
 		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_host_with_path),
 		cmocka_unit_test(test_trial),
 		cmocka_unit_test(test_more_slots),
 		cmocka_unit_test(test_counts),

@@ -129,7 +129,7 @@ typedef struct Route {
 	int64_t max_body; /* bytes of a request, -1 = no limit */
 	int64_t rate;     /* requests per rate_period from one address, -1 = no limit */
 	int64_t rate_period; /* ns: a second, a minute or an hour */
-	int64_t timeout;  /* ns to the first byte of the response, -1 = 60 s */
+	int64_t timeout;  /* ns of silence before or within the response, -1 = 60 s */
 	TlsMode tls;
 	char *cert, *key; /* absolute paths; TLS_FILES only */
 } Route;
