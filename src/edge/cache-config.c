@@ -71,7 +71,7 @@ static int64_t object_max(const CacheZone *z)
 
 void cache_zone_words(const CacheZone *z, const char *generation, Buf *ret)
 {
-	buf_printf(ret, "%s:%s:%lld:%lld", z->name, generation, (long long) z->ttl, (long long) object_max(z));
+	buf_printf(ret, "%s:%s:%lld:%lld:", z->name, generation, (long long) z->ttl, (long long) object_max(z));
 }
 
 /* ── nginx ────────────────────────────────────────────────────────── */
@@ -128,7 +128,7 @@ static const char nginx_server[] =
 	"\tserver {\n"
 	"\t\tlisten unix:/tmp/sock/cache.sock;\n"
 	"\t\tif_modified_since before;\n"
-	"\t\tif ($request_uri !~ ^/(?<asked_zone>[^:/]+):(?<generation>[^:/]+):[^/]*:(?<part>[a-z]*)(?<rest>/.*)$) { return 400; }\n"
+	"\t\tif ($request_uri !~ ^/(?<asked_zone>[^:/]+):(?<generation>[^:/]+):[^/]*:(?<part>[0-9]*)(?<rest>/.*)$) { return 400; }\n"
 	"\t\tlocation / {\n"
 	"\t\t\tproxy_pass http://origin;\n"
 	"\t\t\tproxy_http_version 1.1;\n"
@@ -176,12 +176,6 @@ void cache_nginx_config(const CacheZone *zones, size_t n, Buf *ret)
 
 /* ── HAProxy ──────────────────────────────────────────────────────── */
 
-/*
- * The way through the cache is the request's own URL with all that has to be known on it in front, "/ZONE:GENERATION:TTL:BYTES:SLOT:TIMEOUT:PART/…". So it is the key of
- * HAProxy's cache too, nobody can send a header in its place, and what costs time is done once.
- */
-#define PREFIX(part) "/%%[var(txn.cache)]:%%[var(txn.slot)]:%%[var(txn.timeout)]:" part "%%[pathq]"
-
 void cache_haproxy_words(Buf *ret)
 {
 	buf_str(ret,
@@ -193,21 +187,20 @@ void cache_haproxy_words(Buf *ret)
 		"\tacl cache_not path -m sub /..\n"
 		"\tacl cache_not be_conn(cache) ge 1500\n"
 		"\tacl cache_passed sc1_get_gpt0(cache_passed) eq 1\n"
-		"\thttp-response set-header X-Cache BYPASS if { var(txn.cache) -m found } !{ var(txn.cached) -m found }\n"
-		"\thttp-response set-var(txn.cache_status) res.hdr(x-cache) if { var(txn.cache) -m found }\n");
+		"\thttp-response set-header X-Cache BYPASS if { var(txn.cache_status) -m str BYPASS }\n");
 }
 
-void cache_haproxy_rules(bool tls, Buf *ret)
+void cache_haproxy_rules(const char *condition, Buf *ret)
 {
 	buf_printf(ret,
-		"\thttp-request set-var(txn.url) url32 if { var(txn.cache) -m found }\n"
+		"\thttp-request set-var(txn.url) url32 %1$s\n"
 		"\thttp-request track-sc1 var(txn.url) table cache_passed if { var(txn.url),in_table(cache_passed) }\n"
 		"\thttp-request set-var(txn.passed) bool(true) if cache_passed { sc1_gpc0_rate(cache_passed) gt 0 }\n"
 		"\thttp-request sc-inc-gpc0(1) if cache_passed !{ var(txn.passed) -m found }\n"
-		"\thttp-request set-var(txn.cached) bool(true) if { var(txn.cache) -m found } METH_GET !cache_not !{ var(txn.passed) -m found }\n"
-		"\thttp-request set-pathq " PREFIX("%1$sc") " if { var(txn.cached) -m found } { req.hdr(cookie) -m found }\n"
-		"\thttp-request set-pathq " PREFIX("%1$s") " if { var(txn.cached) -m found } !{ req.hdr(cookie) -m found }\n",
-		tls ? "s" : "");
+		"\thttp-request set-var(txn.cached) bool(true) %1$s METH_GET !cache_not !{ var(txn.passed) -m found }\n"
+		"\thttp-request set-var(txn.route) var(txn.slot) %1$s !{ var(txn.cached) -m found }\n"
+		"\thttp-request set-var(txn.cache_status) str(BYPASS) %1$s !{ var(txn.cached) -m found }\n",
+		condition);
 }
 
 static const char haproxy_tables[] =
@@ -222,6 +215,13 @@ static const char haproxy_tables[] =
 	"backend cache_filled from common\n"
 	"\tstick-table type string len 1 size 10 expire 1m store bytes_out_rate(10s)\n";
 
+/*
+ * The way through the cache is the request's own URL with all that has to be known on it in front, "/ZONE:GENERATION:TTL:BYTES:SLOT:TIMEOUT:PART/…", where PART is two numbers: whether it came
+ * by HTTPS, and how many cookie headers it has. So it is the key of HAProxy's cache too, nobody can send a header in its place, and what costs time is done once. What is in HAProxy's cache
+ * goes no further than `cache-use`: all that only nginx and the service need comes after it.
+ */
+#define WORDS "var(txn.route),field(9,|)"
+
 /* It is among those that are accepted: with no weight, or one above 0. */
 #define ACCEPTED(name) "{ var(txn.encodings) -m reg '(^|[ ,])" name "( *(,|$)| *; *q=(1|0?[.][0-9]*[1-9]))' }"
 
@@ -229,14 +229,20 @@ static const char haproxy_backend[] =
 	"backend cache from common\n"
 	"\tno log\n"
 	"\ttimeout server 75s\n"
-	"\thttp-request set-timeout server var(txn.timeout),add(10000) if { var(txn.timeout) -m found }\n"
+	"\thttp-request set-var(txn.slot) " WORDS ",field(5,:)\n"
+	"\thttp-request set-var(txn.url) url32\n"
 	"\thttp-request track-sc2 var(txn.url) table cache_asked\n"
+	"\thttp-request set-pathq \"/%[" WORDS "]%[ssl_fc]%[req.fhdr_cnt(cookie)]%[pathq]\"\n"
 	"\thttp-request cache-use hot unless { req.hdr(range) -m found }\n"
+	"\thttp-request set-timeout server var(txn.timeout),add(10000) if { var(txn.timeout) -m found }\n";
+
+static const char haproxy_miss[] =
 	"\thttp-request set-var(txn.encodings) req.fhdr(accept-encoding),lower\n"
 	"\thttp-request del-header Accept-Encoding if { var(txn.encodings) -m found }\n"
 	"\thttp-request set-header Accept-Encoding gzip if " ACCEPTED("(gzip|[*])") "\n"
 	"\thttp-request set-header Accept-Encoding \"gzip, br\" if " ACCEPTED("(gzip|[*])") " " ACCEPTED("br") "\n"
 	/* what becomes of the answer */
+	"\thttp-response set-var(txn.cache_status) str(HIT)\n"
 	"\thttp-response allow if { res.cache_hit }\n"
 	"\tacl passed res.hdr(x-stead-cache-passed) -m found\n"
 	"\thttp-response track-sc1 var(txn.url) table cache_passed if passed\n"
@@ -255,6 +261,7 @@ static const char haproxy_backend[] =
 	"\thttp-response set-header Cache-Control %[res.fhdr(cache-control)] if { res.fhdr_cnt(cache-control) gt 1 }\n"
 	"\thttp-response set-header Expires %[res.fhdr(expires)] if { res.fhdr_cnt(expires) gt 1 }\n"
 	"\thttp-response set-header X-Cache BYPASS unless { res.hdr(x-cache) -m found }\n"
+	"\thttp-response set-var(txn.cache_status) res.hdr(x-cache)\n"
 	"\thttp-response return status 504 content-type text/plain string \"The service does not answer, and what is cached is out of date.\\n\" "
 	"if { res.hdr(x-cache) STALE } { res.hdr(cache-control),lower -m sub must-revalidate proxy-revalidate }\n"
 	"\thttp-response cache-store hot if { res.hdr(x-cache) HIT } { sc2_http_req_rate(cache_asked) gt 5 } !{ res.comp }\n"
@@ -322,10 +329,12 @@ static const char origin_response[] =
 	"\thttp-response set-header Cache-Control no-store if { var(txn.refused) -m found }\n"
 	"\thttp-response set-header X-Accel-Buffering no if { var(txn.refused) -m found }\n";
 
-void cache_haproxy_sections(const char *jail, const char *log_format, Buf *ret)
+void cache_haproxy_sections(const char *jail, const char *log_format, const char *forwarded, Buf *ret)
 {
 	buf_str(ret, haproxy_tables);
 	buf_str(ret, haproxy_backend);
+	buf_str(ret, forwarded);
+	buf_str(ret, haproxy_miss);
 	buf_printf(ret,
 		"frontend cache_origin from common\n"
 		"\tbind unix@%s/cache/origin.sock mode 660 user root group haproxy\n"

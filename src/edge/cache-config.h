@@ -25,7 +25,7 @@ typedef struct CacheZone {
 
 /** The zone of a route; false: it has no cache. */
 bool cache_zone(const EdgeRoute *r, CacheZone *ret);
-/** What HAProxy must know of it: "ZONE:GENERATION:TTL:BYTES", the last the largest response that is kept. Appended. */
+/** What HAProxy must know of it: "ZONE:GENERATION:TTL:BYTES:", the last the largest response that is kept. In the route's entry "SLOT:TIMEOUT:" follows. Appended. */
 void cache_zone_words(const CacheZone *z, const char *generation, Buf *ret);
 
 /** nginx's configuration. Appended. */
@@ -33,10 +33,15 @@ void cache_nginx_config(const CacheZone *zones, size_t n, Buf *ret);
 
 /** For a public frontend, once: what cache_haproxy_rules refers to, and the rules for responses. Appended. */
 void cache_haproxy_words(Buf *ret);
+/** Of a request for a route with a cache: nothing speaks against it, as far as can be said without counting anything. Conditions of a rule, after cache_haproxy_words. */
+#define CACHE_HAPROXY_FAST "METH_GET !cache_not !{ url32,in_table(cache_passed) }"
 /**
- * HAProxy's rules for its public frontends, after var(txn.cache) was set for routes with a cache to what cache_zone_words gives. They set
- * var(txn.cached) if the backend `cache` is to be used, and then what it needs before the path: the last of the rules. Appended.
+ * HAProxy's rules for its public frontends, for requests that `condition` ("if …") says to be of routes with a cache: var(txn.route), whose first field is "cache", becomes
+ * var(txn.slot) for what must not go there. Appended.
  */
-void cache_haproxy_rules(bool tls, Buf *ret);
-/** HAProxy's sections: the backend `cache` and what nginx asks, the frontend `cache_origin`. `jail`: HAProxy's root. Appended. */
-void cache_haproxy_sections(const char *jail, const char *log_format, Buf *ret);
+void cache_haproxy_rules(const char *condition, Buf *ret);
+/**
+ * HAProxy's sections: the backend `cache` and what nginx asks, the frontend `cache_origin`. `jail`: HAProxy's root; `forwarded`: rules for the headers that tell the service of the client.
+ * Appended.
+ */
+void cache_haproxy_sections(const char *jail, const char *log_format, const char *forwarded, Buf *ret);

@@ -2,12 +2,13 @@
 /*
  * How a request goes through the rules: its host and path, with a slash at the end, are looked up in routes.map, whose keys end in a slash
  * too, so that the longest key that begins the request's (map_beg) is one of whole segments. The value is the slot, a backend of fixed name, and for
- * routes with options what these are, "SLOT|FLAGS|BODY|LIMIT|RETRY|TIMEOUT|HOLD|ID|CACHE": one entry for a route, so that it changes at once and whole.
+ * routes with options what these are, "SLOT|FLAGS|BODY|LIMIT|RETRY|TIMEOUT|HOLD|ID|CACHE": one entry for a route, so that it changes at once and whole. With
+ * CACHE, the first field is "cache", and the slot is in CACHE (cache-config.h).
  *
  * A host with a slash in it would reach into the path, and with it past the routes that another path would take: refused.
  *
  * Most requests have a host in lower case without a port, written out in a route that has no options: these are over with the first look-up and
- * `allow`, with hardly a variable set. The others go on: host in its normal form; "*." for its first label; "*"; then the options. What costs in
+ * `allow`, with hardly a variable set. What goes to the cache for a route without other options leaves still earlier: its headers are made where it is a miss. The others go on: host in its normal form; "*." for its first label; "*"; then the options. What costs in
  * HAProxy is the number of rules and variables, not what they do, so that their order matters.
  *
  * Retrying a request that a server has broken off before it answered (retry-on empty-response) makes HAProxy copy the buffer of each request, twice 16 KB,
@@ -145,10 +146,10 @@ static void put_page(const HaproxyConfig *c, const char *status, const char *pag
 		headers, page, c->dir, condition);
 }
 
-static void put_forwarded(bool tls, Buf *b)
+/* The client's own are not believed. Repeated, it gives the same. */
+static void put_forwarded(const char *proto, Buf *b)
 {
 	buf_printf(b,
-		"\thttp-request set-var(txn.client) src,lower\n"
 		"\thttp-request del-header X-Forwarded- -m beg\n"
 		"\thttp-request del-header Forwarded\n"
 		"\thttp-request add-header X-Forwarded-For %%[var(txn.client)]\n"
@@ -156,15 +157,21 @@ static void put_forwarded(bool tls, Buf *b)
 		"\thttp-request add-header X-Forwarded-Proto %s\n"
 		"\thttp-request add-header X-Forwarded-Host %%[req.hdr(host)]\n"
 		"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n",
-		tls ? "https" : "http");
+		proto);
 }
 
 static void put_lookup(const HaproxyConfig *c, bool tls, Buf *b)
 {
 	const char *or_tls = tls ? " or { var(txn.route) -m end |tls }" : "";
-	put_page(c, "400", "400", "", "if { req.hdr(host) -m sub / }", b);
+	cache_haproxy_words(b);
+	buf_str(b, "\thttp-request set-var(txn.client) src,lower\n");
+	put_page(c, "400", "400", "", "if { req.fhdr(host),field(2,/) -m found }", b);
 	buf_printf(b,
 		"\thttp-request set-var(txn.route) base,concat(/),map_beg(%1$s/routes.map)\n"
+		"\thttp-request allow if { var(txn.route) -m beg cache|c+|%2$s } %3$s\n",
+		c->dir, tls ? " cache|tc+|" : "", CACHE_HAPROXY_FAST);
+	put_forwarded(tls ? "https" : "http", b);
+	buf_printf(b,
 		"\thttp-request disable-l7-retry if { var(txn.route) -m len lt %2$d }%3$s\n"
 		"\thttp-request allow if { var(txn.route) -m len lt %2$d }%3$s\n"
 		"\thttp-request set-var(txn.path) path unless { var(txn.route) -m found }\n"
@@ -196,11 +203,13 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		"\thttp-request set-var(txn.slot) var(txn.route),field(1,|)\n"
 		"\thttp-request set-var(txn.flags) var(txn.route),field(2,|)\n"
 		"\thttp-request return status 200 content-type text/plain lf-string \"%[path,field(-1,/)].%[var(txn.route),field(3,|)]\" if { var(txn.flags) -m str a }\n");
-	/* Most routes with a cache have no other option. */
-	cache_haproxy_words(b);
-	buf_printf(b, "\thttp-request set-var(txn.cache) var(txn.route),field(9,|) if { var(txn.flags) -m str c+%s }\n", tls ? " tc+" : "");
-	cache_haproxy_rules(tls, b);
-	buf_str(b, "\thttp-request allow if { var(txn.cache) -m found }\n");
+	buf_printf(b,
+		"\thttp-request set-var(txn.cache) var(txn.route),field(9,|) if { var(txn.flags) -m sub c }\n"
+		"\thttp-request set-var(txn.slot) var(txn.cache),field(5,:) if { var(txn.cache) -m found }\n"
+		"\tacl cache_only var(txn.flags) -m str c+%s\n",
+		tls ? " tc+" : "");
+	cache_haproxy_rules("if cache_only", b);
+	buf_str(b, "\thttp-request allow if cache_only\n");
 	if (!tls && c->https_port)
 		put_redirect(c, b);
 	put_page(c, "503", "maintenance", " hdr Retry-After 60", "if { var(txn.flags) -m sub m }", b);
@@ -219,9 +228,9 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		"\thttp-request sc-inc-gpc0(0) if { var(txn.flags) -m sub r }\n"
 		"\thttp-request set-var(txn.timeout) var(txn.route),field(6,|),add(0) if { var(txn.flags) -m sub o }\n"
 		"\thttp-request set-var(txn.hold) var(txn.route),field(7,|),add(0) if { var(txn.flags) -m sub h }\n"
-		"\thttp-request lua.hold if { var(txn.flags) -m sub h } { var(txn.slot),nbsrv eq 0 }\n"
-		"\thttp-request set-var(txn.cache) var(txn.route),field(9,|) if { var(txn.flags) -m sub c }\n");
-	cache_haproxy_rules(tls, b);
+		"\thttp-request lua.hold if { var(txn.flags) -m sub h } { var(txn.slot),nbsrv eq 0 }\n");
+	cache_haproxy_rules("if { var(txn.cache) -m found }", b);
+	buf_str(b, "\thttp-request set-var(txn.route) str(measure) if { var(txn.flags) -m sub b } !{ req.hdr(content-length) -m found } !METH_GET\n");
 }
 
 #define LOG_FORMAT \
@@ -247,13 +256,10 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 		"\tcompression algo gzip\n"
 		"\tcompression type text/html text/plain text/css text/csv text/javascript text/xml application/javascript application/json "
 		"application/ld+json application/manifest+json application/xml application/atom+xml application/rss+xml application/wasm image/svg+xml\n");
-	put_forwarded(tls, b);
 	put_lookup(c, tls, b);
 	put_options(c, tls, b);
 	buf_str(b,
 		"\thttp-after-response set-header Content-Type \"text/html; charset=utf-8\" if { var(txn.html) -m found } { res.hdr(X-Stead-Edge) -m found }\n"
-		"\tuse_backend measure if { var(txn.flags) -m sub b } !{ req.hdr(content-length) -m found } !METH_GET\n"
-		"\tuse_backend cache if { var(txn.cached) -m found }\n"
 		"\tuse_backend %[var(txn.route),field(1,|)]\n");
 }
 
@@ -331,9 +337,11 @@ static void put_head(const HaproxyConfig *c, Buf *b)
 void haproxy_config_frame(const HaproxyConfig *c, size_t n_slots, Buf *ret)
 {
 	AUTO_FREE char *jail = xasprintf("%s/jail", c->dir);
+	AUTO_BUF forwarded = BUF_INIT;
 	buf_str(ret, "# Written by stead for each new HAProxy; changes are lost.\n");
 	put_head(c, ret);
-	cache_haproxy_sections(jail, LOG_FORMAT, ret);
+	put_forwarded("%[ssl_fc,iif(https,http)]", &forwarded);
+	cache_haproxy_sections(jail, LOG_FORMAT, buf_cstr(&forwarded), ret);
 	buf_printf(ret, "# %zu slots\n", n_slots);
 }
 

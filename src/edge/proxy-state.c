@@ -181,7 +181,10 @@ void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const
 	if (hooks->cache && hooks->cache(hooks->user, r, &cache))
 		buf_char(&flags, 'c');
 	bool retry_elsewhere = b->retry || ready_servers(b) > 1 || cache.len; /* without nginx the service itself answers */
-	buf_printf(ret, "s%d", slot);
+	if (cache.len)
+		buf_str(ret, "cache");
+	else
+		buf_printf(ret, "s%d", slot);
 	if (!flags.len || str_eq(flags.data, "t")) {
 		buf_printf(ret, "%s%s", flags.len ? "|tls" : retry_elsewhere ? "|retry" : "", retry_elsewhere ? "+" : "");
 		return;
@@ -193,6 +196,12 @@ void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const
 	buf_printf(ret, "|%s|%lld|%lld|%lld|%lld|%lld|%.8s|%s", buf_cstr(&flags), m->max_body >= 0 ? (long long) m->max_body : 0,
 		m->rate >= 0 ? (long long) m->rate : 0, (long long) retry, m->timeout > 0 ? (long long) to_msec(m->timeout) : 0,
 		b->hold ? (long long) to_msec(b->hold_ns) : 0, id, buf_cstr(&cache));
+	if (!cache.len)
+		return;
+	buf_printf(ret, "s%d:", slot);
+	if (m->timeout > 0 && m->timeout != TIMEOUT_DEFAULT)
+		buf_printf(ret, "%lld", (long long) to_msec(m->timeout));
+	buf_char(ret, ':');
 }
 
 static bool slot_free(const ProxyState *have, const ProxyState *made, size_t i)

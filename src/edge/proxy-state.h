@@ -95,7 +95,7 @@ typedef struct RouteHooks {
 int proxy_state_make(const EdgeTable *t, const ProxyState *have, const RouteHooks *hooks, ProxyState **ret);
 /**
  * The value of a route's entry: "SLOT", "SLOT|retry+" where another server may take over, "SLOT|tls", "SLOT|tls+", or "SLOT|FLAGS|BODY|LIMIT|RETRY|TIMEOUT|HOLD|ID|CACHE" where it has options (haproxy-config.c reads
- * it). Appended.
+ * it); with a cache its first field is "cache". Appended.
  */
 void proxy_route_value(const EdgeRoute *r, const EdgeBackend *b, int slot, const RouteHooks *hooks, Buf *ret);
 /** The key of a route's entry: host, path and a slash. */

@@ -73,16 +73,16 @@ static void words(void **state)
 	AUTO_BUF b = BUF_INIT;
 	CacheZone z = { .name = "m0123456789abcdef", .bytes = 40 * MIB, .ttl = 600 };
 	cache_zone_words(&z, "00112233445566aa", &b);
-	assert_string_equal(buf_cstr(&b), "m0123456789abcdef:00112233445566aa:600:10485760");
+	assert_string_equal(buf_cstr(&b), "m0123456789abcdef:00112233445566aa:600:10485760:");
 	/* One response never takes more than a quarter, and never more than can be copied in the time of a request. */
 	buf_clear(&b);
 	z = (CacheZone) { .name = "m0", .bytes = 1LL << 40, .ttl = 1 };
 	cache_zone_words(&z, "0", &b);
-	assert_string_equal(buf_cstr(&b), "m0:0:1:16777216");
+	assert_string_equal(buf_cstr(&b), "m0:0:1:16777216:");
 	buf_clear(&b);
 	z.disk = true;
 	cache_zone_words(&z, "0", &b);
-	assert_string_equal(buf_cstr(&b), "m0:0:1:1073741824");
+	assert_string_equal(buf_cstr(&b), "m0:0:1:1073741824:");
 }
 
 /* The text with the places that stead-cache makes below /tmp moved into `dir`. */

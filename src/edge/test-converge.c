@@ -311,7 +311,7 @@ static bool always(void *user, const EdgeRoute *r)
 
 static bool cached(void *user, const EdgeRoute *r, Buf *ret)
 {
-	buf_str(ret, "g1:60");
+	buf_str(ret, "g1:60:");
 	return true;
 }
 
@@ -345,14 +345,18 @@ static void test_values(void **state)
 	const RouteHooks hooks = { .redirect = always, .cache = cached };
 	backend = (EdgeBackend) { 0 };
 	const char *value = redirect_value(&r, &backend, &hooks, &b);
-	assert_non_null(strstr(value, "s3|tc+|"));
+	assert_true(str_starts(value, "cache|tc+|"));
+	assert_true(str_ends(value, "|g1:60:s3::"));
+	r.route.timeout = 5 * NSEC_PER_SEC;
+	value = redirect_value(&r, &backend, &hooks, &b);
+	assert_true(str_starts(value, "cache|toc+|0|0|0|5000|"));
+	assert_true(str_ends(value, "|g1:60:s3:5000:"));
+	r.route.timeout = -1;
 	const RouteHooks redirect = { .redirect = always };
 	assert_string_equal(redirect_value(&r, &backend, &redirect, &b), "s3|tls");
 	backend.retry = true;
 	assert_string_equal(redirect_value(&r, &backend, &redirect, &b), "s3|tls+");
 	backend.retry = false;
-	value = redirect_value(&r, &backend, &hooks, &b);
-	assert_true(str_ends(value, "|g1:60"));
 }
 
 static void has_command(const Commands *c, size_t i, const char *begin)
