@@ -118,7 +118,6 @@ static void put_defaults(const HaproxyConfig *c, Buf *b)
 		"\tmode http\n"
 		"\tlog global\n"
 		"\toption dontlognull\n"
-		"\toption http-restrict-req-hdr-names delete\n"
 		"\toption redispatch 1\n"
 		"\toption allbackups\n"
 		"\tretries 4\n" /* two of a version on trial may each have a kept connection that is dead, and refuse a new one */
@@ -251,6 +250,7 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 		else if (c->listeners[fd - HAPROXY_FD_HTTP4])
 			buf_printf(b, "\tbind fd@%d\n", fd);
 	buf_str(b,
+		"\toption http-restrict-req-hdr-names delete\n" /* here alone: each section that has it looks at all names again */
 		"\tcapture request header Host len 255\n"
 		"\tlog-format " LOG_FORMAT "\n"
 		"\tcompression algo gzip\n"
