@@ -240,6 +240,10 @@ network ls|||operands|
 network ls|--quiet|-q|flag|
 network ls|--filter||list|
 network ls|--format||choice|table json
+setup|||operands|
+setup|--yes|-y|flag|
+setup|--dry-run|-s|flag|
+setup|--binary-dir||string|directory
 version|||operands|
 version|--short||flag|
 version|--format||choice|text json
@@ -302,7 +306,7 @@ _stead_kind() { # KIND
       fi
       ;;
     command) _stead_words up down deploy releases rollback routes maintenance cache ps logs exec start stop restart kill rm wait top \
-      stats ls config events inspect images rmi load save import image volume network version info daemon help ;;
+      stats ls config events inspect images rmi load save import image volume network setup version info daemon help ;;
     ?*)
       # A choice: its words stand in the table.
       local choices

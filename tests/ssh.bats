@@ -99,6 +99,18 @@ END
   is "$(cat "$SSH/runs")" "-T -p $(ssh_port) -- 127.0.0.1 stead dial-stdio"
 }
 
+@test "completion asks nobody" {
+  one web
+  ok over up -d
+  ssh_forget
+  ok over __complete service
+  says web
+  is "$(cat "$SSH/runs")" "-T -o BatchMode=yes -o ConnectTimeout=3 -p $(ssh_port) -- 127.0.0.1 stead dial-stdio"
+  : >"$SSH/known"
+  ok over __complete service
+  is "$output" web # what the file says
+}
+
 @test "data both ways, with the end of standard input" {
   one
   ok over up -d

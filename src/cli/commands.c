@@ -24,6 +24,7 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
 	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
 	command_cache_purge, command_ship, command_pull, command_login, command_logout, command_dial_stdio;
+extern const Command command_setup;
 
 static const Verb verbs[] = {
 	{ "up", &command_up },
@@ -70,6 +71,7 @@ static const Verb verbs[] = {
 	{ "volume ls", &command_volume_ls },
 	{ "volume rm", &command_volume_rm },
 	{ "network ls", &command_network_ls },
+	{ "setup", &command_setup },
 	{ "version", &command_version },
 	{ "info", &command_info },
 	{ "daemon", &command_daemon },

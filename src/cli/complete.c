@@ -14,6 +14,7 @@
 #include "cli/containers.h"
 #include "cli/output.h"
 #include "cli/project.h"
+#include "cli/ssh.h"
 #include "compose/load.h"
 
 extern char **environ;
@@ -137,6 +138,7 @@ static int run_complete(Cli *cli, void *values, char **args)
 		{ "release", complete_releases },
 	};
 	AUTO_HTTP *client = NULL;
+	ssh_never_ask();
 	(void) client_open(cli, &client, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (str_eq(kinds[i].kind, args[0]))

@@ -58,6 +58,7 @@ typedef struct Ssh {
 } Ssh;
 
 static Ssh *all;
+static bool never_ask;
 
 /* ---- the thread ---- */
 
@@ -212,12 +213,13 @@ static void ssh_free(Ssh *s)
 static int start(Ssh *s, Err *err)
 {
 	static const char *const command[] = { "stead", "dial-stdio", NULL };
+	static const char *const quiet[] = { "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", NULL };
 	int control[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0)
 		return err_errno(err, -errno, "a socket for ssh");
 	s->control = control[0];
 	s->control_thread = control[1];
-	int r = ssh_child_start(&s->address, s->url, NULL, command, &s->child, err);
+	int r = ssh_child_start(&s->address, s->url, never_ask ? quiet : NULL, command, &s->child, err);
 	if (r < 0)
 		return r;
 	const MuxOptions o = { .in = s->child.in, .out = s->child.out, .client = true, .tick_ms = TICK_MS, .ticks = TICKS, .greeted = on_greeted, .refused = on_refused,
@@ -250,6 +252,11 @@ static int find_or_start(const HostAddress *a, const char *url, Ssh **ret, Err *
 	s->next = all;
 	all = *ret = s;
 	return 0;
+}
+
+void ssh_never_ask(void)
+{
+	never_ask = true;
 }
 
 void ssh_close_all(void)

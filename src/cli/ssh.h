@@ -14,5 +14,7 @@
  * what is wrong with the connection is said by the first request, with the code -ENOTCONN if it never stood.
  */
 int ssh_open(const HostAddress *a, const char *url, HttpClient **ret, Err *err);
+/** From now on ssh asks nothing on the terminal, and gives up soon: for the shell's completion. */
+void ssh_never_ask(void);
 /** Ends every ssh, and waits for it. Clients that are still open are useless afterwards. */
 void ssh_close_all(void);

@@ -1,0 +1,152 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# What `stead setup` runs as root on a machine, in the directory that its archive was unpacked to: new/ has the programs, `packages` what
+# is wanted ("a|b": whichever there is), `prefix` where the programs go, `user` whom to let use the socket. Every step looks first whether it is done, so it can be run
+# again at any time; nothing of an old stead is replaced before the new one has been seen to start.
+set -eu
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+DEBIAN_FRONTEND=noninteractive
+export LC_ALL PATH DEBIAN_FRONTEND
+umask 022
+cd "$1"
+prefix=$(cat prefix)
+bindir=$prefix/bin
+libexecdir=$prefix/libexec/stead
+case $prefix in
+  /usr | /usr/local) unitdir=$prefix/lib/systemd/system ;;
+  *) unitdir=/etc/systemd/system ;;
+esac
+changed='' regroup=''
+policy=/usr/sbin/policy-rc.d
+
+say() { echo "  $*"; }
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+missing() { # one package for each that is wanted and not there
+  apt-cache pkgnames >names || true
+  while read -r alternatives; do
+    choice='' there=''
+    for p in $(echo "$alternatives" | tr '|' ' '); do
+      if installed "$p"; then there=1; fi
+      if [ -z "$choice" ] && grep -qxF -- "$p" names; then choice=$p; fi
+    done
+    [ -n "$there" ] || echo "${choice:-${alternatives%%|*}}"
+  done <packages
+}
+
+# The daemon starts HAProxy and nginx itself: the services of packages that come now stay off, or they would take ports 80 and 443.
+install_packages() {
+  [ -n "$(missing)" ] || return 0
+  say "reading the package lists"
+  apt-get update -qq || say "apt-get update failed; going on with the lists that are here"
+  list=$(missing)
+  off=''
+  for s in haproxy nginx; do
+    case " $(echo "$list" | tr '\n' ' ')" in *" $s"*) off="$off $s" ;; esac
+  done
+  mine=''
+  if [ -n "$off" ] && [ ! -e "$policy" ]; then
+    mine=1
+    # shellcheck disable=SC2016 # for the file
+    printf '#!/bin/sh\n# Made by stead setup while it installs packages.\nfor a; do case $a in haproxy|haproxy.service|nginx|nginx.service) exit 101 ;; esac; done\nexit 0\n' >"$policy"
+    chmod 755 "$policy"
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+  fi
+  say "installing $(echo "$list" | tr '\n' ' ')"
+  # shellcheck disable=SC2086 # words are wanted
+  apt-get install -y -qq --no-install-recommends $list </dev/null >apt.log 2>&1 || {
+    tail -n 15 apt.log >&2
+    fail "apt-get could not install the packages; what it says stands above"
+  }
+  if [ -n "$mine" ]; then
+    rm -f "$policy"
+    trap - EXIT HUP INT TERM
+  fi
+  for s in $off; do
+    systemctl disable --now --quiet "$s.service" 2>/dev/null || say "could not turn the service $s off; it may take the ports 80 and 443"
+  done
+}
+
+# Programs from another system may lack libraries here, or want a newer C library.
+check_programs() {
+  for f in new/bin/* new/libexec/*; do
+    lacks=$(ldd "$f" 2>&1 | grep -E 'not found|not a dynamic' | grep -v 'not a dynamic' || true)
+    [ -z "$lacks" ] || fail "the program ${f##*/} does not run on this system: $lacks
+Build stead on it or on one like it, and name the directory with --binary-dir."
+  done
+  new/bin/stead --version >/dev/null || fail "the new 'stead' does not start here"
+}
+
+# Renamed into place: who runs keeps running.
+put() { # FILE MODE DIRECTORY
+  if cmp -s "$1" "$3/${1##*/}"; then return 0; fi
+  mkdir -p "$3"
+  cp "$1" "$3/.${1##*/}.new"
+  chmod "$2" "$3/.${1##*/}.new"
+  mv -f "$3/.${1##*/}.new" "$3/${1##*/}"
+  changed=1
+}
+install_programs() {
+  for f in new/libexec/*; do put "$f" 755 "$libexecdir"; done
+  put new/bin/stead 755 "$bindir"
+  put new/stead.service 644 "$unitdir"
+  if [ -n "$changed" ]; then say "installed $("$bindir/stead" --version)"; else say "the programs are there already"; fi
+}
+
+install_group() {
+  user=$(cat user)
+  if ! getent group stead >/dev/null; then
+    groupadd --system stead
+    regroup=1 # the socket of a daemon that runs is not the group's yet
+    say "made the group stead"
+  fi
+  [ "$user" != root ] || return 0
+  case " $(id -nG "$user") " in
+    *" stead "*) ;;
+    *)
+      usermod -aG stead "$user"
+      say "$user is in the group stead now (as good as root)"
+      ;;
+  esac
+}
+
+answers() {
+  i=0
+  while [ "$i" -lt 60 ]; do
+    "$bindir/stead" -H unix:///run/stead/stead.sock version >version.txt 2>&1 && return 0
+    i=$((i + 1))
+    sleep 1
+  done
+  return 1
+}
+
+start() {
+  systemctl daemon-reload
+  systemctl enable --quiet stead.service
+  if ! systemctl is-active --quiet stead.service; then
+    systemctl start stead.service || true
+    say "started the daemon; it starts at every boot"
+  elif [ -n "$changed$regroup" ]; then
+    systemctl restart stead.service || true
+    say "restarted the daemon; containers ran on"
+  fi
+  answers || {
+    journalctl -u stead.service -n 15 --no-pager >&2 2>/dev/null || true
+    cat version.txt >&2
+    fail "the daemon does not answer; its log stands above"
+  }
+}
+
+install_packages
+check_programs
+install_group
+install_programs
+start
+say "the daemon answers"

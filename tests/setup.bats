@@ -1,0 +1,242 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# `stead setup` on a fresh Debian: a root file system from the package mirror with an sshd, a user who may use sudo, and nothing else, in process
+# and mount namespaces of its own. It lacks a systemd: what takes its place there notes what it is told, and starts the daemon, under this
+# file's name and in a network of its own.
+
+load helpers
+load ssh
+
+# The plain programs: a fresh machine has no sanitizers' libraries.
+[[ ! -x $BATS_TEST_DIRNAME/../build/src/main/stead ]] || STEAD_EXE=$(cd "$BATS_TEST_DIRNAME/../build" && pwd)/src/main/stead
+BOXDIR=$SANDBOX/box
+FRESH=$STEAD_TEST_CACHE/fresh-box.tar
+
+mirror() { # PATTERN of apt's format
+  apt-get indextargets --format "$1" 'Created-By: Packages' 2>/dev/null | awk '$2 ~ /main/ { print $1; exit }'
+}
+
+# Once: the tree that the tests unpack.
+fresh_box() {
+  local proxy
+  [[ ! -s $FRESH ]] || return 0
+  proxy=$(apt-config dump Acquire::http::Proxy 2>/dev/null || true)
+  mmdebstrap --variant=minbase --mode=root --include=openssh-server,sudo,ca-certificates ${proxy:+"--aptopt=$proxy"} \
+    --dpkgopt='force-unsafe-io' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    bookworm "${FRESH%.tar}.new.tar" "$(mirror '$(SITE) $(COMPONENT)')" >"$SANDBOX/mmdebstrap.log" 2>&1 && mv "${FRESH%.tar}.new.tar" "$FRESH"
+}
+
+setup_file() {
+  sandbox_destroy "$SANDBOX"
+  sandbox_new "$SANDBOX"
+  . "$SANDBOX/env"
+  if ! command -v mmdebstrap >/dev/null || ! fresh_box; then
+    rm -f "${FRESH%.tar}.new.tar"
+    echo "the package mirror cannot be reached, or there is no mmdebstrap" >"$SANDBOX/skip"
+    return 0
+  fi
+  mkdir -p "$BOXDIR" "$SSH"
+  tar -C "$BOXDIR" -xf "$FRESH"
+  ssh-keygen -q -t ed25519 -N '' -C host -f "$SSH/host"
+  ssh-keygen -q -t ed25519 -N '' -C user -f "$SSH/id"
+  mkdir -p "$BOXDIR"/{run/sshd,run/systemd/system,root/.ssh,home/pi/.ssh}
+  cp "$SSH/host" "$BOXDIR/etc/ssh/ssh_host_ed25519_key"
+  chroot "$BOXDIR" useradd -M -s /bin/bash pi
+  echo 'pi:raspberry' | chroot "$BOXDIR" chpasswd
+  echo 'pi ALL=(ALL) NOPASSWD: ALL' >"$BOXDIR/etc/sudoers.d/pi"
+  cp "$SSH/id.pub" "$BOXDIR/home/pi/.ssh/authorized_keys"
+  chroot "$BOXDIR" chown -R pi:pi /home/pi
+  chmod -R go-rwx "$BOXDIR/home/pi"
+  cat >"$BOXDIR/usr/local/sbin/systemctl" <<END
+#!/bin/sh
+echo "\$*" >>/var/log/systemctl
+alive() { kill -0 "\$(cat /run/daemon.pid 2>/dev/null)" 2>/dev/null; }
+case \$* in
+  is-active*) alive ;;
+  'start stead'* | 'restart stead'*)
+    if alive; then
+      kill -TERM "\$(cat /run/daemon.pid)"
+      while alive; do sleep 0.1; done
+    fi
+    mkdir -p /run/stead
+    setsid unshare -n sh -c 'echo \$\$ >/run/daemon.pid; exec /usr/local/bin/stead daemon --name $NAME' >>/var/log/stead 2>&1 </dev/null &
+    ;;
+esac
+END
+  chmod 755 "$BOXDIR/usr/local/sbin/systemctl"
+  cat >"$SANDBOX/start-box" <<END
+set -e
+mount --bind "$BOXDIR" "$BOXDIR"
+cd "$BOXDIR"
+mount -t proc proc proc
+mount --rbind /sys sys
+mount --rbind /dev dev
+cat /etc/resolv.conf >etc/resolv.conf
+echo "127.0.0.1 localhost $(uname -n)" >etc/hosts
+# A root that is a mount, or no runtime works in it.
+mkdir -p mnt/old
+pivot_root . mnt/old
+exec chroot . sh -c 'umount -l /mnt/old && exec /usr/sbin/sshd -D -p $(ssh_port) -o ListenAddress=127.0.0.1 -o UsePAM=no -o MaxStartups=100 -o PidFile=none'
+END
+  setsid unshare --mount --pid --fork --kill-child --propagation private sh "$SANDBOX/start-box" >"$SANDBOX/box.log" 2>&1 </dev/null 3>&- 4>&- &
+  echo $! >"$SANDBOX/unshare.pid"
+  disown $!
+  mkdir -p "$SANDBOX/bin"
+  printf '#!/bin/sh\nexec %s -F "%s" "$@"\n' "$(command -v ssh)" "$SSH/config" >"$SANDBOX/bin/ssh"
+  chmod 755 "$SANDBOX/bin/ssh"
+  ssh_user_config
+  PATH=$SANDBOX/bin:$PATH
+  within 20 ssh -p "$(ssh_port)" pi@127.0.0.1 true
+}
+
+teardown_file() {
+  [[ ! -s $SANDBOX/unshare.pid ]] || kill -KILL "$(cat "$SANDBOX/unshare.pid")"
+  sleep 0.5
+  sandbox_destroy "$SANDBOX"
+}
+
+setup() {
+  . "$SANDBOX/env"
+  [[ ! -e $SANDBOX/skip ]] || skip "$(cat "$SANDBOX/skip")"
+  mkdir -p "$SANDBOX/t$BATS_TEST_NUMBER"
+  cd "$SANDBOX/t$BATS_TEST_NUMBER" || return 1
+  ssh_names
+  BOX=ssh://pi@127.0.0.1:$(ssh_port)
+}
+teardown() {
+  [[ ${BATS_TEST_COMPLETED:-} == 1 ]] || [[ ! -s $BOXDIR/var/log/stead ]] || {
+    echo "--- the daemon's log"
+    tail -n 20 "$BOXDIR/var/log/stead"
+  }
+}
+
+on_box() { "$STEAD_EXE" -H "$BOX" "$@"; }
+told() { grep -qxF -- "$1" "$BOXDIR/var/log/systemctl"; }
+
+@test "it says what it would do, and does nothing without a yes" {
+  ok on_box setup --dry-run
+  says "Debian GNU/Linux 12"
+  says "as pi with sudo"
+  says "crun"
+  says "haproxy"
+  says "libuv1"
+  says "make stead, add pi to it"
+  says "enable and start stead.service"
+  fails 2 on_box setup </dev/null
+  says "add --yes"
+  not test -e "$BOXDIR/usr/local/bin/stead"
+  not test -e "$BOXDIR/usr/bin/crun"
+  not grep -q ^stead: "$BOXDIR/etc/group"
+  is "$(ls "$BOXDIR/var/tmp")" ""
+}
+
+@test "what cannot be set up is refused, and why" {
+  local release=$BOXDIR/usr/lib/os-release
+  cp "$release" release
+  fails 2 "$STEAD_EXE" -H "unix://$SOCK" setup
+  says "add -H ssh://"
+  sed -i 's/^ID=.*/ID=fedora/; s/^PRETTY_NAME=.*/PRETTY_NAME="Fedora Linux 40"/' "$release"
+  fails 2 on_box setup --yes
+  says "this is Fedora Linux 40"
+  sed 's/^VERSION_ID=.*/VERSION_ID="10"/' release >"$release"
+  fails 2 on_box setup --yes
+  says "is too old; stead needs Debian 12"
+  cp release "$release"
+  mv "$BOXDIR/run/systemd" "$BOXDIR/run/no-systemd"
+  fails 2 on_box setup --yes
+  says "systemd does not run there"
+  mv "$BOXDIR/run/no-systemd" "$BOXDIR/run/systemd"
+  mv "$BOXDIR/usr/bin/sudo" "$BOXDIR/usr/bin/no-sudo"
+  fails 2 on_box setup --yes
+  says "pi is not root there, and there is no sudo"
+  mv "$BOXDIR/usr/bin/no-sudo" "$BOXDIR/usr/bin/sudo"
+  # Of another architecture: the head of the program says so.
+  mkdir other
+  cp "$STEAD_EXE" other/stead
+  printf '\267' | dd of=other/stead bs=1 seek=18 conv=notrunc status=none
+  [[ $(dpkg --print-architecture) != amd64 ]] || {
+    fails 2 on_box setup --yes --binary-dir other
+    says "is for arm64, and the machine is amd64"
+  }
+  mkdir none
+  fails 2 on_box setup --yes --binary-dir none
+  says "there is no program 'stead' in none"
+  not test -e "$BOXDIR/usr/local/bin/stead"
+}
+
+@test "a fresh machine: packages, programs, group, service, and it answers" {
+  fails 2 on_box ps -A
+  says "stead is not installed there"
+  says "stead setup -H $BOX"
+  ok on_box setup --yes
+  says "installing crun"
+  says "made the group stead"
+  says "pi is in the group stead now"
+  says "started the daemon"
+  says "$BOX answers"
+  told "enable --quiet stead.service"
+  told "disable --now --quiet haproxy.service"
+  grep -q "^ExecStart=/usr/local/bin/stead daemon" "$BOXDIR/usr/local/lib/systemd/system/stead.service"
+  is "$(stat -c %a "$BOXDIR/usr/local/libexec/stead" "$BOXDIR/usr/local/bin/stead" | xargs)" "755 755"
+  not test -e "$BOXDIR/usr/sbin/policy-rc.d"
+  is "$(ls "$BOXDIR/var/tmp")" ""
+  ok on_box ps -A
+  ok on_box version
+  ok on_box info
+}
+
+@test "again: nothing changes" {
+  local daemon
+  daemon=$(cat "$BOXDIR/run/daemon.pid")
+  ok on_box setup --yes
+  says "packages: all there"
+  says "the programs are there already"
+  says "stead is there, pi is in it"
+  says_not "started"
+  is "$(cat "$BOXDIR/run/daemon.pid")" "$daemon"
+}
+
+@test "an update replaces what differs, and restarts the daemon" {
+  local daemon
+  daemon=$(cat "$BOXDIR/run/daemon.pid")
+  echo >>"$BOXDIR/usr/local/libexec/stead/stead-notify"
+  # What a run that was killed leaves.
+  cp "$STEAD_EXE" "$BOXDIR/usr/local/bin/.stead.new"
+  rm "$BOXDIR/usr/local/bin/stead"
+  ok on_box setup --yes
+  says "installed stead"
+  says "restarted the daemon; containers ran on"
+  not test -e "$BOXDIR/usr/local/bin/.stead.new"
+  not is "$(cat "$BOXDIR/run/daemon.pid")" "$daemon"
+  ok on_box ps -A
+}
+
+@test "sudo that wants a password: asked for on the terminal, or the way out" {
+  echo 'pi ALL=(ALL) ALL' >"$BOXDIR/etc/sudoers.d/pi"
+  fails 2 setsid --wait "$STEAD_EXE" -H "$BOX" setup --yes
+  says "there is no terminal to ask for it"
+  cat >ask <<'END'
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+seen = b""
+try:
+    while data := os.read(fd, 4096):
+        seen += data
+        if seen.endswith(b"for sudo: "):
+            os.write(fd, sys.argv[1].encode() + b"\n")
+except OSError:
+    pass
+print(seen.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+  ok python3 ask raspberry "$STEAD_EXE" -H "$BOX" setup --yes
+  says "Password of pi"
+  says_not raspberry
+  says "answers"
+  fails 1 python3 ask wrong "$STEAD_EXE" -H "$BOX" setup --yes
+  says "setup did not come to its end"
+  echo 'pi ALL=(ALL) NOPASSWD: ALL' >"$BOXDIR/etc/sudoers.d/pi"
+}
