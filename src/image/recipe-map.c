@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
+#include <xxhash.h>
 #include <zstd.h>
 
 #include "base/buf.h"
@@ -145,14 +146,18 @@ static uint64_t get64(const void *p)
 static int read_table(RecipeMap *m, Err *err)
 {
 	AUTO_FREE char *table = NULL;
-	char tail[8], head[8];
+	char tail[RECIPE_TABLE_TAIL], head[8];
 	off_t size = lseek(m->fd, 0, SEEK_END);
 	int r;
 	if (size < 0)
 		return err_errno(err, -errno, "the layer's recipe");
-	if (size < 16 || (r = read_exact(m->fd, tail, sizeof(tail), (uint64_t) size - 8, err)) < 0 || get32(tail + 4) != RECIPE_TABLE)
-		return size < 16 ? 0 : r < 0 ? r : 0;
-	uint64_t length = (uint64_t) get32(tail) * RECIPE_TABLE_ENTRY + 8;
+	if (size < (off_t) (sizeof(head) + sizeof(tail)))
+		return 0;
+	if ((r = read_exact(m->fd, tail, sizeof(tail), (uint64_t) size - sizeof(tail), err)) < 0)
+		return r;
+	if (get32(tail + 12) != RECIPE_TABLE)
+		return 0;
+	uint64_t entries = (uint64_t) get32(tail + 8) * RECIPE_TABLE_ENTRY, length = entries + RECIPE_TABLE_TAIL;
 	if (length > TABLE_MAX || length + 8 > (uint64_t) size)
 		return damaged(err, "its table is too long");
 	uint64_t at = (uint64_t) size - length - 8;
@@ -163,7 +168,9 @@ static int read_table(RecipeMap *m, Err *err)
 	table = xmalloc(length);
 	if ((r = read_exact(m->fd, table, length, at + 8, err)) < 0)
 		return r;
-	m->n = get32(tail);
+	if (XXH3_64bits(table, entries) != get64(tail))
+		return damaged(err, "the checksum of its table is wrong");
+	m->n = get32(tail + 8);
 	m->frames = xcalloc(m->n + 1, sizeof(*m->frames));
 	for (size_t i = 0; i < m->n; i++) {
 		const char *e = table + i * RECIPE_TABLE_ENTRY;

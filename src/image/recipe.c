@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
+#include <xxhash.h>
 #include <zstd.h>
 
 #include "base/buf.h"
@@ -170,7 +171,9 @@ int recipe_finish(RecipeWriter *w, Err *err)
 	flush_raw(w);
 	if (w->records || !w->frames)
 		end_frame(w);
+	uint64_t sum = htole64(XXH3_64bits(w->table.data, w->table.len));
 	uint32_t tail[] = { htole32(w->frames), htole32(RECIPE_TABLE) };
+	buf_append(&w->table, &sum, sizeof(sum));
 	buf_append(&w->table, tail, sizeof(tail));
 	uint32_t head[] = { htole32(RECIPE_SKIPPABLE), htole32((uint32_t) w->table.len) };
 	int r = w->err.code ? 0 : fd_write_all(w->fd, head, sizeof(head));

@@ -15,7 +15,7 @@
  * The stream is several zstd frames of some RECIPE_FRAME bytes of records each, and each can be read alone: what it says of a file
  * begins with an 'N'. Behind them a skippable frame (RFC 8878, 3.1.2) has the table of frames, by which the tar can be read
  * anywhere (image/recipe-map.h): for each its packed length and the length of its records (32 bits), the bytes of the tar that
- * it makes (64 bits); at the end the number of frames and RECIPE_TABLE (32 bits each). A recipe without it is of an older stead.
+ * it makes (64 bits); at the end XXH3 of these (64 bits), the number of frames and RECIPE_TABLE (32 bits each). A recipe without it is of an older stead.
  */
 
 #include <stdint.h>
@@ -27,6 +27,7 @@
 #define RECIPE_SKIPPABLE 0x184D2A5EU
 #define RECIPE_TABLE 0x54455243U
 #define RECIPE_TABLE_ENTRY 16
+#define RECIPE_TABLE_TAIL 16
 #define RECIPE_RECORD 17 /* bytes of a record, before what follows it */
 
 typedef struct RecipeWriter RecipeWriter;

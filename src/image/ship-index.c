@@ -49,7 +49,7 @@ static void write_index(Buf *ret, uint64_t size, uint64_t pieces, uint64_t paths
 	put64(ret, ship_hash(ret->data, ret->len));
 }
 
-static int make_index(Stream *tar, Buf *ret, Err *err)
+int ship_index_make(Stream *tar, Buf *ret, Err *err)
 {
 	AUTO_BUF kinds = BUF_INIT;
 	AUTO_BUF hashes = BUF_INIT;
@@ -178,7 +178,7 @@ int ship_index_get(Store *s, const char *diff_id, Buf *ret, Err *err)
 		return 0;
 	buf_clear(ret);
 	int r = store_layer_tar(s, diff_id, &tar, err);
-	if (r < 0 || (r = make_index(tar, ret, err)) < 0)
+	if (r < 0 || (r = ship_index_make(tar, ret, err)) < 0)
 		return err_wrap(err, "layer %s", diff_id);
 	ship_index_keep(s, diff_id, ret);
 	return 0;

@@ -19,6 +19,8 @@
 #include "base/err.h"
 #include "image/layers.h"
 
+/** The index of a tar. */
+int ship_index_make(Stream *tar, Buf *ret, Err *err);
 /** The index of a layer that is here; from the cache, or made and kept there. */
 int ship_index_get(Store *s, const char *diff_id, Buf *ret, Err *err);
 /** One that came from elsewhere is kept / looked for. 1: found. It is checked when it is used. */

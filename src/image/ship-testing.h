@@ -106,6 +106,7 @@ typedef struct Ship {
 	const char *archive; /* path of an archive that the sender takes; NULL = what `from` has */
 	const char *sender_options; /* JSON; NULL = none */
 	uint64_t cut;        /* bytes from sender to receiver after which the connection ends; 0 = never */
+	uint64_t stall;      /* bytes after which nothing is passed on any more, for ever; 0 = never */
 	uint64_t flip;       /* bit of what the sender sends that arrives changed; 0 = none */
 	/* results */
 	uint64_t sent;       /* bytes from sender to receiver */
@@ -152,6 +153,12 @@ static inline void ship_relay(Ship *s, int a, int b, int report)
 				(void) shutdown(i ? a : b, SHUT_WR);
 				p[i].fd = -1;
 				continue;
+			}
+			while (i == 0 && s->stall && counts[0] >= s->stall) {
+				/* Until the receiver is gone. */
+				struct pollfd gone = { .fd = b, .events = 0 };
+				if (poll(&gone, 1, -1) > 0)
+					_exit(0);
 			}
 			if (i == 0 && s->cut && counts[0] + (uint64_t) n >= s->cut) {
 				n = (ssize_t) (s->cut - counts[0]);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "image/ship-part.h"
 #include "image/ship-testing.h"
 
 static int entries(const Box *b, const char *dir)
@@ -206,6 +207,80 @@ static void sends_what_differs(void **state)
 	buf_done(&v2);
 }
 
+/* A receiver that dies leaves nothing to be seen, and the next one goes on with what it kept. */
+static void survives_a_killed_receiver(void **state)
+{
+	Box a, b;
+	Buf layer = BUF_INIT;
+	int status;
+	box_new(&a);
+	box_new(&b);
+	noise_layer(&layer, 10, 6 << 20);
+	AUTO_FREE char *id = box_load(&a, &layer, 1);
+	Ship s = { .from = &a, .to = &b, .id = id };
+	AUTO_FREE char *parts = xasprintf("%s/cache/ship", b.path);
+	pid_t child = fork();
+	if (child == 0) {
+		/* It waits for bytes that do not come, with some of the layer kept, until it is killed. */
+		AUTO_IMAGE_LIST images = { 0 };
+		s.stall = 4 << 20;
+		(void) ship_run(&s, &images);
+		_exit(0);
+	}
+	for (bool kept = false; !kept;) {
+		DIR *d = opendir(parts);
+		for (struct dirent *e; d && (e = readdir(d));) {
+			struct stat st;
+			kept = kept || (e->d_name[0] != '.' && fstatat(dirfd(d), e->d_name, &st, 0) == 0 && st.st_size > 3 << 20);
+		}
+		if (d)
+			(void) closedir(d);
+		struct pollfd none = { .fd = -1 };
+		(void) poll(&none, 1, 10);
+	}
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(entries(&b, "layers"), 0);
+	assert_int_equal(entries(&b, "blobs/sha256"), 0);
+	ship_ok(&s);
+	assert_true(s.sent < 5 << 20);
+	assert_true(box_has(&b, &layer));
+	box_done(&a);
+	box_done(&b);
+	buf_done(&layer);
+}
+
+/* The second of two receivers of one layer has a part of its own. */
+static void two_senders_at_once(void **state)
+{
+	Box a, b;
+	Buf layer = BUF_INIT;
+	ShipPart first = { .fd = -1 }, second = { .fd = -1 };
+	char digest[sizeof(DIGEST_PREFIX) + 64];
+	AUTO_ERR err = ERR_INIT;
+	box_new(&a);
+	box_new(&b);
+	noise_layer(&layer, 11, 3 << 20);
+	digest_buf(&layer, digest);
+	AUTO_FREE char *id = box_load(&a, &layer, 1);
+	assert_int_equal(ship_part_open(&b.store, digest, &first, &err), 0);
+	assert_int_equal(ship_part_open(&b.store, digest, &second, &err), 0);
+	assert_non_null(first.name);
+	assert_null(second.name);
+	ship_part_close(&second);
+	/* While the first is on its way, another one comes and goes; then the first ends, too. */
+	Ship s = { .from = &a, .to = &b, .id = id };
+	ship_ok(&s);
+	assert_true(box_has(&b, &layer));
+	assert_int_equal(entries(&b, "cache/ship"), 1);
+	ship_part_remove(&first);
+	ship_part_close(&first);
+	assert_int_equal(entries(&b, "cache/ship"), 0);
+	box_done(&a);
+	box_done(&b);
+	buf_done(&layer);
+}
+
 /* Member by member, as `tar -x` would. */
 static void write_layout(const char *dir, const Buf *layer, const char *id)
 {
@@ -279,6 +354,8 @@ int main(void)
 		cmocka_unit_test(sees_damaged_parts),
 		cmocka_unit_test(sends_what_differs),
 		cmocka_unit_test(ships_archives),
+		cmocka_unit_test(survives_a_killed_receiver),
+		cmocka_unit_test(two_senders_at_once),
 		cmocka_unit_test(refuses_what_cannot_run),
 	};
 	int skip = need_root();

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <time.h>
 #include <sys/mount.h>
 #include <sys/xattr.h>
 #include <cmocka.h>
@@ -171,6 +172,30 @@ static void sweep_keeps_what_builds_may_use(void **state)
 	json_decref(o);
 }
 
+/* What a ship left waits for the rest, but not for ever. */
+static void sweep_takes_old_parts(void **state)
+{
+	static const struct { const char *name; int days; bool stays; } cases[] = {
+		{ "cache/ship/a.part", 6, true }, { "cache/ship/b.part", 8, false }, { "cache/ship/a.index", 29, true }, { "cache/ship/b.index", 31, false },
+	};
+	AUTO_FREE char *dir = state_path();
+	int64_t freed = 0;
+	fresh_state();
+	make_file("layers/" A "/f");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		AUTO_FREE char *path = in_state(cases[i].name);
+		struct timespec times[2] = { { .tv_sec = time(NULL) - cases[i].days * 86400 } };
+		times[1] = times[0];
+		make_file(cases[i].name);
+		assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	}
+	json_t *o = json_pack("{s:[], s:[]}", "layers", "images");
+	assert_int_equal(trash_sweep(dir, o, &freed, NULL), 0);
+	json_decref(o);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(exists(cases[i].name), cases[i].stays);
+}
+
 static void sweep_needs_its_lists(void **state)
 {
 	static const char *const cases[] = { "{}", "{\"layers\":[]}", "{\"images\":[]}", "{\"layers\":{},\"images\":[]}" };
@@ -294,7 +319,7 @@ int main(void)
 		cmocka_unit_test(removes_deep_trees),
 		cmocka_unit_test(stops_at_mounts),
 		cmocka_unit_test(sweep_keeps_what_is_named),
-		cmocka_unit_test(sweep_keeps_what_builds_may_use), cmocka_unit_test(sweep_needs_its_lists),
+		cmocka_unit_test(sweep_keeps_what_builds_may_use), cmocka_unit_test(sweep_needs_its_lists), cmocka_unit_test(sweep_takes_old_parts),
 		cmocka_unit_test(copy_takes_everything),
 		cmocka_unit_test(copy_of_nothing),
 	};

@@ -28,6 +28,8 @@
 
 #define TRASH_PREFIX "rm-"
 #define CACHE_RECORD_MAX 65536
+#define PART_AGE_MAX (7LL * 24 * 3600)  /* seconds that half of a shipped layer waits for the rest */
+#define INDEX_AGE_MAX (30LL * 24 * 3600) /* seconds that an index of a layer is kept unused */
 #define DEB_AGE_MAX (30LL * 24 * 3600) /* seconds that a downloaded package is kept unused */
 
 static int open_here(int dirfd, const char *name)
@@ -344,6 +346,24 @@ static void sweep_debs(const char *state_dir)
 		(void) remove_entries(fd, path, deb_is_old, &age, NULL);
 }
 
+static bool ship_is_old(const char *name, void *user)
+{
+	const DebAge *a = user;
+	struct stat st;
+	int64_t keep = str_ends(name, ".part") ? PART_AGE_MAX : INDEX_AGE_MAX;
+	return fstatat(a->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime < a->now - keep;
+}
+
+/* What ships that were cut off have left, and indexes of layers: an index that is used gets a new time. */
+static void sweep_ships(const char *state_dir)
+{
+	AUTO_FREE char *path = NULL;
+	AUTO_CLOSE int fd = open_state(state_dir, "cache/ship", &path, NULL);
+	DebAge age = { fd, time_real() / NSEC_PER_SEC };
+	if (fd >= 0)
+		(void) remove_entries(fd, path, ship_is_old, &age, NULL);
+}
+
 static bool not_lock(const char *name, void *user)
 {
 	return !str_eq(name, "lock");
@@ -373,6 +393,7 @@ int trash_sweep(const char *state_dir, const json_t *options, int64_t *ret_freed
 		if (r < 0 || (r = sweep_blobs(state_dir, &images, err)) < 0)
 			return r;
 		sweep_debs(state_dir);
+		sweep_ships(state_dir);
 	}
 	*ret_freed = freed;
 	return remove_entries(tmp, path, not_lock, NULL, err);
