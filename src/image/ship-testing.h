@@ -3,7 +3,7 @@
 
 /*
  * What the tests of shipping share: state directories, images made of tars, and a ship between two of them, with the sender in a child
- * and, if wanted, a relay between that ends after a number of bytes or changes one.
+ * and, if wanted, a relay between that ends or stands still after a number of bytes.
  */
 
 #include <errno.h>
@@ -107,7 +107,6 @@ typedef struct Ship {
 	const char *sender_options; /* JSON; NULL = none */
 	uint64_t cut;        /* bytes from sender to receiver after which the connection ends; 0 = never */
 	uint64_t stall;      /* bytes after which nothing is passed on any more, for ever; 0 = never */
-	uint64_t flip;       /* bit of what the sender sends that arrives changed; 0 = none */
 	/* results */
 	uint64_t sent;       /* bytes from sender to receiver */
 	uint64_t back;       /* the other way */
@@ -164,8 +163,6 @@ static inline void ship_relay(Ship *s, int a, int b, int report)
 				n = (ssize_t) (s->cut - counts[0]);
 				cut = true;
 			}
-			if (i == 0 && s->flip / 8 >= counts[0] && s->flip / 8 < counts[0] + (uint64_t) n && s->flip)
-				chunk[s->flip / 8 - counts[0]] ^= (char) (1 << (s->flip % 8));
 			counts[i] += (uint64_t) n;
 			(void) fd_write_all(i ? a : b, chunk, (size_t) n);
 		}
