@@ -61,16 +61,18 @@ uint64_t ship_hash_path(const char *path, int loose)
 		path += 2;
 	if (!loose)
 		return XXH3_64bits(path, strlen(path));
-	while (*path) {
+	for (const char *p = path; *p;) {
 		size_t word = 0, digits = 0;
-		while (isxdigit((unsigned char) path[word]))
-			digits += isdigit((unsigned char) path[word++]) != 0;
-		if (digits && (word == digits || word >= 6)) {
+		while (isxdigit((unsigned char) p[word]))
+			digits += isdigit((unsigned char) p[word++]) != 0;
+		/* A hash, or part of a version; another number tells one file from the next. */
+		bool version = digits && digits == word && ((p > path && p[-1] == '.') || (p[word] == '.' && isdigit((unsigned char) p[word + 1])));
+		if (version || (digits && word >= 6)) {
 			buf_char(&b, '#');
-			path += word;
+			p += word;
 		} else {
-			buf_append(&b, path, word ? word : 1);
-			path += word ? word : 1;
+			buf_append(&b, p, word ? word : 1);
+			p += word ? word : 1;
 		}
 	}
 	return XXH3_64bits(buf_cstr(&b), b.len);

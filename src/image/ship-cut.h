@@ -43,5 +43,5 @@ int ship_cutter_next(ShipCutter *c, ShipPiece *ret, Err *err);
 size_t ship_chunk_length(const uint8_t *p, size_t n);
 /** Of a piece. */
 uint64_t ship_hash(const void *p, size_t n);
-/** Of a path; `loose`: of its digits and hexadecimal words only that they are there ("main.3f2a9c1b.js"). */
+/** Of a path; `loose`: of its hashes and versions only that they are there ("main.3f2a9c1b.js", "libx.so.1.2.3"). */
 uint64_t ship_hash_path(const char *path, int loose);

@@ -4,7 +4,7 @@
  * longest copies; then a piece of the same hash anywhere. A header that changed is told by its difference from the header that the same
  * path had. Contents that match nothing gather in a gap, until a match, the file's end or 1 MiB ends it; a gap is told as a patch
  * (image/ship-patch.h) of the old bytes where its own are likely to have been: around where the matches beside it lie, or in the
- * old file of the same path, or of a path that is the same but for digits.
+ * old file of the same path, or of a path that is the same but for a hash or version in it.
  *
  * Patching what is really new is in vain and costs time: after some gaps that gained nothing no more is tried, until a match
  * or an old file says where to look.

@@ -326,6 +326,8 @@ static void paths_without_their_numbers(void **state)
 	assert_int_equal(ship_hash_path("static/main.3f2a9c1b.js", 1), ship_hash_path("static/main.77aa0012.js", 1));
 	assert_int_equal(ship_hash_path("lib/libx.so.1.2.3", 1), ship_hash_path("lib/libx.so.1.2.14", 1));
 	assert_int_not_equal(ship_hash_path("static/face.js", 1), ship_hash_path("static/deed.js", 1));
+	assert_int_not_equal(ship_hash_path("chunks/7-3f2a9c1b.js", 1), ship_hash_path("chunks/8-3f2a9c1b.js", 1));
+	assert_int_equal(ship_hash_path("chunks/7-3f2a9c1b.js", 1), ship_hash_path("chunks/7-77aa0012.js", 1));
 	assert_int_not_equal(ship_hash_path("a1", 0), ship_hash_path("a2", 0));
 	assert_int_equal(ship_hash_path("./a", 0), ship_hash_path("a", 0));
 }
