@@ -58,7 +58,7 @@ static char *absolute(const char *dir, const char *path)
 {
 	Arena a = { 0 };
 	AUTO_FREE char *joined = *path == '/' ? xstrdup(path) : xasprintf("%s/%s", dir, path);
-	char *clean = xstrdup(path_clean(&a, joined));
+	char *clean = xstrdup(clean_path(&a, joined));
 	arena_done(&a);
 	return clean;
 }

@@ -185,6 +185,32 @@ static int resolve_environment(Resolve *r, Node *service)
 	return 0;
 }
 
+/* ---- build ---- */
+
+/* A build's context is the project's directory unless it says; its image is named after project and service; arguments without a value are looked up. */
+static void resolve_build(Resolve *r, const NodeItem *service)
+{
+	Node *build = node_get(service->value, "build");
+	if (!node_is_map(build))
+		return;
+	if (!node_get(build, "context"))
+		node_add(r->a, build, "context", build->line, node_string(r->a, build, arena_strdup(r->a, r->l->project_dir)));
+	if (!node_get(service->value, "image"))
+		node_add(r->a, service->value, "image", service->line,
+			node_string(r->a, build, arena_printf(r->a, "%s-%s", r->o->project, service->key)));
+	Node *args = node_get(build, "args");
+	for (size_t i = 0; node_is_map(args) && i < args->n;) {
+		NodeItem *item = &args->items[i];
+		const char *value = node_is_null(item->value) ? r->l->vars.get(r->l->vars.user, item->key) : NULL;
+		if (value)
+			item->value = node_string(r->a, item->value, arena_strdup(r->a, value));
+		if (node_is_null(item->value))
+			node_remove(args, i); /* as if it had not been written */
+		else
+			i++;
+	}
+}
+
 /* ---- networks of a service ---- */
 
 /* The machine-wide bridge of Docker has no counterpart: the stack's own network is what comes closest. */
@@ -504,6 +530,15 @@ static int resolve_each(Resolve *r, const char *key, Node *used, int (*fn)(Resol
 	return 0;
 }
 
+static int use_build_secrets(Resolve *r, Node *used, const Node *service)
+{
+	const Node *build = node_get(service, "build");
+	size_t before = path_enter(&r->path, "build");
+	int e = node_is_map(build) ? use_sources(r, used, top(r, "secrets"), build, "secrets", "secret") : 0;
+	path_leave(&r->path, before);
+	return e;
+}
+
 static int resolve_top(Resolve *r)
 {
 	Node *networks = node_map(r->a, r->doc), *volumes = node_map(r->a, r->doc);
@@ -514,7 +549,8 @@ static int resolve_top(Resolve *r)
 		if (use_networks(r, networks, top(r, "networks"), service) < 0 ||
 			use_sources(r, volumes, top(r, "volumes"), service, "volumes", "volume") < 0 ||
 			use_sources(r, configs, top(r, "configs"), service, "configs", "config") < 0 ||
-			use_sources(r, secrets, top(r, "secrets"), service, "secrets", "secret") < 0)
+			use_sources(r, secrets, top(r, "secrets"), service, "secrets", "secret") < 0 ||
+			use_build_secrets(r, secrets, service) < 0)
 			return -EINVAL;
 	}
 	if (resolve_each(r, "networks", networks, resolve_network) < 0 ||
@@ -532,6 +568,7 @@ static int resolve_services(Resolve *r)
 		(void) enter_service(r, item->key);
 		if (check_dependencies(r, item) < 0 || resolve_environment(r, item->value) < 0)
 			return -EINVAL;
+		resolve_build(r, item);
 		resolve_network_mode(r, item->value);
 		add_default_network(r, item->value);
 		if (resolve_mac_address(r, item->value) < 0 || resolve_bind_volumes(r, item->value) < 0)

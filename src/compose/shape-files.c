@@ -123,7 +123,7 @@ static Node *short_volume(Shape *s, const Node *n)
 			return NULL;
 		add_string(a, out, n, "source", path);
 	}
-	add_string(a, out, n, "target", path_clean(a, target));
+	add_string(a, out, n, "target", clean_path(a, target));
 	if (options && apply_options(s, n, out, options, bind) < 0)
 		return NULL;
 	return out;
@@ -174,7 +174,7 @@ static Node *long_volume(Shape *s, const Node *n)
 	if (!type)
 		return shape_fail(s, n, "'type' is missing; write volume, bind or tmpfs");
 	if (target && *target->text == '/')
-		node_set(a, out, "target", node_string(a, target, path_clean(a, target->text)));
+		node_set(a, out, "target", node_string(a, target, clean_path(a, target->text)));
 	if (source && str_eq(type->text, "bind")) {
 		const char *path = shape_resolve_path(s, source, source->text);
 		if (!path)
@@ -225,7 +225,7 @@ static Node *short_device(Shape *s, const Node *n)
 		target = NULL;
 	}
 	Node *out = node_map(a, n);
-	add_string(a, out, n, "source", path_clean(a, source));
+	add_string(a, out, n, "source", clean_path(a, source));
 	add_string(a, out, n, "target", target ? target : source);
 	add_string(a, out, n, "permissions", permissions ? permissions : "rwm");
 	return out;
@@ -252,12 +252,12 @@ Node *shape_devices(Shape *s, const Node *n)
 
 static const char *secret_target(Arena *a, const char *name)
 {
-	return *name == '/' ? path_clean(a, name) : arena_printf(a, "/run/secrets/%s", name);
+	return *name == '/' ? clean_path(a, name) : arena_printf(a, "/run/secrets/%s", name);
 }
 
 static const char *config_target(Arena *a, const char *name)
 {
-	return path_clean(a, arena_printf(a, "/%s", name));
+	return clean_path(a, arena_printf(a, "/%s", name));
 }
 
 static Node *short_ref(Shape *s, const Node *n, bool secret)

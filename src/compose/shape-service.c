@@ -67,7 +67,7 @@ static Node *shape_ulimit(Shape *s, const Node *n)
 	return node_is_scalar(n) ? shape_int(s, n) : shape_table(s, n, keys, ARRAY_SIZE(keys));
 }
 
-static Node *shape_ulimits(Shape *s, const Node *n)
+Node *shape_ulimits(Shape *s, const Node *n)
 {
 	return shape_named(s, n, shape_ulimit);
 }
@@ -102,7 +102,7 @@ static Node *hosts_from_map(Shape *s, const Node *n)
 	return out;
 }
 
-static Node *shape_extra_hosts(Shape *s, const Node *n)
+Node *shape_extra_hosts(Shape *s, const Node *n)
 {
 	Arena *a = &s->l->arena;
 	if (node_is_map(n))
@@ -208,6 +208,7 @@ TABLE(deploy)
 
 static const ShapeKey service_keys[] = {
 	{ "image", shape_string },
+	{ "build", shape_build },
 	{ "container_name", shape_string },
 	{ "command", shape_command },
 	{ "entrypoint", shape_command },

@@ -142,7 +142,7 @@ Node *shape_mode(Shape *s, const Node *n)
 
 /* ---- paths ---- */
 
-const char *path_clean(Arena *a, const char *path)
+const char *clean_path(Arena *a, const char *path)
 {
 	char *out = arena_alloc(a, strlen(path) + 2);
 	size_t len = 0;
@@ -169,17 +169,17 @@ const char *shape_resolve_path(Shape *s, const Node *n, const char *path)
 {
 	Arena *a = &s->l->arena;
 	if (*path == '/')
-		return path_clean(a, path);
+		return clean_path(a, path);
 	if (*path == '~' && (!path[1] || path[1] == '/')) {
 		const char *home = s->l->vars.get(s->l->vars.user, "HOME");
 		if (str_empty(home) || *home != '/')
 			return shape_fail(s, n, "'~' has no meaning without HOME; write the path out");
-		return path_clean(a, arena_printf(a, "%s/%s", home, path + 1));
+		return clean_path(a, arena_printf(a, "%s/%s", home, path + 1));
 	}
 	if (*path == '~')
 		return shape_fail(s, n,
 			"'%s': other people's home directories are not looked up; write the path out", path);
-	return path_clean(a, arena_printf(a, "%s/%s", s->l->project_dir, path));
+	return clean_path(a, arena_printf(a, "%s/%s", s->l->project_dir, path));
 }
 
 Node *shape_path(Shape *s, const Node *n)

@@ -48,6 +48,8 @@ ShapeFn shape_labels;   /* the same; K alone is K= */
 ShapeFn shape_command;  /* a list, or a string split as a shell does */
 ShapeFn shape_ports, shape_expose;
 ShapeFn shape_volumes, shape_devices, shape_file_refs_secret, shape_file_refs_config;
+ShapeFn shape_build;      /* a path, or a map */
+ShapeFn shape_ulimits, shape_extra_hosts;
 ShapeFn shape_service;
 ShapeFn shape_lower;    /* a scalar in lower case (ASCII) */
 ShapeFn shape_stead_service, shape_stead_top; /* the values of x-stead */
@@ -57,4 +59,4 @@ void *shape_fail(Shape *s, const Node *n, const char *fmt, ...) __attribute__((f
 /** Absolute, without "." and ".." and double slashes. In the arena. NULL after load_fail. */
 const char *shape_resolve_path(Shape *s, const Node *n, const char *path);
 /** Lexically clean absolute path: no ".", "..", "//", no slash at the end. In the arena. */
-const char *path_clean(Arena *a, const char *path);
+const char *clean_path(Arena *a, const char *path);

@@ -384,7 +384,11 @@ static void refusals(void **state)
 		{ "services:\n  web:\n    image: i\n    env_fle: x\n", "compose.yaml:4: services.web.env_fle: unknown key of a service; did you "
 								     "mean 'env_file'?" },
 		{ "services:\n  web: {image: i}\nvolums: {}\n", "compose.yaml:3: volums: unknown key of the file; did you mean 'volumes'?" },
-		{ "services:\n  web:\n    build: .\n", "compose.yaml:3: services.web.build: 'build' is not supported yet" },
+		{ "services:\n  web:\n    build:\n      context: .\n      dockerfil: x\n",
+			"compose.yaml:5: services.web.build.dockerfil: unknown key of a build; did you mean 'dockerfile'?" },
+		{ "services:\n  web:\n    build: https://git.test/a.git\n", "compose.yaml:3: services.web.build.context: 'https://git.test/a.git' is remote" },
+		{ "services:\n  web:\n    build:\n      context: .\n      secrets: [no]\n",
+			"compose.yaml:5: services.web.build.secrets[0]: there is no secret 'no'" },
 		{ "services:\n  web:\n    image: i\n    extends:\n      service: x\n",
 			"compose.yaml:4: services.web.extends: 'extends' is not supported yet" },
 		{ "include:\n  - x.yaml\n", "compose.yaml:2: include: 'include' is not supported yet" },
@@ -516,6 +520,46 @@ static void merging(void **state)
 }
 
 /* Routes by host and path, smoke tests by what they ask for, a hook as a whole, notices one behind the other. */
+static void builds(void **state)
+{
+	Place *p = *state;
+	AUTO_STACK *s = load_text(p,
+		"services:\n  a: {build: ./src}\n  b:\n    image: named:1\n    build:\n      args: [ONE=1, SET, NOT_SET]\n      secrets: [npm, {source: npm, target: id}]\n"
+		"      ssh: {default: '', k: /a}\n      platforms: [Linux/ARM64]\n      shm_size: 1m\n      dockerfile_inline: |\n        FROM scratch\n"
+		"secrets: {npm: {content: x}}\n");
+	AUTO_FREE char *src = xasprintf("%s/src", p->dir);
+	const Service *a = stack_service(s, "a"), *b = stack_service(s, "b");
+	assert_string_equal(a->image, "p-a");
+	assert_string_equal(a->build.context, src);
+	assert_string_equal(b->image, "named:1");
+	assert_string_equal(b->build.context, p->dir);
+	assert_int_equal(strv_len(b->build.args), 2);
+	assert_string_equal(strv_env(b->build.args, "ONE"), "1");
+	assert_string_equal(strv_env(b->build.args, "SET"), "value");
+	assert_int_equal(b->build.n_secrets, 2);
+	assert_string_equal(b->build.secrets[0].target, "npm");
+	assert_string_equal(b->build.secrets[1].target, "id");
+	assert_string_equal(b->build.ssh[0], "default");
+	assert_string_equal(b->build.ssh[1], "k=/a");
+	assert_string_equal(b->build.platforms[0], "linux/arm64");
+	assert_string_equal(b->build.dockerfile_inline, "FROM scratch\n");
+	assert_int_equal(s->n_secrets, 1);
+}
+
+static void merging_builds(void **state)
+{
+	Place *p = *state;
+	char *files[] = { (char *) "a.yaml", (char *) "b.yaml", NULL };
+	p->o.files = files;
+	put(p, "a.yaml", "services: {web: {build: ./src}}\n");
+	put(p, "b.yaml", "services: {web: {build: {args: {A: b}, target: t}}}\n");
+	AUTO_STACK *s = load(p);
+	const ServiceBuild *b = &stack_service(s, "web")->build;
+	assert_true(str_ends(b->context, "/src"));
+	assert_string_equal(b->args[0], "A=b");
+	assert_string_equal(b->target, "t");
+}
+
 static void merging_x_stead(void **state)
 {
 	Place *p = *state;
@@ -893,7 +937,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(canonical_forms), TEST(yaml_merges), TEST(yaml_text), TEST(yaml_refusals), TEST(yaml_limits), TEST(refusals),
-		TEST(merging), TEST(merging_x_stead), TEST(notices), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
+		TEST(merging), TEST(merging_x_stead), TEST(builds), TEST(merging_builds), TEST(notices), TEST(merging_conflict), TEST(documents_in_one_file), TEST(file_search), TEST(named_files),
 		TEST(variables), TEST(env_files), TEST(project_names), TEST(profiles), TEST(links_and_names),
 		TEST(variables), TEST(env_files), TEST(hosts), TEST(profiles), TEST(links_and_names),
 		TEST(extensions), TEST(secrets_from_environment), TEST(host_network_drops_ports), TEST(bind_with_a_name), TEST(warnings), TEST(written_and_read_again),

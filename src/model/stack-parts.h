@@ -9,6 +9,7 @@
 
 extern const Schema port_schema, mount_schema, attachment_schema, depends_schema, healthcheck_schema;
 extern const Schema ulimit_schema, device_schema, file_ref_schema;
+extern const Schema build_schema;
 extern const Schema service_schema;
 extern const Schema stead_service_schema, stead_stack_schema; /* the values of "x-stead" */
 extern const Schema network_schema, volume_schema, file_source_schema, stack_schema;

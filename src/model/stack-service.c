@@ -296,6 +296,7 @@ static const FieldType field_pull_policy = { NULL, parse_pull_policy, emit_pull_
 
 static const Field service_fields[] = {
 	{ "image", &field_word, AT(image) },
+	{ "build", &field_object, AT(build), .arg = &build_schema },
 	{ "container_name", &field_word, AT(container_name) },
 	{ "command", &field_command, AT(command), AT(command_set) },
 	{ "entrypoint", &field_command, AT(entrypoint), AT(entrypoint_set) },
@@ -360,7 +361,6 @@ static const Field service_fields[] = {
 
 	{ "annotations", &field_refused, AT(annotations), .arg = "use labels" },
 	REFUSED("blkio_config", "remove it"),
-	REFUSED("build", "build the image with another tool, load it with `stead load`, and name it with 'image:'"),
 	REFUSED("cgroup", "remove it; each container has a cgroup namespace of its own"),
 	REFUSED("cgroup_parent", "remove it"),
 	REFUSED("cpu_count", "use cpus"),

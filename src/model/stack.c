@@ -254,7 +254,7 @@ static void hash_sources(const FileRef *refs, size_t n, const FileSource *source
  */
 void service_hash(const Stack *s, const Service *svc, char hex[65])
 {
-	static const char *const not_container[] = { "scale", "depends_on", "pull_policy", "attach", "x-stead" };
+	static const char *const not_container[] = { "scale", "build", "depends_on", "pull_policy", "attach", "x-stead" };
 	json_t *o = service_to_json(svc), *names = json_object(), *configs = json_object(), *secrets = json_object();
 	for (size_t i = 0; i < ARRAY_SIZE(not_container); i++)
 		(void) json_object_del(o, not_container[i]);

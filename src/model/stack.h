@@ -107,6 +107,35 @@ typedef struct FileRef {
 	int64_t mode;     /* mode bits, -1 = 0444 */
 } FileRef;
 
+/** A secret that a build may use (RUN --mount=type=secret); no layer ever holds it. */
+typedef struct BuildSecret {
+	char *source; /* key in Stack.secrets */
+	char *target; /* its id in the Dockerfile; NULL = source */
+} BuildSecret;
+
+/** How a service's image is made. context NULL: it is not built. The client builds: the daemon gets models without it (stack_drop_builds). */
+typedef struct ServiceBuild {
+	char *context;           /* absolute path of a directory on the client */
+	char *dockerfile;        /* relative to the context, or absolute; NULL = Dockerfile */
+	char *dockerfile_inline; /* its text; NULL = none */
+	char **args;             /* "KEY=value" */
+	char *target;            /* stage, NULL = the last */
+	char **labels;           /* "key=value" */
+	char **cache_from, **cache_to;
+	bool no_cache, pull;
+	char *network;     /* NULL = "default"; "host", "none" */
+	int64_t shm_size;  /* bytes, -1 = 64 MiB */
+	BuildSecret *secrets;
+	size_t n_secrets;
+	char **ssh;        /* "default", "ID=PATH" */
+	char **extra_hosts; /* "name=address" */
+	char **platforms;  /* "linux/arm64"; at most one */
+	char **tags;       /* further names */
+	char **contexts;   /* "NAME=docker-image://REF" */
+	Ulimit *ulimits;
+	size_t n_ulimits;
+} ServiceBuild;
+
 typedef enum TlsMode {
 	TLS_AUTO, /* a certificate is obtained, or for names that no authority signs, made */
 	TLS_OFF,
@@ -180,7 +209,8 @@ typedef struct NotifyTarget {
 
 typedef struct Service {
 	char *name;
-	char *image;
+	char *image; /* of one that is built: "PROJECT-SERVICE" where the file names none */
+	ServiceBuild build;
 	char *container_name; /* or NULL */
 	char **command;       /* NULL and !command_set = the image's */
 	bool command_set;     /* "command: []" clears the image's */
@@ -329,6 +359,9 @@ void service_done(Service *s);
 /** Only that every key of a service is one: for services that are off, of which nothing else matters. As stack_from_json. */
 int service_check_keys(json_t *o, const char *name, ModelPath *where, Err *err);
 
+/** Takes `build` out of every service, and the secrets that only builds use: what the daemon need not know. */
+void stack_drop_builds(Stack *s);
+
 Service *stack_service(const Stack *s, const char *name);
 Network *stack_network(const Stack *s, const char *key);
 Volume *stack_volume(const Stack *s, const char *key);
@@ -336,7 +369,7 @@ FileSource *stack_secret(const Stack *s, const char *key);
 FileSource *stack_config(const Stack *s, const char *key);
 
 /**
- * Sha-256 (hex) of what makes a container of this service: its JSON without replicas, depends_on,
+ * Sha-256 (hex) of what makes a container of this service: its JSON without replicas, build, depends_on,
  * pull_policy, profiles, restart conditions of others, x-stead; with the names of its networks and volumes
  * and the contents' hash of its configs and secrets' literals. Equal hash and image = leave it alone.
  */

@@ -119,7 +119,6 @@ static const struct {
 } bad_services[] = {
 	{ "'imge':'x'", "services.web.imge: unknown key of a service; did you mean 'image'?" },
 	{ "'zzz':1", "services.web.zzz: unknown key of a service; remove it, or prefix it with 'x-'" },
-	{ "'build':{}", "services.web.build: 'build' is not supported yet; build the image" },
 	{ "'annotations':{'a':'b'}", "services.web.annotations: 'annotations' is not supported yet; use labels" },
 	{ "'x-stead-hosts':{}", "services.web.x-stead-hosts: 'x-stead-hosts' is not supported yet; remove it" },
 	{ "'env_file':[]", "'env_file' belongs in a compose file" },

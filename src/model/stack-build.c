@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "model/names.h"
+#include "model/stack-parts.h"
+
+#define AT(member) offsetof(ServiceBuild, member)
+#define LIST(member, schema) AT(member), AT(n_##member), .arg = &(schema)
+#define REFUSED(key, remedy) { key, &field_refused, .arg = remedy }
+
+static int check_context(Reader *r, const ServiceBuild *b)
+{
+	if (b->context[0] == '/')
+		return 0;
+	if (strstr(b->context, "://") || str_starts(b->context, "git@") || str_ends(b->context, ".git"))
+		return reader_fail_at(r, "context", "'%s' is remote, which is not supported yet; clone it and give the directory", b->context);
+	return reader_fail_at(r, "context", "'%s' must be an absolute path", b->context);
+}
+
+static int check_network(Reader *r, const ServiceBuild *b)
+{
+	static const char *const known[] = { "default", "host", "none", NULL };
+	if (!b->network || word_in(known, b->network))
+		return 0;
+	return reader_fail_at(r, "network", "'%s' is unknown; a build has the network 'default', 'host' or 'none', never one of the stack's",
+		b->network);
+}
+
+static int check_contexts(Reader *r, const ServiceBuild *b)
+{
+	for (char **c = b->contexts; c && *c; c++) {
+		const char *value = strchr(*c, '=') + 1;
+		if (!str_starts(value, "docker-image://") || !value[strlen("docker-image://")])
+			return reader_fail_at(r, "additional_contexts", "'%s' is not supported yet; docker-image://IMAGE is", value);
+	}
+	return 0;
+}
+
+static int check_build(Reader *r, void *base)
+{
+	ServiceBuild *b = base;
+	if (check_context(r, b) < 0 || check_network(r, b) < 0 || check_contexts(r, b) < 0)
+		return -EINVAL;
+	if (b->dockerfile && b->dockerfile_inline)
+		return reader_fail_at(r, "dockerfile_inline", "stands beside 'dockerfile'; keep one of them");
+	if (strv_len(b->platforms) > 1)
+		return reader_fail_at(r, "platforms", "names %zu platforms; an image has one here: keep one", strv_len(b->platforms));
+	for (size_t i = 0; i < b->n_ulimits; i++)
+		if (!word_in(ulimit_names, b->ulimits[i].name))
+			return reader_fail_at(r, "ulimits", "'%s' is no limit; see setrlimit(2)", b->ulimits[i].name);
+	return 0;
+}
+
+static const Field secret_fields[] = {
+	{ "source", &field_word, offsetof(BuildSecret, source), .flags = FIELD_REQUIRED },
+	{ "target", &field_word, offsetof(BuildSecret, target) },
+	/* What RUN --mount says of these counts. */
+	{ "uid", &field_ignored },
+	{ "gid", &field_ignored },
+	{ "mode", &field_ignored },
+};
+static const Schema secret_schema = OBJECT_SCHEMA(secret_fields, BuildSecret, NULL, "a secret of a build");
+
+static const Field build_fields[] = {
+	{ "context", &field_word, AT(context), .flags = FIELD_REQUIRED },
+	{ "dockerfile", &field_word, AT(dockerfile) },
+	{ "dockerfile_inline", &field_text, AT(dockerfile_inline) },
+	{ "args", &field_pairs, AT(args) },
+	{ "target", &field_word, AT(target) },
+	{ "labels", &field_pairs, AT(labels) },
+	{ "cache_from", &field_strs, AT(cache_from) },
+	{ "cache_to", &field_strs, AT(cache_to) },
+	{ "no_cache", &field_bool, AT(no_cache) },
+	{ "pull", &field_bool, AT(pull) },
+	{ "network", &field_word, AT(network) },
+	{ "shm_size", &field_bytes, AT(shm_size), .unset = -1, .min = 0 },
+	{ "secrets", &field_list, LIST(secrets, secret_schema) },
+	{ "ssh", &field_strs, AT(ssh) },
+	{ "extra_hosts", &field_strs, AT(extra_hosts) },
+	{ "platforms", &field_strs, AT(platforms) },
+	{ "tags", &field_strs, AT(tags) },
+	{ "additional_contexts", &field_pairs, AT(contexts) },
+	{ "ulimits", &field_map, LIST(ulimits, ulimit_schema) },
+	/* Attestations are signed by a registry's tools; without them an image is none the worse. */
+	{ "provenance", &field_ignored },
+	{ "sbom", &field_ignored },
+	REFUSED("privileged", "remove it; a build has no more rights than a service"),
+	REFUSED("entitlements", "remove it; a build has no more rights than a service"),
+	REFUSED("isolation", "remove it"),
+};
+const Schema build_schema = OBJECT_SCHEMA(build_fields, ServiceBuild, check_build, "a build");
+
+static bool secret_used(const Stack *s, const char *key)
+{
+	for (size_t i = 0; i < s->n_services; i++)
+		for (size_t k = 0; k < s->services[i].n_secrets; k++)
+			if (str_eq(s->services[i].secrets[k].source, key))
+				return true;
+	return false;
+}
+
+void stack_drop_builds(Stack *s)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < s->n_services; i++) {
+		object_done(&build_schema, &s->services[i].build);
+		s->services[i].build = (ServiceBuild) { .shm_size = -1 };
+	}
+	for (size_t i = 0; i < s->n_secrets; i++) {
+		if (secret_used(s, s->secrets[i].key))
+			s->secrets[kept++] = s->secrets[i];
+		else
+			object_done(&file_source_schema, &s->secrets[i]);
+	}
+	s->n_secrets = kept;
+}
