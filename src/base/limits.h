@@ -89,6 +89,11 @@
 #define LIMIT_DNS_TCP_CLIENTS 64     /* TCP connections at once, over all networks: oldest closed */
 #define LIMIT_WORKER_LINE (1U << 20) /* a line of a worker's report: the worker is killed */
 #define LIMIT_WORKERS 4              /* workers at once: further jobs wait */
+#define LIMIT_BUILDS 4               /* builds at once, beside them: further ones wait */
+#define LIMIT_BUILD_STEPS 4          /* RUN instructions of one build at once: further ones wait */
+#define LIMIT_BUILD_PIDS 4096        /* processes of one RUN instruction: fork fails */
+#define LIMIT_BUILD_SECRET (512U << 10) /* bytes of a secret of a build: refused */
+#define LIMIT_BUILD_MOUNTS 64        /* of one RUN instruction: refused */
 
 #define LIMIT_SHIPS 8                  /* ships at once, both directions: 409 */
 #define LIMIT_SHIP_BACKLOG (256U << 10) /* bytes on their way to a worker that ships: reading from its client pauses */

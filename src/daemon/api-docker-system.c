@@ -356,11 +356,6 @@ static void no_create(Daemon *d, HttpRequest *r, char *const *args)
 	http_error(r, 501, "containers are made from compose files here: use 'stead up', or docker compose's file with it");
 }
 
-static void no_build(Daemon *d, HttpRequest *r, char *const *args)
-{
-	http_error(r, 501, "this version does not build images: build elsewhere and load the archive ('docker save', 'stead load')");
-}
-
 const ApiRoute api_docker_system_routes[] = {
 	{ "GET", "/_ping", ping, false },
 	{ "GET", "/version", version, false },
@@ -368,6 +363,5 @@ const ApiRoute api_docker_system_routes[] = {
 	{ "GET", "/events", events, false },
 	{ "GET", "/system/df", disk_use, false },
 	{ "POST", "/containers/create", no_create, false },
-	{ "POST", "/build", no_build, true },
 	{ NULL, NULL, NULL, false },
 };

@@ -14,6 +14,7 @@
 
 static const ApiRoute *const tables[] = {
 	api_stead_routes,
+	api_build_routes,
 	api_edge_routes,
 	api_release_routes,
 	api_docker_system_routes,

@@ -21,6 +21,7 @@ typedef struct ApiRoute {
 
 /** Tables end with a NULL method. */
 extern const ApiRoute api_stead_routes[];
+extern const ApiRoute api_build_routes[];
 extern const ApiRoute api_edge_routes[];
 extern const ApiRoute api_release_routes[]; /* deploys, releases */
 extern const ApiRoute api_docker_system_routes[];

@@ -214,6 +214,7 @@ struct Nft;
 struct Events;
 struct Edge;
 struct EdgeTable;
+struct Builds;
 
 struct Daemon {
 	DaemonOptions o;
@@ -227,6 +228,7 @@ struct Daemon {
 	struct Nft *nft;
 	struct Jobs *jobs;
 	struct Pull *pulls; /* daemon/pull.c */
+	struct Builds *builds;
 	struct NotifyQueue *notices;
 	char **forward_guard;
 	struct Events *events;

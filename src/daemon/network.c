@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "daemon/build.h"
 #include "daemon/container.h"
 #include "daemon/deploy.h"
 #include "daemon/events.h"
@@ -45,9 +46,38 @@ static int taken_subnets(Daemon *d, Addr **ret, size_t *ret_n, Err *err)
 		if (addr_parse_cidr(d->nets[i]->subnet, &a) == 0)
 			*array_append(taken, n) = a;
 	}
+	char text[64];
+	Addr builds;
+	if (builds_subnet(d, text) && addr_parse_cidr(text, &builds) == 0)
+		*array_append(taken, n) = builds;
 	*ret = taken;
 	*ret_n = n;
 	return 0;
+}
+
+/* `wish` may be NULL. It is claimed. */
+static int choose_subnet(Daemon *d, const Subnet *wish, PoolSpec *ret, Err *err)
+{
+	Addr *taken = NULL;
+	size_t n = 0;
+	int r = taken_subnets(d, &taken, &n, err);
+	if (r < 0)
+		return r;
+	do {
+		r = pool_spec(wish ? wish->subnet : NULL, wish ? wish->ip_range : NULL, wish ? wish->gateway : NULL, taken, n, ret, err);
+		if (r == 0)
+			/* Another daemon has chosen it just now, and its bridge is not up yet. */
+			r = net_subnet_claim(d->net, &ret->subnet);
+		if (r > 0)
+			*array_append(taken, n) = ret->subnet;
+	} while (r > 0);
+	free(taken);
+	return r;
+}
+
+int network_subnet_choose(Daemon *d, PoolSpec *ret, Err *err)
+{
+	return choose_subnet(d, NULL, ret, err);
 }
 
 static void fill_network(NetState *net, const Stack *model, const Network *n, const PoolSpec *spec)
@@ -83,23 +113,9 @@ int network_prepare(StackState *s, const Stack *model, const Network *n, NetStat
 	}
 	if (n->external)
 		return err_set(err, -ENOENT, "network '%s' is declared as external, but there is none of that name", n->name);
-	Addr *taken = NULL;
-	size_t n_taken = 0;
 	PoolSpec spec;
 	const Subnet *sub = n->n_subnets ? &n->subnets[0] : NULL;
-	int r = taken_subnets(d, &taken, &n_taken, err);
-	if (r < 0)
-		return r;
-	do {
-		r = pool_spec(sub ? sub->subnet : NULL, sub ? sub->ip_range : NULL, sub ? sub->gateway : NULL, taken, n_taken,
-			&spec, err);
-		if (r == 0)
-			/* Another daemon has chosen it just now, and its bridge is not up yet. */
-			r = net_subnet_claim(d->net, &spec.subnet);
-		if (r > 0)
-			*array_append(taken, n_taken) = spec.subnet;
-	} while (r > 0);
-	free(taken);
+	int r = choose_subnet(d, sub, &spec, err);
 	if (r < 0)
 		return r;
 	net = xcalloc(1, sizeof(*net));
@@ -577,6 +593,7 @@ static void tell_all_names(Daemon *d)
 static void names_lost(void *user)
 {
 	log_warning("the names server had ended and was started again");
+	builds_tell_names(user);
 	tell_all_names(user);
 }
 

@@ -7,9 +7,12 @@
  */
 
 #include "daemon/daemon.h"
+#include "net/pool.h"
 
 /** A row and object for a network of the model, if there is none yet: subnet chosen or checked. 1: made now, 0: was there. */
 int network_prepare(StackState *s, const Stack *model, const Network *n, NetState **ret, Err *err);
+/** A free subnet with its gateway, claimed among the daemons of this machine (net_subnet_release). */
+int network_subnet_choose(Daemon *d, PoolSpec *ret, Err *err);
 /** The network's bridge is there afterwards. */
 int network_ensure(Daemon *d, NetState *n, Err *err);
 /** Removes networks of the stack that nothing is attached to, with progress. */

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "daemon/build.h"
 #include "daemon/container.h"
 #include "edge/edge.h"
 #include "image/job.h"
@@ -1085,4 +1086,23 @@ char *sim_compare(Daemon *d)
 	if (n_rules != ports)
 		return xasprintf("%zu rules, %zu published ports", n_rules, ports);
 	return NULL;
+}
+
+/* ── builds: none here ────────────────────────────────────────────── */
+
+void builds_open(Daemon *d)
+{
+}
+
+void builds_close(Daemon *d)
+{
+}
+
+bool builds_subnet(const Daemon *d, char dst[64])
+{
+	return false;
+}
+
+void builds_tell_names(Daemon *d)
+{
 }

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "daemon/build.h"
 #include "daemon/container.h"
 #include "daemon/deploy.h"
 #include "daemon/edge.h"
@@ -159,6 +160,7 @@ static int open_parts(Daemon *d, Err *err)
 		r = net_new(d->loop, d->o.name, &d->net, err);
 	if (r == 0)
 		r = jobs_new(d->loop, d->o.state_dir, image_refs, d, &d->jobs, err);
+	builds_open(d);
 	if (r == 0)
 		r = state_load(d, err);
 	if (r == 0)
@@ -232,6 +234,10 @@ static void drain(uv_loop_t *loop)
 void daemon_leave(Daemon *d)
 {
 	AUTO_ERR err = ERR_INIT;
+	/* Nobody waits for a build any more; its network would be in the way below. */
+	jobs_free(d->jobs);
+	d->jobs = NULL;
+	builds_close(d);
 	if (d->n_containers)
 		return;
 	if (d->nft && nft_remove(d->nft, &err) < 0)
@@ -258,6 +264,7 @@ void daemon_close(Daemon *d)
 	daemon_edge_close(d);
 	if (d->jobs)
 		jobs_free(d->jobs);
+	builds_close(d);
 	if (d->nft)
 		nft_free(d->nft);
 	resolv_watch_free(d->resolv);

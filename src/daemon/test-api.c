@@ -305,6 +305,7 @@ size_t volume_users(const Daemon *unused, const VolState *v)
 }
 
 const ApiRoute api_stead_routes[] = { { NULL, NULL, NULL, false } };
+const ApiRoute api_build_routes[] = { { NULL, NULL, NULL, false } };
 const ApiRoute api_edge_routes[] = { { NULL, NULL, NULL, false } };
 const ApiRoute api_release_routes[] = { { NULL, NULL, NULL, false } };
 

@@ -4,8 +4,9 @@
  * add layers), sweeps (which remove what the store does not name, and would take a layer that a maker
  * has just reused and not yet reported), and the rest. A sweep and a maker never run together, and neither
  * overtakes the other, but that makers join one that runs, while a sweep waits for it anyway: a ship over a slow line
- * takes hours. The rest pass both, since a volume's first copy must not wait for a long bootstrap. Ships wait for
- * the other end, which may be waiting for a ship of its own, so they never wait for a place and take up none.
+ * takes hours, and a build asks for its base images on the way. The rest pass both, since a volume's first copy must not wait for a long bootstrap. Ships wait for
+ * the other end, which may be waiting for a ship of its own, so they never wait for a place and take up none. Builds have
+ * places of their own, so that the pulls they wait for find one.
  *
  * A zero timer starts waiting jobs and ends cancelled ones, so that no callback is called from inside
  * the call that made the job.
@@ -40,6 +41,7 @@ struct Job {
 	char *options; /* JSON for the worker's stdin; a sweep's is made when it starts */
 	int fd;        /* -1 = none */
 	bool ship;     /* fd is a connection to another box: the worker's descriptors 3 and 4 */
+	int in;        /* standard input of a build, else -1 */
 	Child *child;  /* NULL = waits */
 	bool cancelled, ended; /* ended: the worker's last line came */
 	JobResult result;
@@ -65,6 +67,8 @@ static void job_free(Job *job)
 	err_done(&job->err);
 	if (job->fd >= 0)
 		(void) close(job->fd);
+	if (job->in >= 0)
+		(void) close(job->in);
 	free(job);
 }
 
@@ -184,14 +188,15 @@ static void on_line(void *user, const char *line, size_t n)
 	json_t *o = json_loadb(line, n, 0, NULL);
 	const char *text = json_string_value(json_object_get(o, "progress"));
 	const char *error = json_string_value(json_object_get(o, "error"));
-	const json_t *image = json_object_get(o, "image");
+	const json_t *image = json_object_get(o, "image"), *built = json_object_get(o, "built");
+	bool report = json_is_object(image); /* a build asks for one by its name */
 	if (text && job->cb.progress && !job->cancelled)
 		job->cb.progress(job->cb.user, text);
-	if (image && !job->err.code)
-		(void) take_image(job, image, &job->err);
+	if ((report || built) && !job->err.code)
+		(void) take_image(job, built ? built : image, &job->err);
 	if (json_is_true(json_object_get(o, "copied")))
 		job->result.copied = true;
-	if (job->cb.event && !job->cancelled && !text && !image && !error)
+	if (job->cb.event && !job->cancelled && !text && !report && !error)
 		job->cb.event(job->cb.user, o);
 	if (json_object_get(o, "freed"))
 		job->result.freed = json_integer_value(json_object_get(o, "freed"));
@@ -251,19 +256,26 @@ static int spawn(Job *job, Err *err)
 {
 	AUTO_FREE char *worker = libexec_path("stead-worker");
 	const char *argv[] = { worker, job->verb, job->jobs->state_dir, NULL };
-	ChildFd fds[] = { { job->fd, ARCHIVE_FD }, { job->fd, PEER_WRITE_FD } };
+	ChildFd fds[2];
+	size_t n_fds = 0;
+	if (job->fd >= 0)
+		fds[n_fds++] = (ChildFd) { job->fd, ARCHIVE_FD };
+	if (job->ship)
+		fds[n_fds++] = (ChildFd) { job->fd, PEER_WRITE_FD };
+	if (job->in >= 0)
+		fds[n_fds++] = (ChildFd) { job->in, STDIN_FILENO };
 	if (job->kind == JOB_SWEEPS)
 		sweep_options(job);
 	ChildOptions o = {
 		.argv = argv,
-		.input = job->options ? job->options : "",
+		.input = job->in >= 0 ? NULL : job->options ? job->options : "",
 		.input_len = job->options ? strlen(job->options) : 0,
 		.capture_max = STDERR_MAX,
 		.line = on_line,
 		.exited = on_exited,
 		.user = job,
 		.fds = fds,
-		.n_fds = job->fd < 0 ? 0 : job->ship ? 2 : 1,
+		.n_fds = n_fds,
 		.new_session = true,
 	};
 	int r = child_spawn(job->jobs->loop, &o, &job->child, err);
@@ -272,7 +284,9 @@ static int spawn(Job *job, Err *err)
 	/* The worker's copy is the only one now: the writer of a pipe notices its end. */
 	if (job->fd >= 0)
 		(void) close(job->fd);
-	job->fd = -1;
+	if (job->in >= 0)
+		(void) close(job->in);
+	job->fd = job->in = -1;
 	return 0;
 }
 
@@ -282,6 +296,11 @@ static bool something_is_made(const Jobs *j)
 		if (job->kind == JOB_MAKES && job->child)
 			return true;
 	return false;
+}
+
+static bool is_build(const Job *job)
+{
+	return str_eq(job->verb, "build");
 }
 
 /* May `job` start, given what runs and what waits before it? */
@@ -294,13 +313,13 @@ static bool may_start(const Job *job)
 			before = false;
 			continue;
 		}
-		if (o->child && !o->ship)
+		if (o->child && !o->ship && is_build(o) == is_build(job))
 			running++;
 		bool apart = (o->kind == JOB_SWEEPS && job->kind != JOB_USES) || (job->kind == JOB_SWEEPS && o->kind == JOB_MAKES);
 		if (apart && (o->child || (before && !overtakes)))
 			return false;
 	}
-	return job->ship || running < LIMIT_WORKERS;
+	return job->ship || running < (is_build(job) ? LIMIT_BUILDS : LIMIT_WORKERS);
 }
 
 size_t jobs_ships(const Jobs *j)
@@ -344,6 +363,7 @@ static Job *job_new(Jobs *j, const char *verb, JobKind kind, int fd, json_t *opt
 	job->verb = verb;
 	job->kind = kind;
 	job->fd = fd;
+	job->in = -1;
 	if (cb)
 		job->cb = *cb;
 	if (options)
@@ -467,6 +487,13 @@ int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules
 	put_text(o, "rules", rules);
 	put_json(o, "auth", auth);
 	return add_job(j, "login", JOB_USES, -1, o, cb, ret, err);
+}
+
+int job_build(Jobs *j, int requests, int context, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	Job *job = job_new(j, "build", JOB_MAKES, context, NULL, cb);
+	job->in = requests;
+	return queue_job(job, ret, err);
 }
 
 static json_t *items_json(const JobSaveItem *items, size_t n)

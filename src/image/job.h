@@ -4,7 +4,7 @@
 /*
  * Jobs on images, as the daemon asks for them. Each runs in a `stead-worker` process of its own, so
  * that hostile archives are never parsed in the daemon and that long file work never holds its loop.
- * At most LIMIT_WORKERS run at once (ships not counted); the rest wait in order. All callbacks come from the loop, never
+ * At most LIMIT_WORKERS run at once (ships not counted), and LIMIT_BUILDS builds; the rest wait in order. All callbacks come from the loop, never
  * from inside the call that started the job.
  *
  * On disk, under the state directory:
@@ -54,7 +54,7 @@ typedef void (*JobDoneFn)(void *user, JobResult *result, const Err *err);
 
 typedef struct JobCallbacks {
 	JobProgressFn progress; /* or NULL */
-	void (*event)(void *user, const json_t *line); /* what else a worker reports, as it came: image/pull.h, image/push.h; or NULL */
+	void (*event)(void *user, const json_t *line); /* what else a worker reports, as it came: image/pull.h, image/push.h, build/build.h; or NULL */
 	JobDoneFn done;         /* or NULL */
 	void (*lost)(void *user); /* instead of done, when the job ends with jobs_free: frees `user`; or NULL */
 	void *user;
@@ -112,6 +112,12 @@ typedef struct JobBootstrap {
  * other, else the next sweep takes it and the next bootstrap makes it again).
  */
 int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **ret, Err *err);
+
+/**
+ * Builds an image (room build/). `requests` becomes the worker's standard input: a line of options, then the answers to
+ * its messages; `context` its descriptor 3. Takes ownership of both.
+ */
+int job_build(Jobs *j, int requests, int context, const JobCallbacks *cb, Job **ret, Err *err);
 
 /** What a receiver must know of the machine. Strings are copied. */
 typedef struct JobBox {

@@ -5,6 +5,7 @@
  * relative to /proc/thread-self/fd. The working directory belongs to a short-lived thread that has
  * unshared it (CLONE_FS), so that the daemon's own is never touched.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -160,15 +161,37 @@ char *shm_path(const ContainerPaths *p)
 	return is_mount(path) ? steal_ptr(&path) : NULL;
 }
 
+/* Binds of a build's container (build-root.c): what is below a mount must never be taken for part of the bundle. */
+static int unmount_binds(const ContainerPaths *p, Err *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/mounts", p->bundle);
+	DIR *d = opendir(path);
+	int r = 0;
+	for (struct dirent *e; r == 0 && d && (e = readdir(d));) {
+		AUTO_FREE char *target = xasprintf("%s/%s", path, e->d_name);
+		if (e->d_name[0] == '.')
+			continue;
+		while (is_mount(target) && r == 0)
+			if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+				r = err_errno(err, -errno, "unmount %s", target);
+	}
+	if (d)
+		(void) closedir(d);
+	return r;
+}
+
 int rootfs_unmount(const ContainerPaths *p, Err *err)
 {
+	int r = unmount_binds(p, err);
+	if (r < 0)
+		return r;
 	AUTO_FREE char *shm = xasprintf("%s/shm", p->bundle);
 	if (umount2(shm, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
 		return err_errno(err, -errno, "unmount %s", shm);
 	for (int i = 0; i < 16 && is_mount(p->rootfs); i++) {
 		int held = open(p->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (umount2(p->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT) {
-			int r = -errno;
+			r = -errno;
 			if (held >= 0)
 				(void) close(held);
 			return err_errno(err, r, "unmount %s", p->rootfs);

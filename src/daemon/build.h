@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Builds. A worker reads the Dockerfile and makes layers (room build/); the daemon gives it what a worker may not have: RUN
+ * instructions become containers (build-step.c) on a network of their own (build-net.c), base images are looked up or
+ * pulled. Who asked for the build is at the other end of a BuildFront: stead's own protocol (build-client.c), or Docker's
+ * classic builder (build-docker.c).
+ *
+ * A build belongs to the connection that asked for it: when that goes, containers are killed and the worker with them. Nothing
+ * of a build is in the store before its image is, whole.
+ */
+
+#include "daemon/daemon.h"
+#include "io/http-server.h"
+
+typedef struct Builds Builds;
+typedef struct Builder Builder;
+
+void builds_open(Daemon *d);
+/** After jobs_free, which ends those whose worker runs: kills what is left, and waits for nothing. */
+void builds_close(Daemon *d);
+/** The subnet of the builds' network, while there is one: no other may take it. */
+bool builds_subnet(const Daemon *d, char dst[64]);
+/** The names server was lost: tells the new one of the builds' containers. */
+void builds_tell_names(Daemon *d);
+
+/* Handlers of the API. */
+void build_api_start(Daemon *d, HttpRequest *r);  /* POST /stead/v1/builds */
+void build_api_docker(Daemon *d, HttpRequest *r); /* POST /build */
+/** GET /stead/v1/builds/IMAGE/why */
+void build_api_why(Daemon *d, HttpRequest *r, const char *image);
