@@ -41,6 +41,7 @@ up|--timestamps||flag|
 up|--pull||choice|always missing never
 up|--quiet-pull||flag|
 up|--build||flag|
+up|--no-build||flag|
 up|--ship-from||string|
 up|--no-ship||flag|
 down|||operands|
@@ -48,11 +49,35 @@ down|--volumes|-v|flag|
 down|--remove-orphans||flag|
 down|--timeout|-t|number|
 down|--rmi||choice|local all
+build|||operands|service
+build|--tag|-t|list|image
+build|--file|-f|string|file
+build|--target||string|
+build|--build-arg||list|
+build|--platform||string|
+build|--no-cache||flag|
+build|--no-cache-filter||list|
+build|--pull||flag|
+build|--label||list|
+build|--secret||list|
+build|--ssh||list|
+build|--network||choice|default host none
+build|--add-host||list|
+build|--build-context||list|
+build|--memory|-m|string|
+build|--cpus||string|
+build|--shm-size||string|
+build|--ulimit||list|
+build|--quiet|-q|flag|
+build|--iidfile||string|file
+build|--shell-on-fail||flag|
+why|||operands|service
 deploy|||operands|service
 deploy|--plan||flag|
 deploy|--no-wait||flag|
 deploy|--pull||choice|always missing never
 deploy|--quiet-pull||flag|
+deploy|--no-build||flag|
 deploy|--timeout|-t|number|
 deploy|--ship-from||string|
 deploy|--no-ship||flag|

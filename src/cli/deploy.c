@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mem.h"
+#include "cli/building.h"
 #include "cli/client.h"
 #include "cli/deploy-ship.h"
 #include "cli/deploying.h"
@@ -7,7 +8,7 @@
 #include "cli/pulling.h"
 
 typedef struct DeployOptions {
-	bool plan, no_wait, quiet_pull, no_ship;
+	bool plan, no_wait, no_build, quiet_pull, no_ship;
 	const char *pull;
 	int64_t timeout;
 	const char *ship_from;
@@ -19,6 +20,7 @@ static const Option options[] = {
 	{ "no-wait", 0, OPTION_FLAG, D(no_wait), NULL, "Fail at once where another deploy of the stack is under way", NULL },
 	{ "pull", 0, OPTION_CHOICE, D(pull), "POLICY", "Pull images before anything starts, whatever pull_policy says", "always missing never" },
 	{ "quiet-pull", 0, OPTION_FLAG, D(quiet_pull), NULL, "Pull without showing how it goes on", NULL },
+	{ "no-build", 0, OPTION_FLAG, D(no_build), NULL, "Build nothing: take the images that are there", NULL },
 	{ "timeout", 't', OPTION_NUMBER, D(timeout), "SECONDS", "Time to stop before a kill (default: stop_grace_period)", NULL },
 	{ "ship-from", 0, OPTION_STRING, D(ship_from), "HOST", "Where images come from that the box lacks (default, over ssh: the stead here)", NULL },
 	{ "no-ship", 0, OPTION_FLAG, D(no_ship), NULL, "Send no images to the box", NULL },
@@ -30,6 +32,10 @@ static int run(Cli *cli, void *values, char **args)
 	const DeployOptions *o = values;
 	AUTO_STACK *stack = NULL;
 	int code = project_load(cli, args, &stack);
+	if (!code && !o->plan && !o->no_build)
+		code = building_services(cli, stack, args, true, BUILD_ALL, NULL, NULL);
+	if (stack)
+		stack_drop_builds(stack);
 	if (code)
 		return code;
 	json_t *body = json_pack("{s:o, s:b, s:b}", "model", stack_to_json(stack), "plan", o->plan, "no_wait", o->no_wait);
@@ -59,6 +65,7 @@ const Command command_deploy = {
 	.text = "Makes a release: starts what has changed beside what runs, dependencies first, waits for its health, runs its\n"
 		"smoke tests, leads requests to it, lets those in flight end, watches it for a while and then retires the old.\n"
 		"To another box (-H ssh://…) images go first that it lacks and that the stead here has, as 'stead ship' sends them.\n"
+		"What has 'build:' in the file is built before.\n"
 		"Where one of these fails, what was there serves on, and the new is gone; so it is after Ctrl-C, which waits for\n"
 		"that (a second Ctrl-C does not). Exit code 1: it failed; 2: it was refused before anything was changed.",
 	.options = options,

@@ -90,8 +90,8 @@ void follower_free(Follower *f)
 		free(s);
 	}
 	free(f->sources);
-	lines_done(&f->event_lines);
-	lines_done(&f->operation_lines);
+	line_stream_done(&f->event_lines);
+	line_stream_done(&f->operation_lines);
 	http_client_free(f->query);
 	http_client_free(f->events);
 	http_client_free(f->operation);
@@ -387,7 +387,7 @@ static int read_events(Follower *f, Err *err)
 {
 	char *text;
 	int r;
-	while ((r = lines_next(&f->event_lines, &text, err)) > 0) {
+	while ((r = line_stream_next(&f->event_lines, &text, err)) > 0) {
 		json_t *event = json_loads(text, 0, NULL);
 		if (event)
 			take_event(f, event);
@@ -403,7 +403,7 @@ static int read_operation(Follower *f, Err *err)
 {
 	char *text;
 	int r;
-	while ((r = lines_next(&f->operation_lines, &text, err)) > 0) {
+	while ((r = line_stream_next(&f->operation_lines, &text, err)) > 0) {
 		json_t *o = json_loads(text, 0, NULL);
 		if (*json_text(o, "error"))
 			cli_error("%s", json_text(o, "error"));
@@ -520,7 +520,7 @@ FollowEnd follower_finish(Follower *f, const char *verb, const json_t *body)
 	f->operation_over = false;
 	f->stop = false;
 	f->exited = NULL;
-	lines_done(&f->operation_lines);
+	line_stream_done(&f->operation_lines);
 	f->operation_lines = (LineStream) { 0 };
 	if (client_open(f->cli, &f->operation, &err) < 0 ||
 		http_call(f->operation, "POST", buf_cstr(&url), &b, false, &err) < 0) {

@@ -102,7 +102,7 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 	int r;
 	for (;;) {
 		char *text;
-		r = lines_next(&lines, &text, err);
+		r = line_stream_next(&lines, &text, err);
 		if (r > 0)
 			r = take_line(p, text, o, last, err);
 		else if (r == 0)
@@ -128,7 +128,7 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 		}
 		progress_tick(p, time_mono());
 	}
-	lines_done(&lines);
+	line_stream_done(&lines);
 	return r;
 }
 

@@ -54,6 +54,12 @@ void project_with_deps(const Stack *stack, const char *name, bool deps, char ***
 		project_with_deps(stack, s->depends[i].service, deps, ret);
 }
 
+int project_load_try(const Cli *cli, Stack **ret, Err *err)
+{
+	ComposeOptions o = compose_options(cli, NULL);
+	return compose_load(&o, ret, NULL, err);
+}
+
 char *project_place(const Cli *cli, const char *path, const char *text)
 {
 	AUTO_ERR err = ERR_INIT;

@@ -13,6 +13,8 @@
 int project_load(const Cli *cli, char *const *services, Stack **ret);
 /** Appends the service `name` and, with `deps`, all that it depends on, each once. */
 void project_with_deps(const Stack *stack, const char *name, bool deps, char ***ret);
+/** Without a word, for what also works without a project. */
+int project_load_try(const Cli *cli, Stack **ret, Err *err);
 /** `text` with the file and line where `path` ("services.web.image") stands; as it is where that cannot be told. The caller's. */
 char *project_place(const Cli *cli, const char *path, const char *text);
 /** The stack's name; prints errors. 0 or an exit code. */

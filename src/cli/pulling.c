@@ -167,6 +167,8 @@ static int ask_known(HttpClient *c, const char *ref, Known *ret, Err *err)
 
 static bool is_wanted(const Service *s, const char *policy, const Known *known)
 {
+	if (s->pull_policy == PULL_BUILD) /* it is made here */
+		return false;
 	if (policy)
 		return str_eq(policy, "always") || (str_eq(policy, "missing") && !known->here);
 	switch (s->pull_policy) {

@@ -147,7 +147,7 @@ static int read_meter(Meter *m, Err *err)
 {
 	char *text;
 	int r;
-	while ((r = lines_next(&m->lines, &text, err)) > 0) {
+	while ((r = line_stream_next(&m->lines, &text, err)) > 0) {
 		json_t *o = *text ? json_loads(text, 0, NULL) : NULL;
 		if (!json_is_object(o)) {
 			json_decref(o);
@@ -206,7 +206,7 @@ static int run_on(const Cli *cli, const StatsOptions *o, const json_t *list)
 	if (r == 0 && !stream)
 		print_meters(meters, n, json, false);
 	for (size_t i = 0; i < opened; i++) {
-		lines_done(&meters[i].lines);
+		line_stream_done(&meters[i].lines);
 		http_client_free(meters[i].c);
 		free(meters[i].id);
 		free(meters[i].name);

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-int lines_next(LineStream *s, char **ret, Err *err)
+int line_stream_next(LineStream *s, char **ret, Err *err)
 {
 	buf_consume(&s->buf, s->taken);
 	s->taken = 0;
@@ -32,7 +32,7 @@ int lines_next(LineStream *s, char **ret, Err *err)
 	}
 }
 
-void lines_done(LineStream *s)
+void line_stream_done(LineStream *s)
 {
 	buf_done(&s->buf);
 }

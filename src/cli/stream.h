@@ -20,5 +20,5 @@ typedef struct LineStream {
  * The next line, borrowed until the next call: 1. 0: the stream has ended (a last line without newline was
  * given before). -EAGAIN: nothing yet, poll http_fd. Else an error.
  */
-int lines_next(LineStream *s, char **ret, Err *err);
-void lines_done(LineStream *s);
+int line_stream_next(LineStream *s, char **ret, Err *err);
+void line_stream_done(LineStream *s);

@@ -67,7 +67,7 @@ static void usage(void **state)
 		{ { "logs", "--since", "soon" }, "'soon' is no moment" },
 		{ { "logs", "-n", "few" }, "neither a number nor 'all'" },
 		{ { "up", "--force-recreate", "--no-recreate" }, "contradict" },
-		{ { "up", "--build" }, "not supported yet" },
+		{ { "up", "--build", "--no-build" }, "contradict" },
 		{ { "load", "-i", "not-there" }, "No such file" },
 		{ { "rm" }, "add -f" },
 		{ { "exec", "-e", "=x", "web", "true" }, "write KEY=VALUE" },

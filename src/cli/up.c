@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "cli/building.h"
 #include "cli/containers.h"
 #include "cli/deploy-ship.h"
 #include "cli/follow.h"
@@ -24,7 +25,7 @@
 typedef struct UpOptions {
 	bool detach, wait, force_recreate, no_recreate, no_deps, no_start, remove_orphans, renew_anon_volumes;
 	bool no_ship;
-	bool always_recreate_deps, abort_on_exit, abort_on_failure, no_prefix, no_colour, timestamps, build;
+	bool always_recreate_deps, abort_on_exit, abort_on_failure, no_prefix, no_colour, timestamps, build, no_build;
 	int64_t timeout, wait_timeout;
 	char **scale, **attach, **no_attach;
 	const char *exit_code_from, *ship_from, *pull;
@@ -55,7 +56,8 @@ static const Option options[] = {
 	{ "timestamps", 0, OPTION_FLAG, U(timestamps), NULL, "Logs with times", NULL },
 	{ "pull", 0, OPTION_CHOICE, U(pull), "POLICY", "Pull images before anything starts, whatever pull_policy says", "always missing never" },
 	{ "quiet-pull", 0, OPTION_FLAG, U(quiet_pull), NULL, "Pull without showing how it goes on", NULL },
-	{ "build", 0, OPTION_FLAG, U(build), NULL, "Not supported yet: images come from 'stead load', 'import' and 'image bootstrap'", NULL },
+	{ "build", 0, OPTION_FLAG, U(build), NULL, "Build what has 'build:' first (default: only images that are missing)", NULL },
+	{ "no-build", 0, OPTION_FLAG, U(no_build), NULL, "Build nothing, even if an image is missing", NULL },
 	{ "ship-from", 0, OPTION_STRING, U(ship_from), "HOST", "Where images come from that the box lacks (default, over ssh: the stead here)", NULL },
 	{ "no-ship", 0, OPTION_FLAG, U(no_ship), NULL, "Send no images to the box", NULL },
 	{ NULL },
@@ -87,8 +89,8 @@ static int check_services(const Stack *stack, const char *option, char *const *l
 static int check_options(const Cli *cli, const UpOptions *o)
 {
 	bool detached = o->detach || o->wait;
-	if (o->build)
-		return cli_usage(cli, "--build: building images is not supported yet; build elsewhere and 'stead load' the archive");
+	if (o->build && o->no_build)
+		return cli_usage(cli, "--build and --no-build contradict each other");
 	if (o->force_recreate && o->no_recreate)
 		return cli_usage(cli, "--force-recreate and --no-recreate contradict each other");
 	if (o->always_recreate_deps && (o->no_recreate || o->no_deps))
@@ -259,6 +261,12 @@ static int run(Cli *cli, void *values, char **args)
 		json_decref(scale);
 		return cli_usage(cli, "%s", err_text(&err));
 	}
+	code = o->no_build ? 0 : building_services(cli, stack, args, !o->no_deps, o->build ? BUILD_ALL : BUILD_MISSING, NULL, NULL);
+	if (code) {
+		json_decref(scale);
+		return code;
+	}
+	stack_drop_builds(stack);
 	body = make_body(o, stack, args, scale);
 	origin_add(body, has_routes(stack) ? stack->working_dir : NULL);
 	json_decref(scale);

@@ -173,6 +173,9 @@ static void job_done(void *user, JobResult *result, const Err *err)
 		(void) err_set(&b->err, err->code, "%s", err_text(err));
 	else
 		take_images(b, result);
+	/* What a worker that did not come to its end has left. */
+	if (b->cancelled || err)
+		image_sweep(b->d, NULL, NULL);
 	kill_steps(b);
 }
 

@@ -105,6 +105,8 @@ void stack_drop_builds(Stack *s)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < s->n_services; i++) {
+		if (s->services[i].build.context && s->services[i].pull_policy != PULL_NEVER)
+			s->services[i].pull_policy = PULL_BUILD; /* no registry has it */
 		object_done(&build_schema, &s->services[i].build);
 		s->services[i].build = (ServiceBuild) { .shm_size = -1 };
 	}

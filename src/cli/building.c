@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The connection carries frames both ways (docs/API.md, Builds). The walk over the context begins when the request has been sent, while the
+ * worker is being started, if the Dockerfile looks as if it needed it. Writing never waits without watching for signals, since a
+ * context may be large and the way to the machine long.
+ */
+#include "cli/building.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "cli/build-progress.h"
+#include "cli/building-shell.h"
+#include "cli/context.h"
+#include "cli/operation.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+#include "cli/term.h"
+#include "io/frame-io.h"
+#include "io/frames.h"
+
+#define CHUNK 65536
+#define TICK_MSEC 100
+
+typedef struct Session {
+	Building *b;
+	int rfd, wfd;
+	Buf in;
+	Context context;
+	bool scanned;
+	BuildProgress progress;
+	BuildShell shell;
+	int64_t sent;
+	json_t *end; /* the last frame */
+	bool interrupted;
+	bool deaf;   /* the daemon reads no more: what it says last is still to come */
+} Session;
+
+/* ── sending ──────────────────────────────────────────────────────── */
+
+static bool interrupted(Session *s)
+{
+	s->interrupted = s->interrupted || signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP);
+	return s->interrupted;
+}
+
+static int send_bytes(Session *s, const void *p, size_t n, Err *err)
+{
+	const char *at = p;
+	while (n && !s->deaf) {
+		ssize_t k = write(s->wfd, at, n);
+		if (k > 0) {
+			at += k;
+			n -= (size_t) k;
+			continue;
+		}
+		s->deaf = k < 0 && (errno == EPIPE || errno == ECONNRESET);
+		if (s->deaf)
+			return 0;
+		if (k < 0 && errno != EAGAIN && errno != EINTR)
+			return err_errno(err, -errno, "the connection to the daemon");
+		struct pollfd fd = { .fd = s->wfd, .events = POLLOUT };
+		int r = signals_poll(&fd, 1, TICK_MSEC);
+		if (r < 0)
+			return err_errno(err, r, "the connection to the daemon");
+		if (interrupted(s))
+			return err_set(err, -ECANCELED, "interrupted");
+		build_progress_tick(&s->progress, time_mono());
+	}
+	return 0;
+}
+
+static int send_frame(Session *s, uint8_t type, const void *p, size_t n, Err *err)
+{
+	uint8_t header[FRAME_HEADER];
+	frame_header(type, n, header);
+	int r = send_bytes(s, header, sizeof(header), err);
+	return r < 0 ? r : send_bytes(s, p, n, err);
+}
+
+static int send_json(Session *s, json_t *value, Err *err)
+{
+	AUTO_FREE char *text = json_dumps(value, JSON_COMPACT);
+	json_decref(value);
+	return text ? send_frame(s, 'J', text, strlen(text), err) : err_set(err, -EINVAL, "a name is not UTF-8");
+}
+
+/* ── the context ──────────────────────────────────────────────────── */
+
+static int scan(Session *s, Err *err)
+{
+	Ignore *ignore __attribute__((cleanup(ignore_freep))) = NULL;
+	if (s->scanned)
+		return 0;
+	if (!s->b->context)
+		return err_set(err, -EINVAL, "there is no build context to copy from");
+	int r = s->b->ignore ? ignore_parse(s->b->ignore_name, s->b->ignore, strlen(s->b->ignore), &ignore, err) : 0;
+	AUTO_FREE char *cache = context_cache_path(s->b->context);
+	if (r == 0)
+		r = context_scan(s->b->context, ignore, cache, &s->context, err);
+	if (r < 0)
+		return r;
+	s->scanned = true;
+	for (char **w = s->context.warnings; w && *w; w++)
+		build_progress_note(&s->progress, *w);
+	return 0;
+}
+
+static int send_manifest(Session *s, const json_t *question, Err *err)
+{
+	int r = scan(s, err);
+	if (r < 0)
+		return r;
+	if (str_eq(json_text(question, "have"), s->context.hash))
+		return send_json(s, json_pack("{s:b}", "same", 1), err);
+	const Buf *m = &s->context.manifest;
+	for (size_t at = 0; r == 0 && at < m->len; at += CHUNK)
+		r = send_frame(s, 'M', m->data + at, m->len - at < CHUNK ? m->len - at : CHUNK, err);
+	return r < 0 ? r : send_json(s, json_pack("{s:s}", "manifest", "end"), err);
+}
+
+static int send_file(Session *s, size_t index, Err *err)
+{
+	char data[CHUNK];
+	AUTO_CLOSE int fd = context_open(&s->context, index, err);
+	int r = fd < 0 ? fd : 0;
+	while (r == 0) {
+		ssize_t n = read(fd, data, sizeof(data));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r = err_errno(err, -errno, "%s", s->context.files[index].path);
+		if (n <= 0)
+			break;
+		r = send_frame(s, 'F', data, (size_t) n, err);
+		s->sent += n;
+	}
+	if (r == 0)
+		r = send_json(s, json_pack("{s:I, s:s}", "file", (json_int_t) index, "hash", s->context.files[index].hash), err);
+	AUTO_FREE char *size = format_bytes(s->sent);
+	AUTO_FREE char *text = xasprintf(" => transferring context: %s", size);
+	build_progress_text(&s->progress, text, time_mono());
+	return r;
+}
+
+static int send_files(Session *s, const json_t *want, Err *err)
+{
+	int r = s->scanned ? 0 : err_set(err, -EPROTO, "the daemon wants files that it was not told of");
+	for (size_t i = 0; r == 0 && i < json_array_size(want); i++) {
+		const json_t *v = json_array_get(want, i);
+		json_int_t index = json_is_integer(v) ? json_integer_value(v) : -1;
+		if (index < 0 || (size_t) index >= s->context.n || s->context.files[index].type != 'f')
+			return err_set(err, -EPROTO, "the daemon wants a file that is not in the context");
+		r = send_file(s, (size_t) index, err);
+	}
+	build_progress_text(&s->progress, NULL, time_mono());
+	return r;
+}
+
+static int send_secret(Session *s, const char *id, Err *err)
+{
+	for (size_t i = 0; i < s->b->n_secrets; i++) {
+		const BuildingSecret *x = &s->b->secrets[i];
+		AUTO_BUF data = BUF_INIT;
+		if (!str_eq(x->id, id))
+			continue;
+		int r = 0;
+		if (x->file && (r = file_read(AT_FDCWD, x->file, LIMIT_BUILD_SECRET, &data)) < 0)
+			return err_errno(err, r, "secret '%s': %s", id, x->file);
+		if (!x->file)
+			buf_str(&data, x->text);
+		for (size_t at = 0; r == 0 && at < data.len; at += CHUNK)
+			r = send_frame(s, 'S', data.data + at, data.len - at < CHUNK ? data.len - at : CHUNK, err);
+		return r < 0 ? r : send_json(s, json_pack("{s:s}", "secret", id), err);
+	}
+	return send_json(s, json_pack("{s:s, s:b}", "secret", id, "missing", 1), err);
+}
+
+/* ── what comes ───────────────────────────────────────────────────── */
+
+static int take_json(Session *s, const json_t *o, Err *err)
+{
+	const json_t *event = json_object_get(o, "event"), *context = json_object_get(o, "context"), *want = json_object_get(o, "want");
+	const char *secret = json_string_value(json_object_get(o, "secret"));
+	if (event && build_shell_event(&s->shell, event, &s->progress))
+		return 0;
+	if (event)
+		build_progress_event(&s->progress, event, time_mono());
+	else if (context)
+		return send_manifest(s, context, err);
+	else if (want)
+		return send_files(s, want, err);
+	else if (secret)
+		return send_secret(s, secret, err);
+	return 0;
+}
+
+static int take_frame(Session *s, uint8_t type, const char *p, size_t n, Err *err)
+{
+	if ((type == 'O' || type == 'X') && n >= 4) {
+		const uint8_t *h = (const uint8_t *) p;
+		int64_t step = (int64_t) h[0] << 24 | h[1] << 16 | h[2] << 8 | h[3];
+		if (!build_shell_output(&s->shell, p + 4, n - 4))
+			build_progress_output(&s->progress, step, p + 4, n - 4, time_mono());
+		return 0;
+	}
+	json_t *o = type == 'J' || type == 'E' ? json_loadb(p, n, 0, NULL) : NULL;
+	if (!json_is_object(o)) {
+		json_decref(o);
+		return err_set(err, -EPROTO, "the daemon sent a frame that is none ('%c')", type >= ' ' && type < 0x7f ? type : '?');
+	}
+	if (type == 'E') {
+		s->end = o;
+		return 0;
+	}
+	int r = take_json(s, o, err);
+	json_decref(o);
+	/* So that the worker's message says why it has ended, too. */
+	if (r < 0 && r != -ECANCELED)
+		(void) send_json(s, json_pack("{s:s}", "error", err_text(err)), NULL);
+	return r;
+}
+
+static int take_frames(Session *s, Err *err)
+{
+	size_t at = 0;
+	int r = 0;
+	while (r == 0 && !s->end && s->in.len - at >= FRAME_HEADER) {
+		const uint8_t *h = (const uint8_t *) s->in.data + at;
+		size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
+		if (h[1] || h[2] || h[3] || n > FRAME_IO_MAX)
+			return err_set(err, -EPROTO, "what the daemon sends is not framed");
+		if (s->in.len - at < FRAME_HEADER + n)
+			break;
+		r = take_frame(s, h[0], s->in.data + at + FRAME_HEADER, n, err);
+		at += FRAME_HEADER + n;
+	}
+	buf_consume(&s->in, at);
+	return r;
+}
+
+/* 0: something may have come, or the time is over. */
+static int wait_some(Session *s, Err *err)
+{
+	struct pollfd fds[2] = { { .fd = s->rfd, .events = POLLIN } };
+	size_t n = 1;
+	if (build_shell_fd(&s->shell) >= 0)
+		fds[n++] = (struct pollfd) { .fd = build_shell_fd(&s->shell), .events = POLLIN };
+	int r = signals_poll(fds, n, TICK_MSEC);
+	if (r < 0)
+		return err_errno(err, r, "wait for the daemon");
+	AUTO_BUF frames = BUF_INIT;
+	build_shell_input(&s->shell, n > 1 && fds[1].revents, signals_take(SIGWINCH), &frames);
+	if (frames.len && (r = send_bytes(s, frames.data, frames.len, err)) < 0)
+		return r;
+	if (interrupted(s))
+		return err_set(err, -ECANCELED, "interrupted");
+	build_progress_tick(&s->progress, time_mono());
+	return 0;
+}
+
+static int converse(Session *s, Err *err)
+{
+	int r = take_frames(s, err);
+	while (r == 0 && !s->end) {
+		ssize_t n = read(s->rfd, buf_reserve(&s->in, CHUNK), CHUNK);
+		if (n > 0) {
+			buf_added(&s->in, (size_t) n);
+			r = take_frames(s, err);
+		} else if (n == 0) {
+			r = err_set(err, -EPIPE, "the connection to the daemon ended before the build did; has the daemon been stopped?");
+		} else if (errno == EAGAIN || errno == EINTR) {
+			r = wait_some(s, err);
+		} else {
+			r = err_errno(err, -errno, "the connection to the daemon");
+		}
+	}
+	return r;
+}
+
+/* ── the end ──────────────────────────────────────────────────────── */
+
+static void say_done(const Session *s)
+{
+	const json_t *tags = json_object_get(s->end, "tags"), *tag;
+	const char *image = json_text(s->end, "image");
+	size_t i;
+	if (s->b->quiet) {
+		print_clean_line(image);
+		return;
+	}
+	AUTO_BUF b = BUF_INIT;
+	buf_printf(&b, "%swriting image %s\n", s->progress.mode == PROGRESS_LIVE ? " => " : "", image);
+	json_array_foreach(json_object_get(s->b->options, "tags"), i, tag)
+		buf_printf(&b, "%snaming to %s\n", s->progress.mode == PROGRESS_LIVE ? " => " : "", json_string_value(tag));
+	(void) tags;
+	if (s->progress.mode != PROGRESS_QUIET)
+		(void) fd_write_all(STDERR_FILENO, b.data, b.len);
+}
+
+static int finish(Session *s, int r, const Err *err)
+{
+	build_shell_end(&s->shell);
+	build_progress_clear(&s->progress);
+	if (s->interrupted) {
+		fprintf(stderr, "stead: the build is cancelled\n");
+		return EXIT_INTERRUPTED;
+	}
+	if (r < 0)
+		return cli_fail(err);
+	const char *error = json_text(s->end, "error");
+	if (*error) {
+		build_progress_failure(&s->progress, s->b->dockerfile_name, s->b->dockerfile, time_mono());
+		cli_error("%s", error);
+		return json_number(s->end, "code") == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
+	}
+	str_set(&s->b->image, json_text(s->end, "image"));
+	say_done(s);
+	if (s->b->id_file) {
+		r = file_write_atomic(AT_FDCWD, s->b->id_file, s->b->image, strlen(s->b->image), 0644, false);
+		if (r < 0) {
+			cli_error("--iidfile: %s: %s", s->b->id_file, strerror(-r));
+			return EXIT_FAILED;
+		}
+	}
+	return EXIT_DONE;
+}
+
+static json_t *make_body(const Building *b)
+{
+	char host[256] = "";
+	json_t *body = json_copy(b->options), *ids = json_array(), *ssh = json_array();
+	(void) gethostname(host, sizeof(host) - 1);
+	AUTO_FREE char *name = xasprintf("%s:%s", host, b->context ? b->context : "");
+	for (size_t i = 0; i < b->n_secrets; i++)
+		(void) json_array_append_new(ids, json_string(b->secrets[i].id));
+	for (char **k = b->ssh; k && *k; k++)
+		(void) json_array_append_new(ssh, json_stringn(*k, strcspn(*k, "=")));
+	(void) json_object_set_new(body, "secrets", ids);
+	(void) json_object_set_new(body, "ssh", ssh);
+	(void) json_object_set_new(body, "source", json_string(b->context ? "client" : "none"));
+	(void) json_object_set_new(body, "context", json_string(name));
+	(void) json_object_set_new(body, "dockerfile", json_string(b->dockerfile));
+	(void) json_object_set_new(body, "dockerfile_name", json_string(b->dockerfile_name));
+	if (b->ignore) {
+		(void) json_object_set_new(body, "ignore", json_string(b->ignore));
+		(void) json_object_set_new(body, "ignore_name", json_string(b->ignore_name));
+	}
+	if (json_object_size(b->limits))
+		(void) json_object_set(body, "limits", b->limits);
+	return body;
+}
+
+/* A guess, for the sake of speed alone: what is asked for is walked in any case. */
+static bool looks_needed(const Building *b)
+{
+	return b->context && (strcasestr(b->dockerfile, "COPY") || strcasestr(b->dockerfile, "ADD") || strcasestr(b->dockerfile, "type=bind"));
+}
+
+int building_run(const Cli *cli, Building *b)
+{
+	AUTO_ERR err = ERR_INIT;
+	AUTO_HTTP *client = NULL;
+	Session s = { .b = b, .rfd = -1, .wfd = -1, .context = CONTEXT_INIT };
+	int code = client_open_or_fail(cli, &client);
+	if (code)
+		return code;
+	json_t *body = make_body(b);
+	const HttpBody hb = { .json = body };
+	int r = http_call(client, "POST", "/stead/v1/builds", &hb, true, &err);
+	json_decref(body);
+	if (r < 0)
+		return http_status(client) >= 400 && http_status(client) < 500 ? cli_refuse(&err) : cli_fail(&err);
+	http_hijack_client(client, &s.rfd, &s.wfd, &s.in);
+	(void) fcntl(s.rfd, F_SETFL, fcntl(s.rfd, F_GETFL) | O_NONBLOCK);
+	(void) fcntl(s.wfd, F_SETFL, fcntl(s.wfd, F_GETFL) | O_NONBLOCK);
+	signals_catch();
+	(void) signal(SIGPIPE, SIG_IGN);
+	build_progress_init(&s.progress, b->quiet ? PROGRESS_QUIET : cli_progress_mode(cli), STDERR_FILENO, time_mono());
+	build_shell_init(&s.shell);
+	r = looks_needed(b) ? scan(&s, &err) : 0;
+	if (r == 0)
+		r = converse(&s, &err);
+	(void) close(s.rfd);
+	if (s.wfd != s.rfd)
+		(void) close(s.wfd);
+	code = finish(&s, r, &err);
+	signals_release();
+	build_progress_done(&s.progress);
+	context_done(&s.context);
+	buf_done(&s.in);
+	json_decref(s.end);
+	return code;
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * A build from the client's side: reads the Dockerfile and what is ignored, asks the daemon to build, gives it what it wants of the
+ * context, secrets and keys, and shows what happens. Used by `build`, and by `up` and `deploy` for services with `build:`.
+ */
+
+#include <jansson.h>
+
+#include "cli/client.h"
+#include "model/stack.h"
+
+/** A file or variable that RUN --mount=type=secret may have. */
+typedef struct BuildingSecret {
+	char *id;
+	char *file; /* or NULL */
+	char *text; /* its value, else */
+} BuildingSecret;
+
+typedef struct Building {
+	char *context;         /* absolute directory; NULL: there is none */
+	char *dockerfile;      /* its text */
+	char *dockerfile_name; /* as errors and the daemon name it */
+	char *ignore, *ignore_name; /* text and name of the ignore file, or NULL */
+	json_t *options;       /* of the request, docs/API.md: tags, args, target, … */
+	json_t *limits;        /* the same */
+	BuildingSecret *secrets;
+	size_t n_secrets;
+	char **ssh;            /* "ID=SOCKET" */
+	bool quiet;            /* nothing but errors */
+	const char *id_file;   /* gets the image's id; or NULL */
+	char *image;           /* the result: its id */
+} Building;
+
+void building_init(Building *b);
+void building_done(Building *b);
+#define AUTO_BUILDING __attribute__((cleanup(building_done))) Building
+
+/**
+ * Reads the Dockerfile: `file` (a path; NULL: CONTEXT/Dockerfile; "-": standard input) or `text`, and the ignore file that goes with it.
+ * -EINVAL, -ENOENT with what to do.
+ */
+int building_read(Building *b, const char *context, const char *file, const char *text, Err *err);
+/** "id=ID,src=FILE" or "id=ID,env=NAME" of --secret. */
+int building_add_secret(Building *b, const char *text, Err *err);
+/** "default" or "ID=SOCKET" of --ssh. */
+int building_add_ssh(Building *b, const char *text, Err *err);
+
+/** Builds. Gives the exit code; errors have been printed. */
+int building_run(const Cli *cli, Building *b);
+
+/** From a service's `build:`. What it says of files is read now. */
+int building_from_service(const Stack *stack, const Service *svc, Building *ret, Err *err);
+
+typedef enum BuildServices {
+	BUILD_ALL,     /* whatever has `build:` */
+	BUILD_MISSING, /* whose image is not there, or whose pull_policy says so */
+} BuildServices;
+
+/**
+ * Builds services (a strv; NULL: all, with what they depend on for `deps`) and takes `build:` out of the model afterwards. `adjust` (may be
+ * NULL) is called for each before it is built. Gives the exit code; errors have been printed.
+ */
+int building_services(const Cli *cli, Stack *stack, char *const *services, bool deps, BuildServices which,
+	int (*adjust)(void *user, const Service *svc, Building *b, Err *err), void *user);
