@@ -1,0 +1,1 @@
+src/keep/c_test.c

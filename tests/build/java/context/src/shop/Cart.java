@@ -1,0 +1,7 @@
+package shop;
+
+record Cart(int items) {
+	int total() {
+		return items * 3;
+	}
+}

@@ -1,0 +1,2 @@
+def text(words):
+    return " ".join(words)

@@ -1,0 +1,3 @@
+import sys
+from pkg import greet
+print(greet.text(sys.argv))
