@@ -34,6 +34,7 @@ struct Glob {
 	Token *tokens;
 	size_t n;
 	char *literal; /* the whole pattern has no special character: what it says */
+	char *needle;  /* what every path that matches has in it, NULL = nothing; most paths are done with that */
 };
 
 /* One character of UTF-8; a byte that is none stands for itself. */
@@ -112,6 +113,32 @@ static void compile_stars(Token *t, const char **p, bool first, GlobFlags flags)
 	t->kind = **p && !suffix ? TOKEN_DIRS : TOKEN_ALL;
 }
 
+/* The longest text between special characters. */
+static char *find_needle(const char *p)
+{
+	AUTO_BUF now = BUF_INIT;
+	AUTO_BUF best = BUF_INIT;
+	for (;;) {
+		if (*p == '\0' || *p == '*' || *p == '?' || *p == '[') {
+			if (now.len > best.len) {
+				buf_clear(&best);
+				buf_append(&best, now.data, now.len);
+			}
+			buf_clear(&now);
+			if (!*p)
+				return best.len ? buf_steal(&best) : NULL;
+			bool in, stars = p[0] == '*' && p[1] == '*';
+			p = *p == '[' ? class_walk(p + 1 + (p[1] == '^'), 0, &in) : p + 1 + stars;
+			if (stars && *p == '/') /* it may match nothing */
+				p++;
+			continue;
+		}
+		if (*p == '\\')
+			p++;
+		buf_char(&now, *p++);
+	}
+}
+
 int glob_compile(const char *pattern, GlobFlags flags, Glob **ret, Err *err)
 {
 	AUTO(glob_freep) Glob *g = xcalloc(1, sizeof(*g));
@@ -137,6 +164,8 @@ int glob_compile(const char *pattern, GlobFlags flags, Glob **ret, Err *err)
 	}
 	if (literal)
 		g->literal = glob_unescape(pattern);
+	else
+		g->needle = find_needle(g->pattern);
 	*ret = steal_ptr(&g);
 	return 0;
 }
@@ -148,6 +177,7 @@ void glob_free(Glob *g)
 	free(g->pattern);
 	free(g->tokens);
 	free(g->literal);
+	free(g->needle);
 	free(g);
 }
 
@@ -254,9 +284,16 @@ static Outcome run(const Glob *g, const char *path)
 	return o;
 }
 
+static bool hopeless(const Glob *g, const char *path)
+{
+	return g->needle && !strstr(path, g->needle);
+}
+
 bool glob_match(const Glob *g, const char *path)
 {
-	return g->literal ? str_eq(g->literal, path) : run(g, path).whole;
+	if (g->literal)
+		return str_eq(g->literal, path);
+	return !hopeless(g, path) && run(g, path).whole;
 }
 
 bool glob_match_parents(const Glob *g, const char *path)
@@ -265,6 +302,8 @@ bool glob_match_parents(const Glob *g, const char *path)
 		size_t n = strlen(g->literal);
 		return strncmp(path, g->literal, n) == 0 && (path[n] == '\0' || path[n] == '/');
 	}
+	if (hopeless(g, path))
+		return false;
 	Outcome o = run(g, path);
 	return o.whole || o.parent;
 }
