@@ -63,13 +63,20 @@ known_package() {
   echo "$1"
 }
 
-image() { # NAME PACKAGES
+image() { # NAME [PACKAGES]
   if stead inspect "$1" >/dev/null 2>&1; then
     echo "$1 is here already"
   else
-    step "image $1 from the packages $2"
-    stead image bootstrap "$1" --packages "$2"
+    step "image $1 from ${2:+the packages }${2:-the smallest set of packages}"
+    stead image bootstrap "$1" ${2:+--packages "$2"}
   fi
+}
+# What the Dockerfiles build on, unless all that they make is here.
+base_image() { # IMAGE…
+  local made
+  for made; do
+    stead inspect "$made" >/dev/null 2>&1 || { image debian:bookworm-slim; return; }
+  done
 }
 mariadb_packages() {
   echo "$(known_package mariadb-server-core mariadb-server-core-10.6 mariadb-server),$(known_package mariadb-client-core mariadb-client-core-10.6 mariadb-client)"
