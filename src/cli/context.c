@@ -29,7 +29,8 @@ typedef struct Walk {
 static ContextFile *add(Walk *w, const char *path, char type, const struct stat *st)
 {
 	ContextFile *f = array_append(w->c->files, w->c->n);
-	*f = (ContextFile) { .path = xstrdup(path), .type = type, .mode = st->st_mode & 07777, .mtime = st->st_mtim, .ctime = st->st_ctim, .ino = st->st_ino };
+	*f = (ContextFile) { .path = xstrdup(path), .type = type, .mode = st->st_mode & 07777, .mtime = st->st_mtim, .ctime = st->st_ctim, .ino = st->st_ino, .dev = st->st_dev,
+		.names = st->st_nlink };
 	return f;
 }
 
@@ -126,6 +127,33 @@ static int by_path(const void *a, const void *b)
 
 /* ── contents ─────────────────────────────────────────────────────── */
 
+static int by_file(const void *a, const void *b)
+{
+	const ContextFile *x = *(ContextFile *const *) a, *y = *(ContextFile *const *) b;
+	int r = (x->dev > y->dev) - (x->dev < y->dev);
+	if (r == 0)
+		r = (x->ino > y->ino) - (x->ino < y->ino);
+	return r ? r : strcmp(x->path, y->path);
+}
+
+/* Names of one file: each but the first says which that is. */
+static void find_links(Context *c)
+{
+	AUTO_FREE ContextFile **order = xcalloc(c->n + 1, sizeof(*order));
+	size_t n = 0;
+	for (size_t i = 0; i < c->n; i++)
+		if (c->files[i].type == 'f' && c->files[i].names > 1)
+			order[n++] = &c->files[i];
+	if (n)
+		qsort(order, n, sizeof(*order), by_file);
+	for (size_t i = 1, first = 0; i < n; i++) {
+		if (order[i]->dev == order[first]->dev && order[i]->ino == order[first]->ino)
+			order[i]->link = order[first]->path;
+		else
+			first = i;
+	}
+}
+
 static bool unchanged(const ContextFile *f, const struct stat *st)
 {
 	return S_ISREG(st->st_mode) && st->st_ino == f->ino && st->st_size == f->size && st->st_mtim.tv_sec == f->mtime.tv_sec &&
@@ -186,6 +214,10 @@ static void put_file(Buf *b, const ContextFile *f)
 	buf_printf(b, ",\"type\":\"%c\",\"mode\":%u", f->type, (unsigned) f->mode);
 	if (f->type == 'f')
 		buf_printf(b, ",\"size\":%lld,\"hash\":\"%s\"", (long long) f->size, f->hash);
+	if (f->link) {
+		buf_char(b, ',');
+		put_text(b, "link", f->link);
+	}
 	if (f->type == 'l') {
 		buf_char(b, ',');
 		put_text(b, "target", f->target);
@@ -205,6 +237,7 @@ int context_scan(const char *dir, const Ignore *ignore, const char *cache, Conte
 	if (r == 0) {
 		if (c.n)
 			qsort(c.files, c.n, sizeof(*c.files), by_path);
+		find_links(&c);
 		r = hash_files(&c, cache, err);
 	}
 	if (r < 0) {

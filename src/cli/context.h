@@ -27,6 +27,9 @@ typedef struct ContextFile {
 	int64_t size; /* bytes; f only, else 0 */
 	struct timespec mtime, ctime;
 	ino_t ino;
+	dev_t dev;
+	nlink_t names;    /* of this file, here or elsewhere */
+	const char *link; /* f only: the first path that is the same file, or NULL; borrowed */
 	char hash[DIGEST_HEX_MAX]; /* f only */
 	char *target; /* l only */
 } ContextFile;

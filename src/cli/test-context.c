@@ -111,6 +111,29 @@ static void names_are_json(void **state)
 	assert_non_null(strstr(err_text(&err), "not UTF-8"));
 }
 
+static void hard_links(void **state)
+{
+	put("b", "same");
+	put("other", "same");
+	AUTO_FREE char *b = xasprintf("%s/b", dir), *a = xasprintf("%s/a", dir), *c2 = xasprintf("%s/c", dir), *away = xasprintf("%s/away", top);
+	assert_int_equal(link(b, a), 0);
+	assert_int_equal(link(b, c2), 0);
+	AUTO_FREE char *other = xasprintf("%s/other", dir);
+	assert_int_equal(link(other, away), 0);
+	Context c = scan_with(NULL, NULL);
+	assert_null(c.files[0].link);
+	assert_string_equal(c.files[1].link, "a");
+	assert_string_equal(c.files[2].link, "a");
+	assert_null(c.files[3].link); /* its other name is not in the context */
+	assert_non_null(strstr(buf_cstr(&c.manifest), "\"link\":\"a\""));
+	context_done(&c);
+	c = scan_with("a\n", NULL); /* nor is what is left out */
+	assert_string_equal(c.files[0].path, "b");
+	assert_null(c.files[0].link);
+	assert_string_equal(c.files[1].link, "b");
+	context_done(&c);
+}
+
 static void ignored(void **state)
 {
 	put("keep", "");
@@ -190,7 +213,7 @@ static void no_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(order_and_kinds), TEST(names_are_json), TEST(ignored), TEST(hashes_once), TEST(damaged_cache), TEST(changed_meanwhile), TEST(no_directory),
+		TEST(order_and_kinds), TEST(names_are_json), TEST(hard_links), TEST(ignored), TEST(hashes_once), TEST(damaged_cache), TEST(changed_meanwhile), TEST(no_directory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
