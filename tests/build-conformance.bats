@@ -54,7 +54,6 @@ share() { # IMAGE
 # The base images, made when the first project needs them.
 base() { # IMAGE [PACKAGES]
   command -v buildah >/dev/null || skip "buildah is not installed"
-  stead build --help >/dev/null 2>&1 || skip "this stead does not build"
   if ! stead inspect "$1" >/dev/null 2>&1; then
     timeout 60 apt-get update -qq -o Dir::State::lists="$PWD" -o Debug::NoLocking=1 >/dev/null 2>&1 || skip "the package mirror cannot be reached"
     ok timeout 900 "$STEAD_EXE" -H "unix://$SOCK" image bootstrap "$1" ${2:+--packages "$2"}

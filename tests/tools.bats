@@ -161,6 +161,6 @@ END
   ok "$STEAD_EXE" -f "$BATS_TEST_DIRNAME/../examples/guestbook/compose.yaml" config
   for version in 1 2 3; do
     VERSION=$version ok "$STEAD_EXE" -f "$BATS_TEST_DIRNAME/../examples/moco/compose.yaml" config
-    says "versions/$version.js"
+    says "moco/front:$version"
   done
 }
