@@ -133,7 +133,7 @@ END
   wait "$pid" && return 1
   daemon_start
   within 30 nothing_builds
-  ok stead ps -a
+  ok stead -p "$PROJECT" ps -a
   says_not sleep
   dockerfile <<'END'
 FROM tiny
