@@ -175,6 +175,9 @@ pull|--platform||string|
 pull|--policy||choice|always missing
 pull|--include-deps||flag|
 pull|--ignore-pull-failures||flag|
+push|||operands|image
+push|--quiet|-q|flag|
+push|--all-tags|-a|flag|
 login|||operands|
 login|--username|-u|string|
 login|--password|-p|string|
@@ -211,6 +214,7 @@ image bootstrap|--label|-l|list|
 image prune|||operands|
 image prune|--all|-a|flag|
 image prune|--force|-f|flag|
+image prune|--dry-run||flag|
 image prune|--filter||list|
 image ls|||operands|image
 image ls|--all|-a|flag|
@@ -227,6 +231,9 @@ image pull|--platform||string|
 image pull|--policy||choice|always missing
 image pull|--include-deps||flag|
 image pull|--ignore-pull-failures||flag|
+image push|||operands|image
+image push|--quiet|-q|flag|
+image push|--all-tags|-a|flag|
 image load|||operands|
 image load|--input|-i|string|file
 image load|--quiet|-q|flag|
@@ -284,6 +291,7 @@ daemon|--acme-server||string|
 daemon|--acme-email||string|
 daemon|--acme-ca||string|file
 daemon|--registries||string|file
+daemon|--image-quota||string|
 daemon|--debug||flag|
 help|||operands|command
 '

@@ -9,7 +9,7 @@
  * the reading end of `up`, the writing end of `down`. A worker that is fenced in (image/sandbox.h) can still do all of that.
  *
  * up:   one frame 'J', the request; then the body as it is, until the end of the pipe.
- *       {"method": "GET", "url": "https://…", "headers": ["Name: value"], "ca": PEM, "insecure": bool, "length": bytes of the body, -1 = unknown,
+ *       {"method": "GET", "url": "https://…", "headers": ["Name: value"], "ca": PEM, "insecure": bool, "direct": no proxy, "length": bytes of the body, -1 = unknown,
  *       absent = there is none, "seconds": for all of it}
  * down: 'H' {"status": 200, "url": "…", "redirect": absolute URL or absent, "retry_after": seconds, "headers": {"lower-case": "value"}}, as soon
  *       as it is known; 'D' frames of the body; 'E', the end: {} or {"error": text, "kind": see FETCH_*}. A reader that closes ends the transfer.

@@ -23,7 +23,7 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_save, command_import, command_image_bootstrap, command_image_prune, command_volume_ls,
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
 	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
-	command_cache_purge, command_ship, command_pull, command_login, command_logout, command_dial_stdio, command_build, command_why;
+	command_cache_purge, command_ship, command_pull, command_push, command_login, command_logout, command_dial_stdio, command_build, command_why;
 extern const Command command_setup;
 
 static const Verb verbs[] = {
@@ -56,6 +56,7 @@ static const Verb verbs[] = {
 	{ "images", &command_images },
 	{ "rmi", &command_rmi },
 	{ "pull", &command_pull },
+	{ "push", &command_push },
 	{ "login", &command_login },
 	{ "logout", &command_logout },
 	{ "load", &command_load },
@@ -66,6 +67,7 @@ static const Verb verbs[] = {
 	{ "image ls", &command_images },
 	{ "image rm", &command_rmi },
 	{ "image pull", &command_pull },
+	{ "image push", &command_push },
 	{ "image load", &command_load },
 	{ "image save", &command_save },
 	{ "image import", &command_import },

@@ -242,14 +242,17 @@ static void prune(Daemon *d, HttpRequest *r, char *const *args)
 	bool dangling = true;
 	json_t *changes = NULL;
 	int64_t bytes = 0;
+	bool dry = http_query_bool(r, "dry-run", false);
 	if (!docker_filters(r, known, &f))
 		return;
 	int e = filter_bool(f, "dangling", true, &dangling, &err);
 	if (e == 0)
-		e = image_prune(d, !dangling, &changes, &bytes, &err);
+		e = image_prune(d, !dangling, dry, &changes, &bytes, &err);
 	json_decref(f);
 	if (e < 0)
 		http_error_err(r, &err);
+	else if (dry)
+		http_reply_json(r, 200, json_pack("{s:o, s:I}", "ImagesDeleted", changes, "SpaceReclaimed", (json_int_t) bytes));
 	else
 		sweep_and_answer(d, r, json_pack("{s:o, s:I}", "ImagesDeleted", changes, "SpaceReclaimed", (json_int_t) bytes));
 }

@@ -169,6 +169,134 @@ static void create(Daemon *d, HttpRequest *r, char *const *args)
 	json_decref(auth);
 }
 
+/* ── push ─────────────────────────────────────────────────────────── */
+
+typedef struct PushRequest {
+	Daemon *d;
+	HttpRequest *r; /* NULL once the client has gone */
+	Job *job;       /* NULL once it has ended */
+} PushRequest;
+
+static void push_client_gone(void *user)
+{
+	PushRequest *p = user;
+	p->r = NULL;
+	job_cancel(p->job);
+}
+
+static json_t *push_line(const json_t *layer)
+{
+	static const struct {
+		const char *state, *status;
+	} names[] = { { "waiting", "Preparing" }, { "pushing", "Pushing" }, { "there", "Layer already exists" }, { "done", "Pushed" } };
+	const char *state = json_string_value(json_object_get(layer, "state"));
+	json_t *id = json_object_get(layer, "id"), *detail = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!str_eq(names[i].state, state))
+			continue;
+		if (str_eq(state, "pushing")) {
+			(void) json_object_set(detail, "current", json_object_get(layer, "at"));
+			(void) json_object_set(detail, "total", json_object_get(layer, "size"));
+		}
+		return json_pack("{s:s, s:o, s:O}", "status", names[i].status, "progressDetail", detail, "id", id);
+	}
+	const char *from = json_string_value(json_object_get(layer, "from"));
+	return json_pack("{s:o, s:o, s:O}", "status", json_sprintf("Mounted from %s", from ? from : "?"), "progressDetail", detail, "id", id);
+}
+
+/* The registry knows the image by this digest now, and so do we. */
+static void take_pushed(PushRequest *p, const json_t *pushed)
+{
+	AUTO_REFERENCE ref = { 0 };
+	AUTO_ERR err = ERR_INIT;
+	const char *name = json_string_value(json_object_get(pushed, "ref")), *digest = json_string_value(json_object_get(pushed, "digest"));
+	json_int_t size = json_integer_value(json_object_get(pushed, "size"));
+	Image *img = NULL;
+	if (!name || !digest || reference_parse(name, &ref, NULL) < 0)
+		return;
+	AUTO_FREE char *key = xasprintf("%s/%s@%s", ref.domain, ref.path, digest);
+	if (daemon_find_image(p->d, name, &img, NULL, NULL) == 0 && !strv_has(img->digests, key) && image_know_digest(p->d, img, key, &err) < 0)
+		log_warning("push: %s", err_text(&err));
+	if (!p->r)
+		return;
+	(void) http_stream_json(p->r, json_pack("{s:o}", "status", json_sprintf("%s: digest: %s size: %lld", ref.tag, digest, (long long) size)));
+	(void) http_stream_json(p->r, json_pack("{s:{}, s:{s:s, s:s, s:I}}", "progressDetail", "aux", "Tag", ref.tag, "Digest", digest, "Size", size));
+}
+
+static void push_event(void *user, const json_t *line)
+{
+	PushRequest *p = user;
+	const json_t *layer = json_object_get(line, "layer"), *pushed = json_object_get(line, "pushed");
+	if (pushed)
+		take_pushed(p, pushed);
+	else if (layer && p->r)
+		(void) http_stream_json(p->r, push_line(layer));
+}
+
+static void push_progress(void *user, const char *text)
+{
+	const PushRequest *p = user;
+	if (p->r)
+		(void) http_stream_json(p->r, json_pack("{s:o}", "status", json_safe(text)));
+}
+
+static void push_ended(void *user, JobResult *result, const Err *err)
+{
+	PushRequest *p = user;
+	if (p->r) {
+		if (err)
+			stream_error(p->r, err_text(err));
+		http_set_user(p->r, NULL, NULL);
+		http_stream_end(p->r);
+	}
+	free(p);
+}
+
+/* The images to push: of the tag, or all tags of the repository. `items` point into the images. */
+static int push_items(Daemon *d, const char *name, const char *tag, JobPushItem **ret, size_t *ret_n, Err *err)
+{
+	AUTO_REFERENCE ref = { 0 };
+	AUTO_FREE char *whole = asked_reference(name, tag);
+	int r = reference_parse(whole, &ref, err);
+	if (r < 0)
+		return r;
+	if (ref.digest)
+		return err_set(err, -EINVAL, "'%s': an image is pushed by tag; its digest is what comes of it", whole);
+	bool all = str_empty(tag) && !strchr(strrchr(name, '/') ? strrchr(name, '/') : name, ':');
+	AUTO_FREE char *one = reference_string(&ref);
+	AUTO_FREE char *prefix = xasprintf("%s/%s:", ref.domain, ref.path);
+	for (size_t i = 0; i < d->n_images; i++)
+		for (char **t = d->images[i]->tags; t && *t; t++)
+			if (all ? str_starts(*t, prefix) : str_eq(*t, one))
+				*array_append(*ret, *ret_n) = (JobPushItem) { *t, d->images[i]->id };
+	return *ret_n ? 0 : err_set(err, -ENOENT, "An image does not exist locally with the tag: %s", whole);
+}
+
+static void push(Daemon *d, HttpRequest *r, char *const *args)
+{
+	AUTO_ERR err = ERR_INIT;
+	AUTO_FREE JobPushItem *items = NULL;
+	size_t n = 0;
+	json_t *auth = NULL;
+	if (push_items(d, args[0], http_query(r, "tag"), &items, &n, &err) < 0 || registry_auth(r, &auth, &err) < 0) {
+		http_error_err(r, &err);
+		return;
+	}
+	AUTO_REFERENCE ref = { 0 };
+	PushRequest *p = xcalloc(1, sizeof(*p));
+	const JobCallbacks cb = { .progress = push_progress, .event = push_event, .done = push_ended, .lost = free, .user = p };
+	*p = (PushRequest) { .d = d, .r = r };
+	if (reference_parse(items[0].ref, &ref, &err) < 0 || job_push(d->jobs, items, n, auth, d->o.registries, &cb, &p->job, &err) < 0) {
+		http_error_err(r, &err);
+		free(p);
+	} else {
+		http_set_user(r, p, push_client_gone);
+		http_stream_begin(r, 200, "application/json");
+		(void) http_stream_json(r, json_pack("{s:o}", "status", json_sprintf("The push refers to repository [%s/%s]", ref.domain, ref.path)));
+	}
+	json_decref(auth);
+}
+
 /* ── login ────────────────────────────────────────────────────────── */
 
 typedef struct Login {
@@ -227,6 +355,7 @@ static void auth(Daemon *d, HttpRequest *r, char *const *args)
 
 const ApiRoute api_docker_registry_routes[] = {
 	{ "POST", "/images/create", create, false },
+	{ "POST", "/images/**/push", push, false },
 	{ "POST", "/auth", auth, false },
 	{ NULL, NULL, NULL, false },
 };

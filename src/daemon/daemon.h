@@ -202,6 +202,7 @@ typedef struct DaemonOptions {
 	const char *acme_server;             /* URL of its directory, or "off"; default Let's Encrypt */
 	const char *acme_email, *acme_ca;    /* NULL = none */
 	const char *registries;  /* the file on registries (image/registry.h); default /etc/stead/registries.conf, which may be missing */
+	const char *image_quota; /* bytes that the files of all layers may have, as parse_bytes reads them; NULL = no limit */
 	bool debug;
 } DaemonOptions;
 

@@ -301,10 +301,91 @@ static bool layer_shared(const Daemon *d, const Image *img, const char *diff_id)
 	return false;
 }
 
-int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
+/* A service of a stack that has no container at the moment, or a scale of 0. */
+static bool stack_needs(Daemon *d, const Image *img)
 {
+	for (size_t i = 0; i < d->n_stacks; i++) {
+		const Stack *model = d->stacks[i]->model;
+		for (size_t k = 0; model && k < model->n_services; k++) {
+			Image *used = NULL;
+			if (model->services[k].image && daemon_find_image(d, model->services[k].image, &used, NULL, NULL) == 0 && used == img)
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool can_prune(Daemon *d, const Image *img, bool all)
+{
+	return !image_users(d, img) && (all || !strv_len(img->tags)) && !release_needs_image(d, img->id, NULL, NULL) && !stack_needs(d, img);
+}
+
+static bool has_layer(const Image *img, const char *diff_id)
+{
+	for (size_t i = 0; i < img->n_layers; i++)
+		if (str_eq(img->layers[i].diff_id, diff_id))
+			return true;
+	return false;
+}
+
+typedef struct Prunable {
+	const Image *img;
+	int64_t size;
+} Prunable;
+
+static int by_size(const void *a, const void *b)
+{
+	const Prunable *x = a, *y = b;
+	return x->size < y->size ? 1 : x->size > y->size ? -1 : strcmp(x->img->id, y->img->id);
+}
+
+/* A layer counts once, in the first image that has it. */
+static int64_t own_size(const Daemon *d, const Prunable *v, const bool *goes, size_t before, const Image *img)
+{
+	int64_t size = 0;
+	for (size_t i = 0; i < img->n_layers; i++) {
+		bool counts = true;
+		for (size_t k = 0; k < d->n_images; k++)
+			counts = counts && (goes[k] || !has_layer(d->images[k], img->layers[i].diff_id));
+		for (size_t k = 0; v && k < before; k++)
+			counts = counts && !has_layer(v[k].img, img->layers[i].diff_id);
+		size += counts ? img->layers[i].size : 0;
+	}
+	return size;
+}
+
+static json_t *list_prunable(Daemon *d, bool all, int64_t *ret_bytes)
+{
+	AUTO_FREE Prunable *v = xcalloc(d->n_images + 1, sizeof(*v));
+	AUTO_FREE bool *goes = xcalloc(d->n_images + 1, sizeof(*goes));
 	json_t *list = json_array();
+	size_t n = 0;
+	for (size_t i = 0; i < d->n_images; i++)
+		goes[i] = can_prune(d, d->images[i], all);
+	for (size_t i = 0; i < d->n_images; i++)
+		if (goes[i])
+			v[n++] = (Prunable) { d->images[i], own_size(d, NULL, goes, 0, d->images[i]) };
+	qsort(v, n, sizeof(*v), by_size);
+	for (size_t i = 0; i < n; i++) {
+		json_t *tags = json_array();
+		for (char *const *t = v[i].img->tags; t && *t; t++) {
+			AUTO_FREE char *shown = reference_show(*t);
+			(void) json_array_append_new(tags, json_string(shown));
+		}
+		(void) json_array_append_new(list, json_pack("{s:s, s:o, s:I}", "Deleted", v[i].img->id, "RepoTags", tags, "Size", (json_int_t) v[i].size));
+		*ret_bytes += own_size(d, v, goes, i, v[i].img);
+	}
+	return list;
+}
+
+int image_prune(Daemon *d, bool all, bool dry_run, json_t **ret, int64_t *ret_bytes, Err *err)
+{
 	*ret_bytes = 0;
+	if (dry_run) {
+		*ret = list_prunable(d, all, ret_bytes);
+		return 0;
+	}
+	json_t *list = json_array();
 	int r = state_begin(d, err);
 	if (r < 0) {
 		json_decref(list);
@@ -312,7 +393,7 @@ int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
 	}
 	for (size_t i = d->n_images; r == 0 && i-- > 0;) {
 		Image *img = d->images[i];
-		if (image_users(d, img) || (strv_len(img->tags) && !all) || release_needs_image(d, img->id, NULL, NULL))
+		if (!can_prune(d, img, all))
 			continue;
 		for (size_t k = 0; k < img->n_layers; k++)
 			if (!layer_shared(d, img, img->layers[k].diff_id))

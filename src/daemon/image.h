@@ -27,8 +27,11 @@ int image_know_digest(Daemon *d, Image *img, const char *digest, Err *err);
  * and Deleted (new reference). Its layers stay until image_sweep, here and with image_prune.
  */
 int image_remove(Daemon *d, const char *ref, bool force, json_t **ret, Err *err);
-/** Images without a tag (all: without a container) go; `ret` as above, `ret_bytes` is what their own layers held. */
-int image_prune(Daemon *d, bool all, json_t **ret, int64_t *ret_bytes, Err *err);
+/**
+ * Images without a tag (all: any) go that no container, release or stack needs; `ret` as above, `ret_bytes` is what their own layers held. With `dry_run`
+ * they only are listed, those that hold most first: {"Deleted": id, "RepoTags": […], "Size": bytes that nothing else needs}.
+ */
+int image_prune(Daemon *d, bool all, bool dry_run, json_t **ret, int64_t *ret_bytes, Err *err);
 /**
  * Layers that no image has any more are removed in the background. `done` (may be NULL) is called once, when they have gone,
  * or when they did not go, with the reason; from inside this call where that would keep someone waiting who did not ask for

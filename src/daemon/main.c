@@ -44,6 +44,8 @@ static const struct DaemonOption {
 	{ "acme-ca", "FILE", "CA certificates (PEM) that it is trusted by, for one of your own\n(default: the system's)", offsetof(DaemonOptions, acme_ca) },
 	{ "registries", "FILE", "Mirrors, plain-HTTP registries and certificates of registries\n(default: /etc/stead/registries.conf)",
 		offsetof(DaemonOptions, registries) },
+	{ "image-quota", "SIZE", "What all images may have on the disk: 20g; what would be more is\nrefused (default: no limit)",
+		offsetof(DaemonOptions, image_quota) },
 	{ "debug", NULL, "Say more in the log", 0 },
 	{ "help", NULL, "Show this help", 0 },
 };
@@ -104,6 +106,14 @@ static int parse_options(int argc, char **argv, DaemonOptions *o)
 		fprintf(stderr, "stead daemon: %s\n", err_text(&err));
 		return -EINVAL;
 	}
+	int64_t quota = 0;
+	if (o->image_quota && (parse_bytes(o->image_quota, &quota) < 0 || quota <= 0)) {
+		fprintf(stderr, "stead daemon: --image-quota: a size such as 500m or 20g is expected, not '%s'\n", o->image_quota);
+		return -EINVAL;
+	}
+	/* Workers read it there: whatever makes a layer keeps to it. */
+	AUTO_FREE char *bytes = xasprintf("%lld", (long long) quota);
+	(void) setenv("STEAD_IMAGE_QUOTA", bytes, 1);
 	if (o->state_dir[0] != '/' || o->run_dir[0] != '/') {
 		fprintf(stderr, "stead daemon: --state-dir and --run-dir must be absolute paths\n");
 		return -EINVAL;

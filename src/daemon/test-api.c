@@ -230,6 +230,30 @@ void image_pull_leave(PullHandle *h)
 	pull_left = true;
 }
 
+static char *push_asked;
+static JobCallbacks push_calls;
+static bool push_cancelled;
+
+int job_push(Jobs *j, const JobPushItem *items, size_t n, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	free(push_asked);
+	push_asked = xasprintf("%zu %s %s %s", n, items[0].ref, items[0].id, auth ? "auth" : "-");
+	push_calls = *cb;
+	push_cancelled = false;
+	*ret = (Job *) &push_calls;
+	return 0;
+}
+
+void job_cancel(Job *unused)
+{
+	push_cancelled = true;
+}
+
+int image_know_digest(Daemon *unused, Image *img, const char *digest, Err *err)
+{
+	return 0;
+}
+
 static char *login_asked;
 
 int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err)
@@ -247,7 +271,7 @@ int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules
 	return 0;
 }
 
-int image_prune(Daemon *unused, bool all, json_t **ret, int64_t *ret_bytes, Err *err)
+int image_prune(Daemon *unused, bool all, bool dry_run, json_t **ret, int64_t *ret_bytes, Err *err)
 {
 	*ret = json_array();
 	*ret_bytes = all;
@@ -698,6 +722,52 @@ static void pulls(void **state)
 	await(second, &c, "{\"errorDetail\":{\"message\":\"no \\\"manifest\\\"\"},\"error\":\"no \\\"manifest\\\"\"}");
 }
 
+static void tell_push(const char *text)
+{
+	json_t *o = json_loads(text, 0, NULL);
+	assert_non_null(o);
+	push_calls.event(push_calls.user, o);
+	json_decref(o);
+}
+
+static void pushes(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	AUTO_ERR err = ERR_INIT;
+	AUTO_CLOSE int fd = send_request("POST", "/images/team/app/push?tag=1", "", AUTH_HEADER);
+	await(fd, &b, "The push refers to repository [docker.io/team/app]");
+	assert_string_equal(push_asked, "1 docker.io/team/app:1 sha256:abc auth");
+	tell_push("{\"layer\":{\"id\":\"01\",\"state\":\"pushing\",\"at\":5,\"size\":10}}");
+	await(fd, &b, "{\"status\":\"Pushing\",\"progressDetail\":{\"current\":5,\"total\":10},\"id\":\"01\"}");
+	tell_push("{\"layer\":{\"id\":\"01\",\"state\":\"mounted\",\"from\":\"other/app\"}}");
+	await(fd, &b, "Mounted from other/app");
+	tell_push("{\"pushed\":{\"ref\":\"docker.io/team/app:1\",\"digest\":\"sha256:dd\",\"size\":7}}");
+	push_calls.done(push_calls.user, NULL, NULL);
+	await(fd, &b, "\"aux\":{\"Tag\":\"1\",\"Digest\":\"sha256:dd\",\"Size\":7}");
+	assert_non_null(strstr(buf_cstr(&b), "1: digest: sha256:dd size: 7"));
+
+	AUTO_BUF c = BUF_INIT;
+	AUTO_CLOSE int second = send_request("POST", "/images/team/app/push", "", "");
+	await(second, &c, "The push refers");
+	assert_string_equal(push_asked, "1 docker.io/team/app:1 sha256:abc -");
+	(void) err_set(&err, -EACCES, "denied");
+	push_calls.done(push_calls.user, NULL, &err);
+	await(second, &c, "{\"errorDetail\":{\"message\":\"denied\"},\"error\":\"denied\"}");
+	expect("POST", "/images/team/other/push?tag=1", "", 404, "does not exist locally");
+	expect("POST", "/images/team/app/push?tag=2", "", 404, "does not exist locally");
+
+	/* Who leaves calls it off. */
+	AUTO_BUF e = BUF_INIT;
+	int gone = send_request("POST", "/images/team/app/push?tag=1", "", "");
+	await(gone, &e, "The push refers");
+	(void) close(gone);
+	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
+	while (!push_cancelled && time_mono() < end)
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	assert_true(push_cancelled);
+	push_calls.done(push_calls.user, NULL, &err);
+}
+
 /** The client's end calls its pull off. */
 static void pull_is_left(void **state)
 {
@@ -966,6 +1036,7 @@ int main(void)
 		API_TEST(wait_sends_its_headers_at_once),
 		API_TEST(pulls),
 		API_TEST(pull_is_left),
+		API_TEST(pushes),
 		API_TEST(pulls_refused),
 		API_TEST(logins),
 		API_TEST(removal_of_an_image_waits_for_its_layers), API_TEST(removes),

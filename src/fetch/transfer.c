@@ -278,6 +278,8 @@ static void begin(Transfer *t, const json_t *o)
 	(void) curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
 	(void) curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
 	(void) curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
+	if (json_is_true(json_object_get(o, "direct")))
+		(void) curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	allow_protocols(c);
 	set_trust(c, o);
 	set_method(t, o);

@@ -101,6 +101,7 @@ typedef struct GetStream {
 	uint64_t at, cut_at;
 	unsigned tries;
 	bool over;
+	Err failed; /* said again at each further read: a decompressor that has seen enough passes over an error */
 } GetStream;
 
 static void get_free(Stream *s)
@@ -110,6 +111,7 @@ static void get_free(Stream *s)
 		fetch_free(g->x);
 	fetch_free(g->first);
 	EVP_MD_CTX_free(g->md);
+	err_done(&g->failed);
 	strv_free(g->headers);
 	free(g->url);
 	free(g->digest);
@@ -214,9 +216,8 @@ static bool knows_its_end(const Fetch *x)
 	return fetch_header(x, "content-length") || fetch_header(x, "transfer-encoding");
 }
 
-static ssize_t get_read(Stream *s, void *p, size_t n, Err *err)
+static ssize_t read_on(GetStream *g, void *p, size_t n, Err *err)
 {
-	GetStream *g = (GetStream *) s;
 	while (!g->over) {
 		AUTO_ERR why = ERR_INIT;
 		FetchFailure failure = FETCH_FAILED;
@@ -239,6 +240,13 @@ static ssize_t get_read(Stream *s, void *p, size_t n, Err *err)
 			return r;
 	}
 	return 0;
+}
+
+static ssize_t get_read(Stream *s, void *p, size_t n, Err *err)
+{
+	GetStream *g = (GetStream *) s;
+	ssize_t k = g->failed.code ? g->failed.code : read_on(g, p, n, &g->failed);
+	return k < 0 ? err_set(err, (int) k, "%s", err_text(&g->failed)) : k;
 }
 
 int fetcher_get_with(Fetcher *f, const FetchRequest *q, const FetchCalls *calls, const FetchExpect *e, Stream **ret, Err *err)

@@ -148,6 +148,7 @@ static json_t *request_json(const FetchRequest *q)
 {
 	json_t *o = json_pack("{s:s, s:s, s:i}", "method", q->method ? q->method : "GET", "url", q->url, "seconds", (int) q->seconds);
 	json_t *headers = json_array();
+	AUTO_URL url = { 0 };
 	for (char *const *h = q->headers; h && *h; h++)
 		if (!str_has_control(*h))
 			(void) json_array_append_new(headers, json_string(*h));
@@ -161,6 +162,9 @@ static json_t *request_json(const FetchRequest *q)
 		(void) json_object_set_new(o, "length", json_integer(q->length));
 	if (q->ca)
 		(void) json_object_set_new(o, "ca", json_string(q->ca));
+	/* What is on this machine no proxy reaches. */
+	if (url_parse(q->url, &url, NULL) == 0 && url_is_local(url.host))
+		(void) json_object_set_new(o, "direct", json_true());
 	if (q->insecure)
 		(void) json_object_set_new(o, "insecure", json_true());
 	return o;

@@ -480,6 +480,17 @@ int job_pull(Jobs *j, const JobPull *p, const JobCallbacks *cb, Job **ret, Err *
 	return add_job(j, "pull", JOB_MAKES, -1, o, cb, ret, err);
 }
 
+int job_push(Jobs *j, const JobPushItem *items, size_t n, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	json_t *o = json_object(), *list = json_array();
+	for (size_t i = 0; i < n; i++)
+		(void) json_array_append_new(list, json_pack("{s:s, s:s}", "ref", items[i].ref, "id", items[i].id));
+	(void) json_object_set_new(o, "images", list);
+	put_text(o, "rules", rules);
+	put_json(o, "auth", auth);
+	return add_job(j, "push", JOB_USES, -1, o, cb, ret, err);
+}
+
 int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err)
 {
 	json_t *o = json_object();

@@ -146,6 +146,14 @@ typedef struct JobPull {
 /** The result has one image, with its tag, and its digest as a further tag with '@'. */
 int job_pull(Jobs *j, const JobPull *p, const JobCallbacks *cb, Job **ret, Err *err);
 
+typedef struct JobPushItem {
+	const char *ref; /* normalised, with a tag */
+	const char *id;  /* "sha256:…" */
+} JobPushItem;
+
+/** Pushes images to one repository. */
+int job_push(Jobs *j, const JobPushItem *items, size_t n, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err);
+
 /** Do these credentials open the registry? `domain`: "docker.io". -EACCES: no. */
 int job_login(Jobs *j, const char *domain, const json_t *auth, const char *rules, const JobCallbacks *cb, Job **ret, Err *err);
 

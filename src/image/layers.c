@@ -9,6 +9,7 @@
  */
 #include "image/layers.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -74,6 +75,7 @@ static void drop_staged(Store *s)
 	s->staged = NULL;
 	s->blobs_staged = NULL;
 	s->n_staged = s->n_blobs_staged = 0;
+	s->staged_bytes = 0;
 }
 
 void store_close(Store *s)
@@ -228,6 +230,46 @@ int store_stage_begin(Store *s, char **ret_name, Err *err)
 	return 0;
 }
 
+/* Of the layers that are here. */
+static int64_t used_bytes(Store *s)
+{
+	AUTO_CLOSE int fd = openat(s->layers, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int64_t used = 0;
+	if (!d)
+		return 0;
+	(void) steal_fd(&fd);
+	for (struct dirent *e; (e = readdir(d));) {
+		AUTO_BUF b = BUF_INIT;
+		if (!str_ends(e->d_name, ".json") || file_read(s->layers, e->d_name, 65536, &b) < 0)
+			continue;
+		json_t *o = json_loadb(b.data, b.len, 0, NULL);
+		used += json_integer_value(json_object_get(o, "size"));
+		json_decref(o);
+	}
+	(void) closedir(d);
+	return used;
+}
+
+int store_check_quota(Store *s, int64_t more, Err *err)
+{
+	const char *text = getenv("STEAD_IMAGE_QUOTA");
+	int64_t quota = 0;
+	if (str_empty(text) || parse_i64(text, &quota) < 0 || quota <= 0)
+		return 0;
+	(void) pthread_mutex_lock(&s->mutex);
+	int64_t want = s->staged_bytes + more;
+	(void) pthread_mutex_unlock(&s->mutex);
+	int64_t used = used_bytes(s);
+	if (used + want <= quota)
+		return 0;
+	AUTO_FREE char *all = format_bytes(quota);
+	AUTO_FREE char *have = format_bytes(used);
+	AUTO_FREE char *need = format_bytes(want);
+	return err_set(err, -EDQUOT, "the quota for images is %s: those that are here have %s, this one needs %s or more besides; 'stead image prune --dry-run' shows "
+		"which are needed by nothing, the daemon's --image-quota sets it", all, have, need);
+}
+
 static bool is_staged(Store *s, const char *diff_id)
 {
 	bool found = false;
@@ -249,9 +291,10 @@ int store_stage_made(Store *s, char *name, const char *diff_id, const LayerInfo 
 		abort();
 	(void) pthread_mutex_lock(&s->mutex);
 	*array_append(s->staged, s->n_staged) = (StagedLayer) { xstrdup(diff_id), name };
+	s->staged_bytes += info->size;
 	(void) pthread_mutex_unlock(&s->mutex);
 	int r = file_write(s->tmp, file, text, strlen(text), 0600);
-	return r < 0 ? store_write_failed(s, r, file, err) : 0;
+	return r < 0 ? store_write_failed(s, r, file, err) : store_check_quota(s, 0, err);
 }
 
 /* The recipe of a tar whose files do not tell it: the tar itself, compressed. */

@@ -36,6 +36,7 @@ typedef struct Store {
 	size_t n_staged;
 	StagedBlob *blobs_staged;
 	size_t n_blobs_staged;
+	int64_t staged_bytes; /* of files in the staged layers */
 	pthread_mutex_t mutex; /* of the list of staged layers: several threads may stage one each. Zero is its initial state. */
 } Store;
 
@@ -81,5 +82,7 @@ int store_read_blob(Store *s, const char *digest, Buf *ret, Err *err);
 /** An unnamed file under tmp/. */
 int store_temp_file(Store *s, Err *err);
 int store_commit(Store *s, Err *err);
+/** -EDQUOT if the layers here, those that are staged and `more` bytes are more than the quota (STEAD_IMAGE_QUOTA in the environment, bytes; none = no quota). */
+int store_check_quota(Store *s, int64_t more, Err *err);
 /** "no space left …" with what is free, for any write below the state directory. */
 int store_write_failed(Store *s, int code, const char *what, Err *err);

@@ -3,14 +3,12 @@
  * Trust goes down from the reference: a digest in it fixes the manifest, the manifest fixes configuration and packed layers, the configuration
  * fixes what the layers are unpacked. Nothing that a document names is taken from anywhere but the repository that the document came from.
  *
- * Threads take layers in order. The first failure ends all: the others notice it at their next read.
+ * Layers are independent of each other here, so several are unpacked at once, each as it comes (image/parallel.h).
  */
 #include "image/pull.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
-#include <pthread.h>
 #include <sys/statvfs.h>
 
 #include "base/fs.h"
@@ -18,7 +16,9 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "image/blob-memory.h"
 #include "image/manifest.h"
+#include "image/parallel.h"
 #include "image/reference.h"
 #include "image/registry-client.h"
 #include "image/sandbox.h"
@@ -54,10 +54,9 @@ struct Pull {
 	Buf config;
 	LayerPull *layers;
 	size_t n_layers;
-	pthread_mutex_t mutex; /* of what follows */
-	size_t next;
-	bool failed;
-	Err err;
+	LayerPull **missing; /* of them */
+	Parallel parallel;
+	bool false_layer; /* one was unpacked before it showed that it is not what the manifest says */
 };
 
 static void pull_done(Pull *p)
@@ -65,6 +64,7 @@ static void pull_done(Pull *p)
 	for (size_t i = 0; i < p->n_layers; i++)
 		stream_free(p->layers[i].source);
 	free(p->layers);
+	free(p->missing);
 	oci_document_done(&p->manifest);
 	image_free(p->image);
 	buf_done(&p->config);
@@ -73,7 +73,6 @@ static void pull_done(Pull *p)
 	reference_done(&p->ref);
 	fetcher_free(p->fetcher);
 	store_close(&p->store);
-	err_done(&p->err);
 }
 
 void report_layer(const char *digest, const char *state, int64_t at, int64_t size)
@@ -223,14 +222,6 @@ static int read_config(Pull *p, Err *err)
 
 /* ---- layers ---- */
 
-static bool has_failed(Pull *p)
-{
-	(void) pthread_mutex_lock(&p->mutex);
-	bool failed = p->failed;
-	(void) pthread_mutex_unlock(&p->mutex);
-	return failed;
-}
-
 static void on_progress(void *user, uint64_t at)
 {
 	LayerPull *l = user;
@@ -250,7 +241,7 @@ typedef struct Tap {
 static ssize_t tap_read(Stream *s, void *p, size_t n, Err *err)
 {
 	LayerPull *l = ((Tap *) s)->l;
-	if (has_failed(l->p))
+	if (parallel_failed(&l->p->parallel))
 		return err_set(err, -ECANCELED, "another layer failed");
 	return stream_read(l->source, p, n, err);
 }
@@ -286,61 +277,20 @@ static int open_layer(void *user, Stream **ret, Err *err)
 	return 0;
 }
 
-static int pull_layer(LayerPull *l, Err *err)
+static int pull_layer(void *user, size_t i, Err *err)
 {
-	Pull *p = l->p;
+	Pull *p = user;
+	LayerPull *l = p->missing[i];
 	const StageOptions o = { .diff_id = p->image->layers[l->index].diff_id };
 	char found[sizeof(DIGEST_PREFIX) + 64];
 	report_layer(l->d->digest, "downloading", 0, (int64_t) l->d->size);
 	int r = store_stage_layer(&p->store, open_layer, l, &o, found, &l->info, err);
-	if (r == 0)
-		r = drain(l, err);
+	if (r == 0 && (r = drain(l, err)) < 0)
+		__atomic_store_n(&p->false_layer, true, __ATOMIC_SEQ_CST);
 	if (r < 0)
 		return err_wrap(err, "layer %zu of %zu", l->index + 1, p->image->n_layers);
 	report_layer(l->d->digest, "done", -1, -1);
 	return 0;
-}
-
-static LayerPull *take_layer(Pull *p)
-{
-	LayerPull *l = NULL;
-	(void) pthread_mutex_lock(&p->mutex);
-	while (!p->failed && !l && p->next < p->n_layers) {
-		l = &p->layers[p->next++];
-		if (l->here)
-			l = NULL;
-	}
-	(void) pthread_mutex_unlock(&p->mutex);
-	return l;
-}
-
-static void *pull_layers(void *user)
-{
-	Pull *p = user;
-	for (LayerPull *l; (l = take_layer(p));) {
-		AUTO_ERR err = ERR_INIT;
-		if (pull_layer(l, &err) >= 0)
-			continue;
-		(void) pthread_mutex_lock(&p->mutex);
-		if (!p->failed)
-			(void) err_move(&p->err, &err);
-		p->failed = true;
-		(void) pthread_mutex_unlock(&p->mutex);
-	}
-	return NULL;
-}
-
-static int run_threads(Pull *p, size_t missing, Err *err)
-{
-	pthread_t threads[LIMIT_REGISTRY_LAYERS - 1];
-	size_t n = 0;
-	/* This one works, too. */
-	while (n < ARRAY_SIZE(threads) && n + 1 < missing && pthread_create(&threads[n], NULL, pull_layers, p) == 0)
-		n++;
-	(void) pull_layers(p);
-	for (size_t i = 0; i < n; i++)
-		(void) pthread_join(threads[i], NULL);
-	return p->failed ? err_move(err, &p->err) : 0;
 }
 
 /* A layer may be in an image twice; it is fetched once. */
@@ -352,10 +302,12 @@ static bool is_again(const Pull *p, size_t i)
 	return false;
 }
 
-static int find_missing(Pull *p, size_t *ret_missing, uint64_t *ret_bytes, Err *err)
+static int find_missing(Pull *p, uint64_t *ret_bytes, Err *err)
 {
 	p->n_layers = p->image->n_layers;
 	p->layers = xcalloc(p->n_layers, sizeof(*p->layers));
+	p->missing = xcalloc(p->n_layers, sizeof(*p->missing));
+	p->parallel = (Parallel) { .one = pull_layer, .user = p };
 	for (size_t i = 0; i < p->n_layers; i++) {
 		LayerPull *l = &p->layers[i];
 		*l = (LayerPull) { .p = p, .d = &p->manifest.items[i], .index = i };
@@ -365,7 +317,7 @@ static int find_missing(Pull *p, size_t *ret_missing, uint64_t *ret_bytes, Err *
 		l->here = r == 1 || is_again(p, i);
 		report_layer(l->d->digest, l->here ? "here" : "waiting", -1, (int64_t) l->d->size);
 		if (!l->here) {
-			++*ret_missing;
+			p->missing[p->parallel.n++] = l;
 			*ret_bytes += l->d->size;
 		}
 	}
@@ -373,11 +325,14 @@ static int find_missing(Pull *p, size_t *ret_missing, uint64_t *ret_bytes, Err *
 }
 
 /* Unpacked it is not less than packed: what does not even hold that is refused before it fills the disk. */
-static int check_space(const Pull *p, uint64_t bytes, Err *err)
+static int check_space(Pull *p, uint64_t bytes, Err *err)
 {
 	struct statvfs v;
 	if (bytes == 0 || fstatvfs(p->store.state, &v) < 0)
 		return 0;
+	int r = store_check_quota(&p->store, (int64_t) bytes, err);
+	if (r < 0)
+		return err_wrap(err, "not begun");
 	int64_t have = (int64_t) (v.f_bavail * v.f_frsize), want = (int64_t) bytes + SPACE_LEFT;
 	if (have >= want)
 		return 0;
@@ -389,14 +344,13 @@ static int check_space(const Pull *p, uint64_t bytes, Err *err)
 
 static int pull_missing(Pull *p, Err *err)
 {
-	size_t missing = 0;
 	uint64_t bytes = 0;
-	int r = find_missing(p, &missing, &bytes, err);
+	int r = find_missing(p, &bytes, err);
 	if (r < 0 || (r = check_space(p, bytes, err)) < 0)
 		return r;
-	if (missing && (r = run_threads(p, missing, err)) < 0) {
+	if ((r = parallel_run(&p->parallel, LIMIT_REGISTRY_LAYERS, err)) < 0) {
 		/* The layers that are whole need not be fetched again, unless what is missing is room. */
-		if (r != -ENOSPC && r != -EDQUOT)
+		if (r != -ENOSPC && r != -EDQUOT && !p->false_layer)
 			(void) store_commit(&p->store, NULL);
 		return r;
 	}
@@ -461,8 +415,6 @@ static int begin(Pull *p, const char *state_dir, const json_t *options, Err *err
 		return r;
 	if ((r = store_open(state_dir, &p->store, err)) < 0 || (r = fetcher_new(&p->fetcher, err)) < 0)
 		return r;
-	/* Each thread's own heap would reserve a part of the address space that the fence leaves. */
-	(void) mallopt(M_ARENA_MAX, 1);
 	return sandbox_enter(state_dir, err);
 }
 
@@ -471,17 +423,20 @@ static int finish(Pull *p, ImageList *ret, Err *err)
 	int r = store_stage_blob(&p->store, buf_cstr(&p->config), p->config.len, NULL, err);
 	if (r < 0 || (r = store_commit(&p->store, err)) < 0)
 		return r;
+	AUTO_FREE char *source = xasprintf("%s/%s", p->ref.domain, p->ref.path);
+	for (size_t i = 0; i < p->n_layers; i++)
+		blob_memory_add(&p->store, p->image->layers[i].diff_id, p->layers[i].d->digest, (int64_t) p->layers[i].d->size, p->layers[i].d->media_type, source);
 	report_line(json_pack("{s:s}", "digest", p->digest));
 	if (p->ref.tag && !p->ref.digest)
 		strv_take(&p->image->tags, reference_string(&p->ref));
-	strv_take(&p->image->tags, xasprintf("%s/%s@%s", p->ref.domain, p->ref.path, p->digest));
+	strv_take(&p->image->tags, xasprintf("%s@%s", source, p->digest));
 	*array_append(ret->items, ret->n) = steal_ptr(&p->image);
 	return 0;
 }
 
 int registry_pull(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
 {
-	AUTO(pull_done) Pull p = { .store = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 }, .mutex = PTHREAD_MUTEX_INITIALIZER };
+	AUTO(pull_done) Pull p = { .store = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 } };
 	int r = begin(&p, state_dir, options, err);
 	if (r < 0 || (r = find_image(&p, err)) < 0 || (r = pull_missing(&p, err)) < 0)
 		return r;

@@ -24,6 +24,7 @@
 #include "image/copy.h"
 #include "image/layers.h"
 #include "image/pull.h"
+#include "image/push.h"
 #include "image/report.h"
 #include "image/sandbox.h"
 #include "image/save.h"
@@ -129,6 +130,11 @@ static int run_pull(const char *state_dir, const json_t *options, ImageList *ret
 	return registry_pull(state_dir, options, ret, err);
 }
 
+static int run_push(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return registry_push(state_dir, options, err);
+}
+
 static int run_remove(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
 {
 	return trash_empty(state_dir, err);
@@ -169,6 +175,7 @@ static const WorkerJob jobs[] = {
 	{ "load", false, run_load },
 	{ "login", true, run_login },
 	{ "pull", true, run_pull },
+	{ "push", true, run_push },
 	{ "remove", false, run_remove },
 	{ "resolve", true, run_resolve },
 	{ "save", true, run_save },
