@@ -83,11 +83,13 @@ show() { # IMAGE OUT [PATH]
 }
 
 build() { # PROJECT
-  ok stead build "${options[@]}" -t "ours-$1" context
   local id
+  cd context # where the options' paths start from
+  ok stead build "${options[@]}" -t "ours-$1" .
   id=$(stead inspect "ours-$1" | jq -r '.[0].Id')
   # Once more, all of it from the cache, gives the same image.
-  ok stead build "${options[@]}" -t "ours-$1" context
+  ok stead build "${options[@]}" -t "ours-$1" .
+  cd ..
   is "$(stead inspect "ours-$1" | jq -r '.[0].Id')" "$id"
 }
 
