@@ -31,6 +31,7 @@ typedef struct Check {
 	HttpClient *box, *local; /* local: NULL without one */
 	Need *needs;             /* what is to be sent */
 	size_t n;
+	bool elsewhere;          /* some image is neither here nor there: to be pulled, perhaps */
 } Check;
 
 static void check_done(Check *c)
@@ -84,6 +85,7 @@ static int look_at(Check *c, const Service *svc, Err *err)
 		Need *n = array_append(c->needs, c->n);
 		*n = (Need) { svc->image, svc->name, json_incref(here), missing };
 	} else if (r >= 0 && missing) {
+		c->elsewhere = true;
 		hint(c, svc->image);
 	}
 	json_decref(here);
@@ -262,6 +264,7 @@ int deploy_ship(const Cli *cli, const Stack *stack, char *const *services, const
 		return cli_refuse(&err);
 	if (!c.n || o->plan)
 		return EXIT_DONE;
-	int code = o->deploy ? ask_for_plan(&c, stack, body) : EXIT_DONE;
+	/* A plan needs all images; one that is pulled comes last, when those that no registry has are there. */
+	int code = o->deploy && !c.elsewhere ? ask_for_plan(&c, stack, body) : EXIT_DONE;
 	return code ? code : send_all(&c);
 }
