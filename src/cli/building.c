@@ -372,7 +372,9 @@ int building_run(const Cli *cli, Building *b)
 	int code = client_open_or_fail(cli, &client);
 	if (code)
 		return code;
-	json_t *body = make_body(b);
+	json_t *body = make_body(b), *auths = building_auths(b, client);
+	if (auths)
+		(void) json_object_set_new(body, "auths", auths);
 	const HttpBody hb = { .json = body };
 	int r = http_call(client, "POST", "/stead/v1/builds", &hb, true, &err);
 	json_decref(body);

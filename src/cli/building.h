@@ -50,6 +50,11 @@ int building_add_ssh(Building *b, const char *text, Err *err);
 /** Builds. Gives the exit code; errors have been printed. */
 int building_run(const Cli *cli, Building *b);
 
+/** Images that are not made in the Dockerfile but used there, as written; a strv of the caller. Nothing where the file is wrong. */
+char **building_images(const Building *b);
+/** The user's credentials for those of them that will be pulled, by the registry's name; NULL: none. New reference. */
+json_t *building_auths(const Building *b, HttpClient *c);
+
 /** From a service's `build:`. What it says of files is read now. */
 int building_from_service(const Stack *stack, const Service *svc, Building *ret, Err *err);
 

@@ -76,6 +76,31 @@ static void standard_input(void **state)
 	done(&o);
 }
 
+/* Of the registries that something is going to be pulled from, and of no other; also where a variable names the image. */
+static void credentials(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	frame(&b, 'E', DONE);
+	const FakeRule rules[] = { { .request = "GET /images/there.test%2Fbase/json", .status = 200, .body = "{\"Id\":\"sha256:1\"}" },
+		{ .request = "GET /images/", .status = 404, .body = "{\"message\":\"no such image\"}" }, answer(&b), { NULL } };
+	(void) mkdir("docker", 0700);
+	write_file("docker/config.json", "{\"auths\":{\"a.test\":{\"auth\":\"YW5uOnNlY3JldA==\"},\"b.test\":{\"auth\":\"Ym9iOnNlY3JldA==\"},"
+					 "\"there.test\":{\"auth\":\"Y2F0OnNlY3JldA==\"},\"other.test\":{\"auth\":\"ZG9nOnNlY3JldA==\"}}}");
+	assert_int_equal(setenv("DOCKER_CONFIG", "docker", 1), 0);
+	write_file("Dockerfile", "ARG FROM=b.test/base\nFROM there.test/base AS one\nFROM other.test/x AS unused\nFROM $FROM\nCOPY --from=one /a /a\n"
+				 "COPY --from=a.test/tools /b /b\n");
+	Outcome o = run(rules, "build", ".");
+	expect(&o, EXIT_DONE, NULL, NULL);
+	const char *body = strstr(o.requests, BUILD);
+	assert_non_null(body);
+	assert_non_null(strstr(body, "\"username\":\"ann\""));
+	assert_non_null(strstr(body, "\"username\":\"bob\""));
+	assert_null(strstr(body, "\"username\":\"cat\""));
+	assert_null(strstr(body, "\"username\":\"dog\""));
+	done(&o);
+	assert_int_equal(unsetenv("DOCKER_CONFIG"), 0);
+}
+
 static void failures(void **state)
 {
 	static const struct {
@@ -226,7 +251,7 @@ static void why(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(directory), cmocka_unit_test(standard_input), cmocka_unit_test(failures), cmocka_unit_test(usage),
+		cmocka_unit_test(directory), cmocka_unit_test(standard_input), cmocka_unit_test(credentials), cmocka_unit_test(failures), cmocka_unit_test(usage),
 		cmocka_unit_test(services), cmocka_unit_test(before_up), cmocka_unit_test(a_build_that_fails_stops_up), cmocka_unit_test(why),
 	};
 	return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
