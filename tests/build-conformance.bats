@@ -84,7 +84,7 @@ show() { # IMAGE OUT [PATH]
 
 build() { # PROJECT
   local id
-  cd context # where the options' paths start from
+  cd context || return 1 # where the options' paths start from
   ok stead build "${options[@]}" -t "ours-$1" .
   id=$(stead inspect "ours-$1" | jq -r '.[0].Id')
   # Once more, all of it from the cache, gives the same image.
