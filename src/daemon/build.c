@@ -198,6 +198,8 @@ void builds_close(Daemon *d)
 {
 	while (d->builds && d->builds->n)
 		lost(d->builds->list[0]);
+	if (d->builds)
+		free(d->builds->list);
 	free(d->builds);
 	d->builds = NULL;
 }

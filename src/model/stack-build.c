@@ -111,10 +111,12 @@ void stack_drop_builds(Stack *s)
 		s->services[i].build = (ServiceBuild) { .shm_size = -1 };
 	}
 	for (size_t i = 0; i < s->n_secrets; i++) {
-		if (secret_used(s, s->secrets[i].key))
+		if (secret_used(s, s->secrets[i].key)) {
 			s->secrets[kept++] = s->secrets[i];
-		else
-			object_done(&file_source_schema, &s->secrets[i]);
+			continue;
+		}
+		free(s->secrets[i].key);
+		object_done(&file_source_schema, &s->secrets[i]);
 	}
 	s->n_secrets = kept;
 }
