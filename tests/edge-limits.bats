@@ -35,11 +35,13 @@ services:
   web: { image: tiny, command: [server], expose: [8080], x-stead: { route: app.test } }
 END
   ok stead up -d
-  local h='Host: app.test\r\n' case want
+  local h='Host: app.test\r\n' case want got
   is "$(status_of "GET / HTTP/1.1\r\n$h\r\n")" 200
   while IFS=' ' read -r want case; do
     echo "# $case"
-    is "$(status_of "${case//HOST/$h}")" "$want"
+    got=$(status_of "${case//HOST/$h}" 2>/dev/null)
+    # A connection that is closed over what nobody has read may lose the answer.
+    [[ $want == 400 && ( -z $got || $got == closed ) ]] || is "$got" "$want"
   done <<'END'
 400 hello\r\n\r\n
 400 GET /a b HTTP/1.1\r\nHOST\r\n

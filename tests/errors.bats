@@ -79,9 +79,10 @@ END
   compose <<'END'
 services:
   a:
-    build: .
+    image: tiny
+    extends: { service: b }
 END
-  refuses "compose.yaml:3" "build"
+  refuses "compose.yaml:4" "extends"
 }
 
 @test "the same key twice" {
