@@ -234,8 +234,9 @@ static int take_frames(Session *s, Err *err)
 	int r = 0;
 	while (r == 0 && !s->end && s->in.len - at >= FRAME_HEADER) {
 		const uint8_t *h = (const uint8_t *) s->in.data + at;
-		size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
-		if (h[1] || h[2] || h[3] || n > FRAME_IO_MAX)
+		int64_t length = frame_length(h);
+		size_t n = (size_t) length;
+		if (length < 0 || n > FRAME_IO_MAX)
 			return err_set(err, -EPROTO, "what the daemon sends is not framed");
 		if (s->in.len - at < FRAME_HEADER + n)
 			break;

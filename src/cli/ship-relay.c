@@ -104,8 +104,9 @@ static int control_done(Relay *r, ShipLane *l, Err *err)
 static int header_done(Relay *r, ShipLane *l, Err *err)
 {
 	const uint8_t *h = l->header;
-	l->left = (uint32_t) h[4] << 24 | (uint32_t) h[5] << 16 | (uint32_t) h[6] << 8 | h[7];
-	bool known = h[0] >= 'A' && h[0] <= 'Z' && !h[1] && !h[2] && !h[3];
+	int64_t n = frame_length(h);
+	l->left = (uint32_t) n;
+	bool known = h[0] >= 'A' && h[0] <= 'Z' && n >= 0;
 	if (!known || l->left > CONTROL_MAX)
 		return err_set(err, -EPROTO, "the %s sent something that is no ship: is it a stead?", l == &r->there ? "sender" : "receiver");
 	if (h[0] != 'E')

@@ -71,14 +71,13 @@ static void json_to_client(BuildClient *c, uint8_t type, json_t *value)
 /* A whole frame at the front of `in`: 1, with its length; 0: not yet; -EPROTO. */
 static int next_frame(const Buf *in, size_t at, size_t *ret_len)
 {
-	const uint8_t *h = (const uint8_t *) in->data + at;
 	if (in->len - at < FRAME_HEADER)
 		return 0;
-	size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
-	if (h[1] || h[2] || h[3] || n > FRAME_IO_MAX)
+	int64_t n = frame_length((const uint8_t *) in->data + at);
+	if (n < 0 || n > FRAME_IO_MAX)
 		return -EPROTO;
-	*ret_len = n;
-	return in->len - at >= FRAME_HEADER + n;
+	*ret_len = (size_t) n;
+	return in->len - at >= FRAME_HEADER + *ret_len;
 }
 
 static void stop_build(BuildClient *c)

@@ -34,8 +34,9 @@ static int read_frame(int fd, uint64_t offset, uint64_t end, uint8_t *ret_type, 
 	int r = offset + FRAME_HEADER > end ? 0 : read_exact(fd, offset, h, sizeof(h));
 	if (r <= 0)
 		return r;
-	size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
-	if (h[1] || h[2] || h[3] || n > SHIP_CONTROL_MAX || n > end - offset - FRAME_HEADER)
+	int64_t length = frame_length(h);
+	size_t n = (size_t) length;
+	if (length < 0 || n > SHIP_CONTROL_MAX || n > end - offset - FRAME_HEADER)
 		return 0;
 	buf_clear(ret);
 	if (n && (r = read_exact(fd, offset + FRAME_HEADER, buf_reserve(ret, n), n)) <= 0)

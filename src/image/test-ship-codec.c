@@ -129,8 +129,9 @@ static int next_frame(void *user, uint8_t *ret_type, Buf *frame, Err *err)
 	size_t left = w->bytes->len - w->at;
 	if (left < FRAME_HEADER)
 		return err_set(err, -EPIPE, "the end");
-	size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
-	if (h[1] || h[2] || h[3] || n > left - FRAME_HEADER)
+	int64_t length = frame_length(h);
+	size_t n = (size_t) length;
+	if (length < 0 || n > left - FRAME_HEADER)
 		return err_set(err, -EPROTO, "no frame");
 	*ret_type = h[0];
 	buf_clear(frame);

@@ -64,11 +64,12 @@ int frame_receive(int fd, uint8_t *ret_type, Buf *ret, size_t max, Err *err)
 		return 0;
 	if (r < 0)
 		return err_errno(err, (int) r, "cannot read from the other side");
-	size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
 	if (r < FRAME_HEADER)
 		return err_set(err, -EPROTO, "the other side ended in the middle of a frame");
-	if (h[1] || h[2] || h[3])
+	int64_t length = frame_length(h);
+	if (length < 0)
 		return err_set(err, -EPROTO, "the other side does not speak in frames (it sent %02x %02x %02x %02x)", h[0], h[1], h[2], h[3]);
+	size_t n = (size_t) length;
 	if (n > max || n > FRAME_IO_MAX)
 		return err_set(err, -EMSGSIZE, "the other side sent a frame of %zu bytes, more than is allowed here", n);
 	buf_clear(ret);

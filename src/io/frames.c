@@ -10,13 +10,19 @@ void frame_header(uint8_t stream, size_t n, uint8_t ret[FRAME_HEADER])
 	memcpy(ret, h, sizeof(h));
 }
 
+int64_t frame_length(const uint8_t h[FRAME_HEADER])
+{
+	if (h[1] || h[2] || h[3])
+		return -EPROTO;
+	return (int64_t) h[4] << 24 | (int64_t) h[5] << 16 | (int64_t) h[6] << 8 | h[7];
+}
+
 static int header_done(FrameDecoder *d)
 {
-	const uint8_t *h = d->header;
-	size_t n = (size_t) h[4] << 24 | (size_t) h[5] << 16 | (size_t) h[6] << 8 | h[7];
-	if (h[0] > FRAME_ERROR || h[1] || h[2] || h[3] || n > FRAME_MAX)
+	int64_t n = frame_length(d->header);
+	if (d->header[0] > FRAME_ERROR || n < 0 || n > FRAME_MAX)
 		return -EPROTO;
-	d->left = n;
+	d->left = (size_t) n;
 	if (n == 0)
 		d->header_len = 0; /* an empty frame says nothing */
 	return 0;

@@ -17,6 +17,8 @@
 typedef enum FrameStream { FRAME_STDIN = 0, FRAME_STDOUT = 1, FRAME_STDERR = 2, FRAME_ERROR = 3 } FrameStream;
 
 void frame_header(uint8_t stream, size_t n, uint8_t ret[FRAME_HEADER]);
+/** The payload's length that a header says. -EPROTO: it is none. */
+int64_t frame_length(const uint8_t header[FRAME_HEADER]);
 
 /** Zero initialisation is the state before the first frame. */
 typedef struct FrameDecoder {
