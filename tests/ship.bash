@@ -84,3 +84,13 @@ app() { # NAME SEED
   tar -C "files.$1" --sort=name --numeric-owner --mtime=@0 -cf "layer.$1.$2.tar" srv
   archive "$1" "$(here_arch)" "$base" "layer.$1.$2.tar"
 }
+
+# A box more for each file, and away with it.
+setup_file() { sandbox_up && far_new; }
+teardown_file() {
+  local status=0
+  far_remove || status=1
+  sandbox_down || status=1
+  sandbox_destroy "$SANDBOX"
+  return "$status"
+}

@@ -6,15 +6,6 @@
 load helpers
 load ship
 
-setup_file() { sandbox_up && far_new; }
-teardown_file() {
-  local status=0
-  far_remove || status=1
-  sandbox_down || status=1
-  sandbox_destroy "$SANDBOX"
-  return "$status"
-}
-
 ship_json() { # FILTER, of the last ship's --json
   jq -r "$1" <<<"$(tail -n 1 <<<"$output")"
 }
