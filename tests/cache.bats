@@ -320,6 +320,27 @@ zone_within() { [[ $(zone_bytes) -lt $1 ]]; }
   within 60 zone_within 6000000
 }
 
+# How many answers have come out of HAProxy's own memory.
+hot_hits() {
+  echo "show stat" | nc -N -U "$SANDBOX/run/edge/admin.sock" |
+    awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "cache_hits") column = i } $1 == "cache" && $2 == "BACKEND" { print $column }'
+}
+hot_after_many() { # PATH
+  local i
+  for ((i = 0; i < 40; i++)); do gets 200 HIT "$1" || return 1; done
+  [[ $(hot_hits) -gt 0 ]]
+}
+
+@test "what is asked for often comes without nginx, as it is" {
+  site 60s
+  # With nothing that says for how long, nor a tag: HAProxy's cache alone would not take it.
+  gets 200 MISS "$(with)"
+  cp headers first
+  within 20 hot_after_many "$(with)"
+  is "$(header Cache-Control)" ""
+  diff <(grep -viE '^(x-cache|date|age|accept-ranges|via):' first) <(grep -viE '^(x-cache|date|age|accept-ranges|via):' headers)
+}
+
 @test "on disk it outlives nginx, and goes with the route" {
   site '{ ttl: 60s, disk: 16m }'
   gets 200 MISS "/data?size=1000"

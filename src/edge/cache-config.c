@@ -264,7 +264,12 @@ static const char haproxy_miss[] =
 	"\thttp-response set-var(txn.cache_status) res.hdr(x-cache)\n"
 	"\thttp-response return status 504 content-type text/plain string \"The service does not answer, and what is cached is out of date.\\n\" "
 	"if { res.hdr(x-cache) STALE } { res.hdr(cache-control),lower -m sub must-revalidate proxy-revalidate }\n"
-	"\thttp-response cache-store hot if { res.hdr(x-cache) HIT } { sc2_http_req_rate(cache_asked) gt 5 } !{ res.comp }\n"
+	"\thttp-response set-var(txn.hot) bool(true) if { res.hdr(x-cache) HIT } { sc2_http_req_rate(cache_asked) gt 5 } !{ res.comp }\n"
+	/* HAProxy's cache takes nothing that has neither a lifetime nor a validator: it is lent one. */
+	"\thttp-response set-var(txn.lent) bool(true) if { var(txn.hot) -m found } !{ res.hdr(cache-control) -m found }\n"
+	"\thttp-response set-header Cache-Control max-age=1 if { var(txn.lent) -m found }\n"
+	"\thttp-response cache-store hot if { var(txn.hot) -m found }\n"
+	"\thttp-response del-header Cache-Control if { var(txn.lent) -m found }\n"
 	"\tserver nginx unix@/cache/cache.sock check inter 10s fastinter 1s downinter 1s fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down\n"
 	"\tserver straight unix@/cache/origin.sock backup\n";
 
