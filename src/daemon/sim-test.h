@@ -197,4 +197,44 @@ static void keep(SimClient *c)
 		clients[n_clients++] = c;
 }
 
+/* kill -9, perhaps with a reboot; the clients lose their connections with the daemon. */
+static void lose_daemon(void)
+{
+	drop_clients();
+	crash_daemon();
+	if (sim_random(3) == 0)
+		sim_reboot();
+	start_daemon();
+}
+
+typedef struct History {
+	unsigned seeds;
+	SimOptions faults; /* while the steps are made, and not after */
+	void (*begin)(void); /* may be NULL */
+	void (*step)(void);
+	void (*end)(void); /* at rest, with all clients gone */
+} History;
+
+/* One history for each seed, or SIM_SEED's alone. */
+static void run_histories(const History *h)
+{
+	const char *only = getenv("SIM_SEED");
+	for (unsigned seed = 1; seed <= h->seeds; seed++) {
+		if (only && !str_eq(only, "") && (unsigned) strtoul(only, NULL, 10) != seed)
+			continue;
+		print_message("seed %u\n", seed);
+		sim_reset(seed);
+		if (h->begin)
+			h->begin();
+		sim = h->faults;
+		for (int i = 0; i < HISTORY_STEPS; i++)
+			h->step();
+		sim = (SimOptions) { 0 };
+		settle();
+		drop_clients();
+		settle();
+		h->end();
+	}
+}
+
 #pragma GCC diagnostic pop

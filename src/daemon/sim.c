@@ -101,6 +101,16 @@ static void later_cancel(Later *l)
 	uv_close((uv_handle_t *) &l->timer, later_closed);
 }
 
+/* What was dropped with the daemon is not there any more. */
+static void later_cancel_if_there(const Later *which)
+{
+	for (Later *l = laters; l; l = l->next)
+		if (l == which) {
+			later_cancel(l);
+			return;
+		}
+}
+
 static SimContainer *find(const char *id)
 {
 	for (size_t i = 0; i < n_containers; i++)
@@ -504,11 +514,7 @@ void exec_probe_cancel(ExecProbe *p)
 {
 	if (!p)
 		return;
-	for (Later *l = laters; l; l = l->next)
-		if (l == p->later) {
-			later_cancel(l);
-			break;
-		}
+	later_cancel_if_there(p->later);
 	free(p);
 }
 
@@ -548,11 +554,7 @@ void probe_cancel(Probe *p)
 {
 	if (!p)
 		return;
-	for (Later *l = laters; l; l = l->next)
-		if (l == p->later) {
-			later_cancel(l);
-			break;
-		}
+	later_cancel_if_there(p->later);
 	free(p);
 }
 
@@ -853,11 +855,7 @@ void edge_free(Edge *e)
 		return;
 	while (e->done) {
 		SimEdgeDone *next = e->done->next;
-		for (Later *l = laters; l; l = l->next)
-			if (l == e->done->later) { /* else it was dropped with the daemon */
-				later_cancel(l);
-				break;
-			}
+		later_cancel_if_there(e->done->later);
 		free(e->done);
 		e->done = next;
 	}

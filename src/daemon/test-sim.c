@@ -6,9 +6,6 @@
  */
 #include "daemon/sim-test.h"
 
-#define SEEDS 60
-#define STEPS 14
-
 /* db (healthy) ← job (completed) ← web ×2 with a port; `variant` changes db's environment, and whether `extra` is there. */
 static json_t *model(unsigned variant)
 {
@@ -509,49 +506,37 @@ static void random_step(void)
 			(void) sim_exit(d.containers[sim_random((unsigned) d.n_containers)]->id, (int) sim_random(3));
 		break;
 	case 8:
-		/* The clients lose their connections with the daemon. */
-		drop_clients();
-		crash_daemon();
-		if (sim_random(3) == 0)
-			sim_reboot();
-		start_daemon();
+		lose_daemon();
 		break;
 	}
 	for (unsigned n = sim_random(40); n; n--)
 		turn();
 }
 
+static void comes_to_order(void)
+{
+	expect_agreement();
+	SimClient *c = submit(OP_UP, up_body(0, false));
+	const char *text = finish(c);
+	if (text)
+		fail_msg("up: %s", text);
+	sim_client_gone(c);
+	settle();
+	assert_int_equal(sim_running(), 4);
+	expect_agreement();
+	c = submit(OP_DOWN, json_object());
+	assert_null(finish(c));
+	sim_client_gone(c);
+	settle();
+	assert_int_equal(sim_running(), 0);
+	assert_int_equal(d.n_containers + d.n_nets + d.n_stacks, 0);
+	expect_agreement();
+}
+
 static void random_histories(void **state)
 {
-	const char *only = getenv("SIM_SEED");
-	for (unsigned seed = 1; seed <= SEEDS; seed++) {
-		if (only && !str_eq(only, "") && (unsigned) strtoul(only, NULL, 10) != seed)
-			continue;
-		print_message("seed %u\n", seed);
-		sim_reset(seed);
-		sim = (SimOptions) { .start_fails = 12, .probe_fails = 6, .exits = 8 };
-		for (int i = 0; i < STEPS; i++)
-			random_step();
-		sim = (SimOptions) { 0 };
-		settle();
-		drop_clients();
-		expect_agreement();
-		SimClient *c = submit(OP_UP, up_body(0, false));
-		const char *text = finish(c);
-		if (text)
-			fail_msg("up: %s", text);
-		sim_client_gone(c);
-		settle();
-		assert_int_equal(sim_running(), 4);
-		expect_agreement();
-		c = submit(OP_DOWN, json_object());
-		assert_null(finish(c));
-		sim_client_gone(c);
-		settle();
-		assert_int_equal(sim_running(), 0);
-		assert_int_equal(d.n_containers + d.n_nets + d.n_stacks, 0);
-		expect_agreement();
-	}
+	static const History h = { 60, { .start_fails = 12, .probe_fails = 6, .exits = 8 }, NULL, random_step, comes_to_order };
+	run_histories(&h);
 }
 
 int main(void)
