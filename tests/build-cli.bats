@@ -36,6 +36,11 @@ END
   ok stead build -q .
   is "$output" "$(stead inspect "built:$PROJECT" | jq -r '.[0].Id')"
   is "$(cat "$(layer_of "built:$PROJECT" 3)/app/list")" a
+  # Nor is anything written to the database: the image has this name already.
+  local before
+  before=$(stat -c '%y %s' "$SANDBOX/state/state.db-wal")
+  ok stead build --progress plain -t "built:$PROJECT" .
+  is "$(stat -c '%y %s' "$SANDBOX/state/state.db-wal")" "$before"
   within 20 nothing_builds
   echo three >src/a
   ok stead build -t "built:$PROJECT" .

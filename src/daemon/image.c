@@ -174,12 +174,13 @@ int image_tag(Daemon *d, Image *img, const char *reference, Err *err)
 	int r = reference_normalise(reference, &tag, err);
 	if (r == 0 && strchr(tag, '@'))
 		return err_set(err, -EINVAL, "'%s': a digest cannot be a tag", reference);
-	if (r == 0)
-		r = state_set_tag(d, tag, img->id, err);
+	/* What is so already needs no write, for which a build in which nothing has changed would wait. */
+	if (r == 0 && !strv_has(img->tags, tag) && (r = state_set_tag(d, tag, img->id, err)) == 0) {
+		take_tag(d, tag);
+		strv_add(&img->tags, tag);
+	}
 	if (r < 0)
 		return r;
-	take_tag(d, tag);
-	strv_add(&img->tags, tag);
 	AUTO_FREE char *name = reference_show(tag);
 	events_image(d, img->id, name, "tag");
 	return 0;
