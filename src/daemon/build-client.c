@@ -47,17 +47,18 @@ static void close_context(BuildClient *c)
 
 /* ── to the client ────────────────────────────────────────────────── */
 
+/* In one write, so that the client wakes once. */
 static void to_client(BuildClient *c, uint8_t type, const void *head, size_t head_len, const void *p, size_t n)
 {
 	uint8_t header[FRAME_HEADER];
+	AUTO_BUF b = BUF_INIT;
 	if (!c->r)
 		return;
 	frame_header(type, head_len + n, header);
-	c->to_client = http_stream_write(c->r, header, sizeof(header));
-	if (head_len)
-		c->to_client = http_stream_write(c->r, head, head_len);
-	if (n)
-		c->to_client = http_stream_write(c->r, p, n);
+	buf_append(&b, header, sizeof(header));
+	buf_append(&b, head, head_len);
+	buf_append(&b, p, n);
+	c->to_client = http_stream_write(c->r, b.data, b.len);
 }
 
 static void json_to_client(BuildClient *c, uint8_t type, json_t *value)
@@ -103,10 +104,10 @@ static void worker_read(void *user, Buf *in)
 	BuildClient *c = user;
 	size_t at = 0, len;
 	int r;
-	while ((r = next_frame(in, at, &len)) > 0) {
-		to_client(c, (uint8_t) in->data[at], NULL, 0, in->data + at + FRAME_HEADER, len);
+	while ((r = next_frame(in, at, &len)) > 0)
 		at += FRAME_HEADER + len;
-	}
+	if (c->r)
+		c->to_client = http_stream_write(c->r, in->data, at);
 	buf_consume(in, at);
 	if (r < 0) {
 		stop_build(c);
