@@ -142,10 +142,9 @@ static int open_tar(Build *b, Buf *ret_dockerfile, Err *err)
 {
 	AUTO_FREE char *own = ignore_name_for(b->o.dockerfile_name);
 	AUTO_BUF ignore = BUF_INIT;
-	int r = context_open(&b->context, err);
+	int r = context_load(&b->context, err);
 	if (r < 0)
 		return r;
-	b->context_ready = true;
 	r = context_file(b, b->o.dockerfile_name, LIMIT_DOCKERFILE_BYTES, ret_dockerfile);
 	if (r < 0 && !b->o.dockerfile)
 		return err_errno(err, r, "'%s' in the build context", b->o.dockerfile_name);
@@ -158,15 +157,24 @@ static int open_tar(Build *b, Buf *ret_dockerfile, Err *err)
 	return read_ignore(b, buf_cstr(&ignore), ignore.len, err);
 }
 
+static int need_context(const Build *b, Err *err)
+{
+	return b->o.source == CONTEXT_NONE ? err_set(err, -EINVAL, "there is no build context to copy from") : 0;
+}
+
 int build_context(Build *b, Err *err)
 {
-	if (b->o.source == CONTEXT_NONE)
-		return err_set(err, -EINVAL, "there is no build context to copy from");
-	if (b->context_ready)
-		return 0;
-	int r = context_open(&b->context, err);
-	b->context_ready = r == 0;
-	return r;
+	int r = need_context(b, err);
+	return r < 0 ? r : context_load(&b->context, err);
+}
+
+int build_context_hash(Build *b, const char **ret, Err *err)
+{
+	int r = need_context(b, err);
+	if (r < 0 || (r = context_open(&b->context, err)) < 0)
+		return r;
+	*ret = *b->context.hash ? b->context.hash : NULL;
+	return 0;
 }
 
 /* Stages. */
@@ -562,7 +570,7 @@ int build_image_job(const char *state_dir, int in, int context, Err *err)
 		.in = in,
 		.store = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 },
 		.cache = { -1, -1, -1 },
-		.context = { .fd = -1, .dir = -1, .files = { .dir = -1 } },
+		.context = { .fd = -1, .dir = -1, .kept = -1, .files = { .dir = -1 } },
 	};
 	int r = open_all(&b, state_dir, context, err);
 	return r < 0 ? r : build(&b, began, err);

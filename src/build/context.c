@@ -22,7 +22,7 @@ int context_init(Context *c, int state, int fd, ContextSource source, const char
 	char hex[DIGEST_HEX_MAX];
 	digest_sha256(id, strlen(id), hex);
 	AUTO_FREE char *dir = xasprintf("build/contexts/%.32s", hex);
-	*c = (Context) { .fd = fd, .source = source, .files = { .dir = -1 }, .dir = -1 };
+	*c = (Context) { .fd = fd, .source = source, .files = { .dir = -1 }, .dir = -1, .kept = -1 };
 	int r = files_open(state, &c->files, err);
 	if (r < 0)
 		return r;
@@ -41,7 +41,9 @@ void context_done(Context *c)
 	files_close(&c->files);
 	if (c->dir >= 0)
 		(void) close(c->dir);
-	c->dir = -1;
+	if (c->kept >= 0)
+		(void) close(c->kept);
+	c->dir = c->kept = -1;
 }
 
 /* A frame from the client; a J frame is parsed (the caller's), and its error is ours. */
@@ -73,23 +75,26 @@ static int unexpected(uint8_t type, Err *err)
 
 /* The manifest. */
 
-/* The list that was kept, and the hash of its text. */
-static int load_kept(Context *c, char hex[DIGEST_HEX_MAX])
+/* It stays open: another build of the same context may put its own in its place. */
+static bool hash_kept(Context *c)
+{
+	int64_t size;
+	c->kept = openat(c->dir, "manifest", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	return c->kept >= 0 && sha256_fd(c->kept, c->hash, &size) == 0;
+}
+
+static int load_kept(Context *c, Err *err)
 {
 	AUTO_ENTRIES l = { 0 };
-	AUTO_CLOSE int fd = openat(c->dir, "manifest", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	AUTO_FREE char *chunk = xmalloc(CHUNK);
-	Sha256 sum;
-	ssize_t n = -1;
+	ssize_t n;
 	int r = 0;
-	sha256_begin(&sum);
-	while (r == 0 && fd >= 0 && (n = read(fd, chunk, CHUNK)) > 0) {
-		sha256_add(&sum, chunk, (size_t) n);
-		r = entries_feed(&l, chunk, (size_t) n, NULL);
-	}
-	sha256_end(&sum, hex);
-	if (n < 0 || r < 0 || entries_end(&l, NULL) < 0)
-		return -ENOENT;
+	for (int64_t at = 0; r == 0 && (n = pread(c->kept, chunk, CHUNK, at)) != 0; at += n)
+		r = n < 0 ? err_errno(err, -errno, "the kept list of files") : entries_feed(&l, chunk, (size_t) n, err);
+	if (r == 0)
+		r = entries_end(&l, err);
+	if (r < 0)
+		return err_wrap(err, "the build context");
 	c->list = l;
 	l = (Entries) { 0 };
 	return 0;
@@ -121,9 +126,10 @@ static int receive_manifest(Context *c, bool have, Err *err)
 	int r = entries_end(&l, err);
 	if (r < 0)
 		return err_wrap(err, "the build context");
-	entries_done(&c->list);
 	c->list = l;
+	c->loaded = true;
 	l = (Entries) { 0 };
+	digest_sha256(buf_cstr(&all), all.len, c->hash);
 	/* Losing it costs the sending of a list, no more. */
 	(void) file_write_atomic(c->dir, "manifest", buf_cstr(&all), all.len, 0600, false);
 	return 0;
@@ -142,23 +148,33 @@ static void join_links(Entries *l)
 
 int context_open(Context *c, Err *err)
 {
-	char hex[DIGEST_HEX_MAX];
+	int r = 0;
 	if (c->open)
 		return 0;
 	if (c->source == CONTEXT_TAR) {
-		int r = context_read_tar(&c->files, c->fd, &c->list, err);
+		r = context_read_tar(&c->files, c->fd, &c->list, err);
+		c->loaded = true;
+	} else if (c->source == CONTEXT_CLIENT) {
+		bool have = hash_kept(c);
+		r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?}}", "context", "have", have ? c->hash : NULL), err);
+		if (r == 0)
+			r = receive_manifest(c, have, err);
+	}
+	if (c->loaded)
 		join_links(&c->list);
-		c->open = r == 0;
+	c->open = r == 0;
+	return r;
+}
+
+int context_load(Context *c, Err *err)
+{
+	int r = context_open(c, err);
+	if (r < 0 || c->loaded || c->source != CONTEXT_CLIENT)
 		return r;
-	}
-	if (c->source == CONTEXT_CLIENT) {
-		c->had_list = load_kept(c, hex) == 0;
-		int r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?}}", "context", "have", c->had_list ? hex : NULL), err);
-		if (r < 0 || (r = receive_manifest(c, c->had_list, err)) < 0)
-			return r;
-		join_links(&c->list);
-	}
-	c->open = true;
+	if ((r = load_kept(c, err)) < 0)
+		return r;
+	join_links(&c->list);
+	c->loaded = true;
 	return 0;
 }
 

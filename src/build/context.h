@@ -25,9 +25,11 @@ typedef struct Context {
 	ContextSource source;
 	Files files;
 	int dir;       /* STATE/build/contexts/ID: what is kept between builds of this context */
-	bool open;     /* `list` is there */
+	bool open;     /* `hash` is known */
+	bool loaded;   /* `list` is there */
+	char hash[DIGEST_HEX_MAX]; /* of the manifest, with times; "" = there is none (a tar) */
+	int kept;      /* the manifest of an earlier build, or -1 */
 	Entries list;
-	bool had_list; /* a manifest was kept from an earlier build */
 	int64_t received; /* bytes of files */
 } Context;
 
@@ -35,8 +37,10 @@ typedef struct Context {
 int context_init(Context *c, int state, int fd, ContextSource source, const char *id, Err *err);
 void context_done(Context *c);
 
-/** Makes sure that `list` is there. */
+/** Learns which manifest the client has; its lines are not looked at if they are those of the build before. */
 int context_open(Context *c, Err *err);
+/** Makes sure that `list` is there. */
+int context_load(Context *c, Err *err);
 /** Makes sure that the contents of these entries (indexes into the list; others than files are passed over) are in the mirror. */
 int context_fetch(Context *c, const size_t *indexes, size_t n, Err *err);
 /** 1: the secret's bytes; 0: the client has none of that name. */

@@ -69,21 +69,21 @@ static int sort_sources(Copy *c, Err *err)
 	return 0;
 }
 
-/* 1: the stage or image is not there yet. */
-static int open_tree(Copy *c, const char **ret_chain, Err *err)
+/* 1: the stage or image is not there yet. Gives what stands for all that can be copied, or NULL. */
+static int open_tree(Copy *c, const char **ret_input, Err *err)
 {
 	const LayerStack *layers;
-	*ret_chain = NULL;
+	*ret_input = NULL;
 	if (c->i->from) {
 		int r = build_source(c->b, c->s, c->s->at, c->i->from, &layers, err);
 		if (r != 0)
 			return r;
-		*ret_chain = *layers->chain ? layers->chain : "scratch";
+		*ret_input = *layers->chain ? layers->chain : "scratch";
 		c->tree.view = &c->source;
 		return build_view(c->b, layers, &c->source, err);
 	}
 	c->tree.list = &c->b->context.list;
-	return c->local ? build_context(c->b, err) : 0;
+	return c->local ? build_context_hash(c->b, ret_input, err) : 0;
 }
 
 static int prepare(Copy *c, Err *err)
@@ -176,7 +176,10 @@ static void leave_context(Copy *c)
 
 static int take_all(Copy *c, Err *err)
 {
-	int r = c->local ? select_files(&c->selection, &c->to, &c->list, err) : select_destination(&c->selection, c->selection.further, &c->to, err);
+	int r = c->local && c->tree.list ? build_context(c->b, err) : 0;
+	if (r < 0)
+		return r;
+	r = c->local ? select_files(&c->selection, &c->to, &c->list, err) : select_destination(&c->selection, c->selection.further, &c->to, err);
 	if (r == 0)
 		r = take_heredocs(c, err);
 	if (r == 0)
@@ -199,13 +202,13 @@ static void add_flags(const Copy *c, CacheKey *k)
 	key_add(k, c->i->kind == INSTRUCTION_ADD ? c->i->unpack == 0 ? "add" : "unpack" : "copy");
 }
 
-/* By what the instruction says and the layers that it reads: found without looking at a file. */
-static void quick_key(Copy *c, const char *chain)
+/* By what the instruction says and all that it could copy: found without looking at a file. */
+static void quick_key(Copy *c, const char *input)
 {
 	CacheKey k = { BUF_INIT };
-	key_add(&k, "from");
+	key_add(&k, c->i->from ? "from" : "context");
 	key_add(&k, c->s->layers.chain);
-	key_add(&k, chain);
+	key_add(&k, input);
 	key_add_strv(&k, c->i->args);
 	key_add_strv(&k, c->i->excludes);
 	key_add(&k, c->workdir);
@@ -252,8 +255,29 @@ static void keep_slot(Copy *c)
 {
 	json_t *now = cache_get(&c->b->cache, c->slot);
 	if (!str_eq(json_string_value(json_object_get(now, "same")), c->key))
-		step_alias(c->b, c->slot, c->key);
+		step_alias(c->b, c->slot, c->key, NULL);
 	json_decref(now);
+}
+
+/* 1: the step is done. */
+static int look_quickly(Copy *c, const char *input, Err *err)
+{
+	quick_key(c, input);
+	json_t *alias = step_find(c->b, c->quick);
+	const char *key = json_string_value(json_object_get(alias, "same")), *list = json_string_value(json_object_get(alias, "list"));
+	int r = 0;
+	if (key && list) {
+		(void) snprintf(c->key, sizeof(c->key), "%s", key);
+		(void) snprintf(c->list_hex, sizeof(c->list_hex), "%s", list);
+		note_inputs(c);
+		r = step_cached(c->b, c->s, c->key, err);
+	}
+	json_decref(alias);
+	if (r == 1) {
+		slot_key(c);
+		keep_slot(c);
+	}
+	return r;
 }
 
 /* What it makes. */
@@ -379,27 +403,28 @@ static int make(Copy *c, Err *err)
 /* 1: it waits. */
 static int run(Copy *c, Err *err)
 {
-	const char *chain;
+	const char *input;
+	char noted[DIGEST_HEX_MAX];
 	int r = sort_sources(c, err);
-	if (r < 0 || (r = open_tree(c, &chain, err)) != 0 || (r = prepare(c, err)) < 0)
+	if (r < 0 || (r = open_tree(c, &input, err)) != 0 || (r = prepare(c, err)) < 0)
 		return r;
-	if (chain) {
-		quick_key(c, chain);
-		if ((r = step_cached(c->b, c->s, c->quick, err)) != 0)
-			return r < 0 ? r : 0;
-	}
+	if (c->remote || c->i->n_heredocs)
+		input = NULL; /* is not all */
+	if (input && (r = look_quickly(c, input, err)) != 0)
+		return r < 0 ? r : 0;
 	if ((r = take_all(c, err)) < 0)
 		return r;
 	content_key(c);
 	slot_key(c);
 	note_inputs(c);
+	memcpy(noted, c->list_hex, sizeof(noted)); /* what comes out of archives is another list */
 	r = step_cached(c->b, c->s, c->key, err);
 	if (r == 0)
 		r = make(c, err);
 	if (r < 0)
 		return r;
-	if (chain)
-		step_alias(c->b, c->quick, c->key);
+	if (input)
+		step_alias(c->b, c->quick, c->key, json_pack("{s:s}", "list", noted));
 	keep_slot(c);
 	return 0;
 }

@@ -89,7 +89,6 @@ struct Build {
 	Store store;
 	Cache cache;
 	Context context;
-	bool context_ready;
 	Fetcher *fetcher;        /* NULL: nothing is fetched, or it could not be started */
 	Err fetcher_error;
 	Dockerfile *file;
@@ -128,6 +127,8 @@ char *build_layer_path(const Build *b, const char *diff_id);
 int build_commit(Build *b, Err *err);
 /** The context's list is there after this. */
 int build_context(Build *b, Err *err);
+/** What stands for all that is in the context, its times too: the same if nothing was touched. NULL: there is nothing such. Borrowed. */
+int build_context_hash(Build *b, const char **ret, Err *err);
 
 /* ── daemon.c: what is asked of the daemon ────────────────────────── */
 
@@ -170,8 +171,10 @@ int step_record_layers(Build *b, const json_t *record, LayerStack *ret);
  * there before. `extra`: further members of the record, or NULL; taken over.
  */
 void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made, size_t reused, json_t *extra);
-/** What is under `same` is also under `key`. */
-void step_alias(Build *b, const char *key, const char *same);
+/** What is under `same` is also under `key`. `extra`: further members of the record, or NULL; taken over. */
+void step_alias(Build *b, const char *key, const char *same, json_t *extra);
+/** The record as it is, an alias too. The caller's; or NULL. */
+json_t *step_find(Build *b, const char *key);
 /** The step is done: history and events. */
 void step_end(Build *b, BuildStage *s, const char *created, size_t layers, int64_t bytes, bool cached);
 

@@ -102,7 +102,7 @@ bool step_may_reuse(const Build *b, const BuildStage *s)
 	return true;
 }
 
-static json_t *find_record(Build *b, const char *key)
+json_t *step_find(Build *b, const char *key)
 {
 	for (size_t i = 0; i < b->n_pending; i++)
 		if (str_eq(b->pending[i].key, key))
@@ -112,11 +112,11 @@ static json_t *find_record(Build *b, const char *key)
 
 json_t *step_record(Build *b, const char *key)
 {
-	json_t *record = find_record(b, key);
+	json_t *record = step_find(b, key);
 	const char *same = json_string_value(json_object_get(record, "same"));
 	if (!same)
 		return record;
-	json_t *other = find_record(b, same);
+	json_t *other = step_find(b, same);
 	json_decref(record);
 	return other;
 }
@@ -187,9 +187,11 @@ void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made,
 	step_end(b, s, NULL, made->n, bytes, false);
 }
 
-void step_alias(Build *b, const char *key, const char *same)
+void step_alias(Build *b, const char *key, const char *same, json_t *extra)
 {
-	add_pending(b, key, json_pack("{s:s}", "same", same));
+	json_t *record = extra ? extra : json_object();
+	(void) json_object_set_new(record, "same", json_string(same));
+	add_pending(b, key, record);
 }
 
 /* FROM. */

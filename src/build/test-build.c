@@ -115,6 +115,47 @@ static void reason_is(const TestResult *r, int line, const char *text)
 		fail_msg("'%s' is not in '%s'", text, reason ? reason : "(cached)");
 }
 
+static void steps_are_cached(const TestResult *r, const char *lines)
+{
+	for (const char *p = lines; *p; p++)
+		if (!json_is_true(json_object_get(why_of(r, *p - '0'), "cached")))
+			fail_msg("line %c is not from the cache", *p);
+}
+
+/* Found by what the context as a whole is, or by what the instruction takes of it: no difference but in time. */
+static void what_is_unchanged_is_found_in_each_way(void **state)
+{
+	TestFile files[ARRAY_SIZE(app)];
+	TestBuild t = with_app("FROM base AS one\nCOPY --exclude=*.txt src /some/\nCOPY src /all/\nADD package.json /added\n"
+			       "FROM base\nCOPY --from=one /some /all /out/\nCOPY <<X package.json /both/\ntext\nX\n");
+	TestResult r;
+	(void) state;
+	memcpy(files, app, sizeof(files));
+	t.files = files;
+	must_build(&t, &r);
+	AUTO_FREE char *id = xstrdup(r.id);
+	has_text(&r, "out/a.txt", "a\n");
+	result_done(&r);
+	must_build(&t, &r);
+	assert_true(r.same);
+	steps_are_cached(&r, "23467");
+	assert_string_equal(r.id, id);
+	result_done(&r);
+	t.mtime = 1700000000; /* a new clone of the same */
+	must_build(&t, &r);
+	assert_false(r.same);
+	steps_are_cached(&r, "23467");
+	result_done(&r);
+	/* What is said is still true of the result before the last. */
+	files[1].text = "one more a\n";
+	must_build(&t, &r);
+	steps_are_cached(&r, "2");
+	reason_is(&r, 3, "'/all/a.txt' has changed: contents");
+	reason_is(&r, 6, "'/out/a.txt' has changed: contents");
+	has_text(&r, "out/a.txt", "one more a\n");
+	result_done(&r);
+}
+
 static void a_change_makes_a_small_layer(void **state)
 {
 	TestFile files[ARRAY_SIZE(app)];
@@ -600,7 +641,7 @@ static void times_can_be_fixed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_thinnest_path), cmocka_unit_test(nothing_is_done_twice), cmocka_unit_test(a_change_makes_a_small_layer),
+		cmocka_unit_test(the_thinnest_path), cmocka_unit_test(nothing_is_done_twice), cmocka_unit_test(what_is_unchanged_is_found_in_each_way), cmocka_unit_test(a_change_makes_a_small_layer),
 		cmocka_unit_test(layers_are_joined_in_time), cmocka_unit_test(what_lies_below_comes_back), cmocka_unit_test(destinations),
 		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages),
 		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),

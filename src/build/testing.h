@@ -42,6 +42,7 @@ typedef struct TestBuild {
 	int context;         /* a descriptor to give as it is, or 0 */
 	size_t kill_after;   /* kill the worker when it has said so many lines */
 	const char *change;  /* a file whose bytes are not those of the manifest */
+	int64_t mtime;       /* of all files, or 0 */
 } TestBuild;
 
 typedef struct TestResult {
@@ -74,7 +75,7 @@ static inline void manifest_of(const TestBuild *t, Entries *l)
 		e->path = xstrdup(f->path);
 		e->type = !f->text ? 'd' : str_starts(f->text, "-> ") ? 'l' : 'f';
 		e->mode = f->mode ? f->mode : e->type == 'd' ? 0755 : 0644;
-		e->mtime = 1600000000;
+		e->mtime = t->mtime ? t->mtime : 1600000000;
 		if (e->type == 'l')
 			e->target = xstrdup(f->text + 3);
 		if (e->type == 'f') {
