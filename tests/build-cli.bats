@@ -107,6 +107,9 @@ END
   says_not hush-hush
   is "$(cat "$(layer_of "built:$PROJECT" 1)/size")" 10
   not grep -rlq hush-hush "$SANDBOX/state/layers" "$SANDBOX/state/build" "$SANDBOX/state/tmp"
+  # Also of a Dockerfile on standard input, which has no context.
+  ok stead build --no-cache --secret id=npm,src=token -t "built:$PROJECT" - <Dockerfile
+  is "$(cat "$(layer_of "built:$PROJECT" 1)/size")" 10
 }
 
 @test "a build ends with its client: container, worker, network" {
