@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The language of the integration tests. A file of tests gets a daemon of its own with one image,
-# `tiny` (busybox, udp-echo, server; users root and app), and each test an empty directory t1, t2, … to write
+# `tiny` (busybox, udp-echo, ssh-ask, server; users root and app), and each test an empty directory t1, t2, … to write
 # its compose.yaml to, which also names the project. After each test the project is taken down, and
 # nothing of it may be left in the kernel or on disk.
 #

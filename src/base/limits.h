@@ -94,6 +94,9 @@
 #define LIMIT_BUILD_PIDS 4096        /* processes of one RUN instruction: fork fails */
 #define LIMIT_BUILD_SECRET (512U << 10) /* bytes of a secret of a build: refused */
 #define LIMIT_BUILD_MOUNTS 64        /* of one RUN instruction: refused */
+#define LIMIT_BUILD_AGENTS 4         /* SSH agents of one RUN instruction: refused */
+#define LIMIT_AGENT_CONNECTIONS 8    /* to one of them at once: further ones wait */
+#define LIMIT_AGENT_MESSAGE (256U << 10) /* bytes of a question to an SSH agent, or of its answer: the connection is closed */
 
 #define LIMIT_SHIPS 8                  /* ships at once, both directions: 409 */
 #define LIMIT_SHIP_BACKLOG (256U << 10) /* bytes on their way to a worker that ships: reading from its client pauses */

@@ -241,9 +241,12 @@ static int ssh_mount(Build *b, BuildStage *s, const RunMount *m, RunStep *r, Err
 {
 	if (!strv_has(b->o.ssh, m->id))
 		return m->required ? err_set(err, -ENOENT, "the SSH agent '%s' is required: build with --ssh %s", m->id, m->id) : 0;
-	add_mount(r, json_pack("{s:s, s:s, s:I, s:I, s:I}", "type", "ssh", "id", m->id, "mode", (json_int_t) m->mode, "uid", (json_int_t) m->uid, "gid",
-			     (json_int_t) m->gid), s, m->target);
-	strv_setenv(&r->env, "SSH_AUTH_SOCK", m->target);
+	AUTO_FREE char *target = config_path(s->doc, m->target);
+	add_mount(r, json_pack("{s:s, s:s, s:b, s:I, s:I, s:I}", "type", "ssh", "id", m->id, "ro", 1, "mode", (json_int_t) m->mode, "uid", (json_int_t) m->uid,
+			     "gid", (json_int_t) m->gid), s, target);
+	/* Of several, the first. */
+	if (!strv_env(r->env, "SSH_AUTH_SOCK"))
+		strv_setenv(&r->env, "SSH_AUTH_SOCK", target);
 	return 0;
 }
 

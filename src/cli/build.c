@@ -30,7 +30,7 @@ static const Option options[] = {
 	{ "pull", 0, OPTION_FLAG, B(pull), NULL, "Look for newer base images", NULL },
 	{ "label", 0, OPTION_LIST, B(labels), "NAME=VALUE", "Label of the image", NULL },
 	{ "secret", 0, OPTION_LIST, B(secrets), "id=ID,src=FILE", "A secret for RUN instructions that mount it; or id=ID,env=VARIABLE", NULL },
-	{ "ssh", 0, OPTION_LIST, B(ssh), "default|ID=SOCKET", "An SSH agent for RUN instructions that mount it", NULL },
+	{ "ssh", 0, OPTION_LIST, B(ssh), "default|ID=SOCKET|ID=KEY[,KEY]", "An SSH agent, or private keys, for RUN instructions that mount it", NULL },
 	{ "network", 0, OPTION_CHOICE, B(network), "MODE", "Network of RUN instructions", "default host none" },
 	{ "add-host", 0, OPTION_LIST, B(hosts), "NAME:ADDRESS", "A line of /etc/hosts for RUN instructions", NULL },
 	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=docker-image://IMAGE", "An image under a name of its own, as a further context", NULL },
@@ -144,7 +144,7 @@ static int set_common(const BuildOptions *o, Building *b, Err *err)
 	for (char **s = o->secrets; r == 0 && s && *s; s++)
 		r = building_add_secret(b, *s, err);
 	for (char **s = o->ssh; r == 0 && s && *s; s++)
-		r = building_add_ssh(b, *s, err);
+		r = build_agents_add(&b->agents, *s, err);
 	if (r < 0 || (r = set_limits(o, b, err)) < 0)
 		return r;
 	if (o->no_cache)

@@ -42,7 +42,7 @@ void building_done(Building *b)
 	for (size_t i = 0; i < b->n_secrets; i++)
 		secret_done(&b->secrets[i]);
 	free(b->secrets);
-	strv_free(b->ssh);
+	build_agents_done(&b->agents);
 	*b = (Building) { 0 };
 }
 
@@ -142,7 +142,7 @@ int building_read(Building *b, const char *context, const char *file, const char
 	return r < 0 ? r : read_ignore(b, path, err);
 }
 
-/* ── secrets and keys ─────────────────────────────────────────────── */
+/* ── secrets ─────────────────────────────────────────────── */
 
 int building_add_secret(Building *b, const char *text, Err *err)
 {
@@ -178,21 +178,6 @@ int building_add_secret(Building *b, const char *text, Err *err)
 		return err_errno(err, -errno, "--secret %s: %s", text, file ? file : id);
 	*array_append(b->secrets, b->n_secrets) = (BuildingSecret) { .id = xstrdup(id), .file = env ? NULL : xstrdup(file ? file : id),
 		.text = env ? xstrdup(getenv(env)) : NULL };
-	return 0;
-}
-
-int building_add_ssh(Building *b, const char *text, Err *err)
-{
-	const char *eq = strchr(text, '='), *agent = getenv("SSH_AUTH_SOCK");
-	struct stat st;
-	const char *path = eq ? eq + 1 : agent;
-	if (str_empty(path))
-		return err_set(err, -EINVAL, "ssh %s: there is no agent (SSH_AUTH_SOCK is not set); start one, or give its socket: %s=SOCKET", text, text);
-	if (stat(path, &st) < 0)
-		return err_errno(err, -errno, "ssh %s: %s", text, path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(err, -ENOTSUP, "ssh %s: %s is no agent's socket; add the key to an agent (ssh-add %s), whose keys never leave it", text, path, path);
-	strv_take(&b->ssh, xasprintf("%.*s=%s", (int) (eq ? (size_t) (eq - text) : strlen(text)), text, path));
 	return 0;
 }
 
@@ -274,7 +259,7 @@ int building_from_service(const Stack *stack, const Service *svc, Building *b, E
 	if (r == 0)
 		r = add_secrets(stack, from, b, err);
 	for (char **k = from->ssh; r == 0 && k && *k; k++)
-		r = building_add_ssh(b, *k, err);
+		r = build_agents_add(&b->agents, *k, err);
 	set_options(svc, b);
 	return r;
 }

@@ -211,6 +211,11 @@ static int take_frame(Session *s, uint8_t type, const char *p, size_t n, Err *er
 			build_progress_output(&s->progress, step, p + 4, n - 4, time_mono());
 		return 0;
 	}
+	if (type == 'A') {
+		AUTO_BUF frames = BUF_INIT;
+		int r = build_agents_ask(&s->b->agents, p, n, &frames, err);
+		return r < 0 ? r : send_bytes(s, frames.data, frames.len, err);
+	}
 	json_t *o = type == 'J' || type == 'E' ? json_loadb(p, n, 0, NULL) : NULL;
 	if (!json_is_object(o)) {
 		json_decref(o);
@@ -250,15 +255,16 @@ static int take_frames(Session *s, Err *err)
 /* 0: something may have come, or the time is over. */
 static int wait_some(Session *s, Err *err)
 {
-	struct pollfd fds[2] = { { .fd = s->rfd, .events = POLLIN } };
-	size_t n = 1;
-	if (build_shell_fd(&s->shell) >= 0)
-		fds[n++] = (struct pollfd) { .fd = build_shell_fd(&s->shell), .events = POLLIN };
+	struct pollfd fds[2 + BUILD_AGENT_CALLS_MAX] = { { .fd = s->rfd, .events = POLLIN } };
+	/* Without a shell poll(2) passes its place over. */
+	fds[1] = (struct pollfd) { .fd = build_shell_fd(&s->shell), .events = POLLIN };
+	size_t n = 2 + build_agents_poll(&s->b->agents, fds + 2);
 	int r = signals_poll(fds, n, TICK_MSEC);
 	if (r < 0)
 		return err_errno(err, r, "wait for the daemon");
 	AUTO_BUF frames = BUF_INIT;
-	build_shell_input(&s->shell, n > 1 && fds[1].revents, signals_take(SIGWINCH), &frames);
+	build_shell_input(&s->shell, fds[1].revents, signals_take(SIGWINCH), &frames);
+	build_agents_ready(&s->b->agents, fds + 2, &frames);
 	if (frames.len && (r = send_bytes(s, frames.data, frames.len, err)) < 0)
 		return r;
 	if (interrupted(s))
@@ -342,8 +348,8 @@ static json_t *make_body(const Building *b)
 	AUTO_FREE char *name = xasprintf("%s:%s", host, b->context ? b->context : "");
 	for (size_t i = 0; i < b->n_secrets; i++)
 		(void) json_array_append_new(ids, json_string(b->secrets[i].id));
-	for (char **k = b->ssh; k && *k; k++)
-		(void) json_array_append_new(ssh, json_stringn(*k, strcspn(*k, "=")));
+	for (size_t i = 0; i < b->agents.n; i++)
+		(void) json_array_append_new(ssh, json_string(b->agents.list[i].id));
 	(void) json_object_set_new(body, "secrets", ids);
 	(void) json_object_set_new(body, "ssh", ssh);
 	(void) json_object_set_new(body, "source", json_string(b->context ? "client" : "none"));
@@ -370,6 +376,8 @@ int building_run(const Cli *cli, Building *b)
 	AUTO_ERR err = ERR_INIT;
 	AUTO_HTTP *client = NULL;
 	Session s = { .b = b, .rfd = -1, .wfd = -1, .context = CONTEXT_INIT };
+	if (build_agents_start(&b->agents, &err) < 0)
+		return cli_refuse(&err);
 	int code = client_open_or_fail(cli, &client);
 	if (code)
 		return code;

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "cli/building-agent.h"
 #include "cli/client.h"
 #include "model/stack.h"
 
@@ -27,7 +28,7 @@ typedef struct Building {
 	json_t *limits;        /* the same */
 	BuildingSecret *secrets;
 	size_t n_secrets;
-	char **ssh;            /* "ID=SOCKET" */
+	BuildAgents agents;    /* for RUN --mount=type=ssh */
 	bool quiet;            /* nothing but errors */
 	const char *id_file;   /* gets the image's id; or NULL */
 	char *image;           /* the result: its id */
@@ -44,8 +45,6 @@ void building_done(Building *b);
 int building_read(Building *b, const char *context, const char *file, const char *text, Err *err);
 /** "id=ID,src=FILE" or "id=ID,env=NAME" of --secret. */
 int building_add_secret(Building *b, const char *text, Err *err);
-/** "default" or "ID=SOCKET" of --ssh. */
-int building_add_ssh(Building *b, const char *text, Err *err);
 
 /** Builds. Gives the exit code; errors have been printed. */
 int building_run(const Cli *cli, Building *b);

@@ -28,6 +28,11 @@ static void set_attributes(posix_spawnattr_t *attr)
 
 int spawn(const char *const *argv, const SpawnFd *fds, size_t n, pid_t *ret, Err *err)
 {
+	return spawn_env(argv, environ, fds, n, ret, err);
+}
+
+int spawn_env(const char *const *argv, char *const *env, const SpawnFd *fds, size_t n, pid_t *ret, Err *err)
+{
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	int copies[FDS_MAX], r = 0;
@@ -46,7 +51,7 @@ int spawn(const char *const *argv, const SpawnFd *fds, size_t n, pid_t *ret, Err
 			r = -posix_spawn_file_actions_adddup2(&actions, copies[n_copies++], fds[i].as);
 	}
 	if (r == 0)
-		r = -posix_spawnp(ret, argv[0], &actions, &attr, (char *const *) argv, environ);
+		r = -posix_spawnp(ret, argv[0], &actions, &attr, (char *const *) argv, env);
 	for (size_t i = 0; i < n_copies; i++)
 		(void) close(copies[i]);
 	(void) posix_spawn_file_actions_destroy(&actions);

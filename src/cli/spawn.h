@@ -17,6 +17,8 @@ typedef struct SpawnFd {
 
 /** argv[0] is a path, or a name that is looked for in PATH (-ENOENT). What `fds` does not name of 0, 1, 2 is ours. */
 int spawn(const char *const *argv, const SpawnFd *fds, size_t n, pid_t *ret, Err *err);
+/** With an environment of its own (a strv). */
+int spawn_env(const char *const *argv, char *const *env, const SpawnFd *fds, size_t n, pid_t *ret, Err *err);
 /** Waits for its end: exit code, or 128 + signal. */
 int spawn_wait(pid_t pid);
 /** As spawn_wait, but kills it after this time; -ETIMEDOUT then. */

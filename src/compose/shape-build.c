@@ -48,19 +48,39 @@ static Node *shape_secrets(Shape *s, const Node *n)
 	return out;
 }
 
+/* An id, alone or with a socket or keys. */
+static Node *ssh_entry(Shape *s, const Node *n, const char *id, const char *paths)
+{
+	Arena *a = &s->l->arena;
+	const char *out = "";
+	for (const char *p = paths; *p;) {
+		size_t len = strcspn(p, ",");
+		const char *path = shape_resolve_path(s, n, arena_printf(a, "%.*s", (int) len, p));
+		if (!path)
+			return NULL;
+		out = arena_printf(a, "%s%s%s", out, *out ? "," : "", path);
+		p += len + (p[len] == ',');
+	}
+	return node_string(a, n, *out ? arena_printf(a, "%s=%s", id, out) : id);
+}
+
 /* A list, or a map of ids and paths. */
 static Node *shape_ssh(Shape *s, const Node *n)
 {
 	Arena *a = &s->l->arena;
-	if (!node_is_map(n))
-		return shape_one_or_more(s, n);
-	Node *out = node_seq(a, n);
-	for (size_t i = 0; i < n->n; i++) {
-		const Node *v = n->items[i].value;
+	Node *out = node_seq(a, n), *list = node_is_map(n) ? NULL : shape_one_or_more(s, n);
+	if (!node_is_map(n) && !list)
+		return NULL;
+	for (size_t i = 0; i < (list ? list->n : n->n); i++) {
+		const Node *v = list ? list->items[i].value : n->items[i].value;
+		const char *eq = list ? strchr(v->text, '=') : NULL;
 		if (!node_is_scalar(v))
 			return shape_fail(s, v, "must be a path, not %s", node_what(v));
-		node_push(a, out, node_string(a, v, node_is_null(v) || !*v->text ? n->items[i].key :
-			arena_printf(a, "%s=%s", n->items[i].key, v->text)));
+		Node *entry = !list ? ssh_entry(s, v, n->items[i].key, node_is_null(v) ? "" : v->text) :
+			ssh_entry(s, v, eq ? arena_printf(a, "%.*s", (int) (eq - v->text), v->text) : v->text, eq ? eq + 1 : "");
+		if (!entry)
+			return NULL;
+		node_push(a, out, entry);
 	}
 	return out;
 }

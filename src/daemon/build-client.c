@@ -5,8 +5,10 @@
  *
  *   to the client    J  {"event": …}, and the worker's questions about the context
  *                    O, X  output of a RUN instruction, stdout and stderr: its step, four bytes big-endian, then bytes
+ *                    A  a question to an SSH agent: its number, four bytes big-endian, the agent's id, a zero byte, then the message
  *                    E  the last: {"result": "done", "image": ID, "tags": […]} or {"error": TEXT, "code": N}
  *   to the daemon    I  input for the shell in a failed step;  W  the size of its window, rows and columns, two bytes each
+ *                    A  an answer: the question's number, then the message; without one the agent has none
  *                    anything else is the worker's
  */
 #include <errno.h>
@@ -151,22 +153,32 @@ static void client_gone(void *user)
 	client_free(c);
 }
 
+/* True: it was for the daemon. */
+static bool take_frame(BuildClient *c, char type, const uint8_t *p, size_t n)
+{
+	if (type != 'I' && type != 'W' && type != 'A')
+		return false;
+	if (!c->b)
+		return true;
+	if (type == 'I')
+		builder_shell_input(c->b, p, n);
+	else if (type == 'W' && n == 4)
+		builder_shell_resize(c->b, (unsigned) (p[0] << 8 | p[1]), (unsigned) (p[2] << 8 | p[3]));
+	else if (type == 'A' && n >= 4)
+		builder_agent_answer(c->b, (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 | (uint32_t) p[2] << 8 | p[3], p + 4, n - 4);
+	return true;
+}
+
 /* Takes out what is for the daemon; the rest goes on in as few writes as there were reads. */
 static int take_frames(BuildClient *c)
 {
 	size_t at = 0, start = 0, len;
 	int r;
 	while ((r = next_frame(&c->from_client, at, &len)) > 0) {
-		const uint8_t *p = (const uint8_t *) c->from_client.data + at + FRAME_HEADER;
-		char type = c->from_client.data[at];
-		if (type == 'I' || type == 'W') {
+		if (take_frame(c, c->from_client.data[at], (const uint8_t *) c->from_client.data + at + FRAME_HEADER, len)) {
 			to_worker(c, c->from_client.data + start, at - start);
 			start = at + FRAME_HEADER + len;
 		}
-		if (type == 'I' && c->b)
-			builder_shell_input(c->b, p, len);
-		else if (type == 'W' && len == 4 && c->b)
-			builder_shell_resize(c->b, (unsigned) (p[0] << 8 | p[1]), (unsigned) (p[2] << 8 | p[3]));
 		at += FRAME_HEADER + len;
 	}
 	if (r == 0)
@@ -207,6 +219,16 @@ static bool on_output(void *user, json_int_t step, int stream, const char *p, si
 	const uint8_t head[4] = { (uint8_t) (step >> 24), (uint8_t) (step >> 16), (uint8_t) (step >> 8), (uint8_t) step };
 	to_client(c, stream == 2 ? 'X' : 'O', head, sizeof(head), p, n);
 	return c->to_client > LIMIT_API_BACKLOG;
+}
+
+static void on_agent(void *user, uint32_t number, const char *id, const void *p, size_t n)
+{
+	BuildClient *c = user;
+	AUTO_BUF head = BUF_INIT;
+	const uint8_t bytes[4] = { (uint8_t) (number >> 24), (uint8_t) (number >> 16), (uint8_t) (number >> 8), (uint8_t) number };
+	buf_append(&head, bytes, sizeof(bytes));
+	buf_append(&head, id, strlen(id) + 1);
+	to_client(c, 'A', head.data, head.len, p, n);
 }
 
 static void on_done(void *user, const Image *image, const json_t *report, const Err *err)
@@ -285,7 +307,7 @@ void build_api_start(Daemon *d, HttpRequest *r)
 	BuildLimits limits = { .cpu_shares = -1, .shm_size = -1, .memory_swap = -1 };
 	int theirs = -1;
 	BuildClient *c = xcalloc(1, sizeof(*c));
-	BuildFront front = { .event = on_event, .output = on_output, .done = on_done, .user = c };
+	BuildFront front = { .event = on_event, .output = on_output, .agent = on_agent, .done = on_done, .user = c };
 	BuildContextCallbacks context = { .read = worker_read, .written = context_written, .user = c };
 	int e = http_body_json(r, &body, &err);
 	if (e == 0)

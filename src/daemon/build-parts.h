@@ -19,6 +19,8 @@ typedef struct BuildFront {
 	void (*event)(void *user, const json_t *event); /* borrowed */
 	/** Output of a RUN instruction, stream 1 or 2; true: no more until builder_resume. */
 	bool (*output)(void *user, json_int_t step, int stream, const char *p, size_t n);
+	/** A question to the SSH agent of that id; answered by builder_agent_answer. NULL: there is nobody to ask. */
+	void (*agent)(void *user, uint32_t number, const char *id, const void *p, size_t n);
 	/** `image` is in the store, `report` is the worker's ("built"); or `err` says why not. */
 	void (*done)(void *user, const Image *image, const json_t *report, const Err *err);
 	void *user;
@@ -49,6 +51,7 @@ struct Builder {
 	json_t *waiting;        /* requests to run for which there is no place yet */
 	BuildPull **pulls;      /* of base images, under way */
 	size_t n_pulls;
+	uint32_t questions;     /* to SSH agents, so far */
 	size_t held;            /* callers that still need it: it is not freed meanwhile */
 	bool cancelled;
 	char *image_id;         /* what was made */
@@ -79,6 +82,9 @@ void build_limits_done(BuildLimits *l);
 /** Input and window size for the shell in a step that failed. */
 void builder_shell_input(Builder *b, const void *p, size_t n);
 void builder_shell_resize(Builder *b, unsigned rows, unsigned columns);
+
+/** What the client's SSH agent says; no bytes: it says nothing. */
+void builder_agent_answer(Builder *b, uint32_t number, const void *p, size_t n);
 
 /** A line for the worker. Takes ownership. */
 void builder_answer(Builder *b, json_t *line);
@@ -123,6 +129,8 @@ void build_step_abandon(BuildStep *s);
 /** True: it is a shell that took the input. */
 bool build_step_input(BuildStep *s, const void *p, size_t n);
 bool build_step_resize(BuildStep *s, unsigned rows, unsigned columns);
+/** True: it had asked. */
+bool build_step_agent_answer(BuildStep *s, uint32_t number, const void *p, size_t n);
 
 /* ── build-net.c ──────────────────────────────────────────────────── */
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/build-agent.h"
 #include "daemon/build-parts.h"
 #include "daemon/json.h"
 #include "net/netns.h"
@@ -31,6 +32,13 @@
 #define MEMORY_MIN (64LL << 20)
 #define MEMORY_ROOM (64LL << 20) /* left to what is running, at least */
 
+/* An SSH agent that the instruction mounts. */
+typedef struct StepAgent {
+	BuildStep *s;
+	BuildAgent *agent;
+	char *id;
+} StepAgent;
+
 struct BuildStep {
 	Builder *b;
 	json_int_t number, step;
@@ -42,6 +50,8 @@ struct BuildStep {
 	size_t n_mounts;
 	char **owned;     /* strings of the mounts */
 	char **targets;   /* what is mounted where */
+	StepAgent *agents[LIMIT_BUILD_AGENTS];
+	size_t n_agents;
 	char *hosts, *resolv_conf;
 	Stubs *stubs;
 	BuildPlace *place; /* NULL: the host's network */
@@ -69,12 +79,23 @@ static void timer_closed(uv_handle_t *h)
 	free(h);
 }
 
+static void close_agents(BuildStep *s)
+{
+	while (s->n_agents) {
+		StepAgent *a = s->agents[--s->n_agents];
+		build_agent_close(a->agent);
+		free(a->id);
+		free(a);
+	}
+}
+
 static void step_free(BuildStep *s)
 {
 	if (s->timer)
 		uv_close((uv_handle_t *) s->timer, timer_closed);
 	container_watch_cancel(s->watch);
 	attach_close(s->attach);
+	close_agents(s);
 	stubs_free(s->stubs);
 	container_paths_done(&s->paths);
 	service_done(&s->svc);
@@ -248,6 +269,7 @@ void build_step_kill(BuildStep *s)
 	if (s->killed)
 		return;
 	s->killed = true;
+	close_agents(s);
 	attach_close(s->attach);
 	s->attach = NULL;
 	if (!s->creating && !s->ended)
@@ -262,6 +284,7 @@ void build_step_abandon(BuildStep *s)
 		(void) usleep(2000);
 	(void) container_bundle_remove(&s->paths, &err);
 	s->abandoned = true;
+	close_agents(s);
 	if (!s->creating) /* else when the word on it comes */
 		step_free(s);
 }
@@ -321,20 +344,73 @@ static int make_service(BuildStep *s, Err *err)
 	return strv_len(s->svc.entrypoint) ? 0 : err_set(err, -EINVAL, "there is nothing to run");
 }
 
+/* ── SSH agents ───────────────────────────────────────────────────── */
+
+static uint32_t ask_agent(void *user, const void *p, size_t n)
+{
+	const StepAgent *a = user;
+	Builder *b = a->s->b;
+	if (++b->questions == 0)
+		b->questions = 1;
+	b->front.agent(b->front.user, b->questions, a->id, p, n);
+	return b->questions;
+}
+
+bool build_step_agent_answer(BuildStep *s, uint32_t number, const void *p, size_t n)
+{
+	for (size_t i = 0; i < s->n_agents; i++)
+		if (build_agent_answer(s->agents[i]->agent, number, p, n))
+			return true;
+	return false;
+}
+
+static int open_agent(BuildStep *s, const json_t *m, char **ret_path, Err *err)
+{
+	const char *id = text_of(m, "id");
+	char name[16];
+	if (!id || !s->b->front.agent)
+		return err_set(err, -EINVAL, "an SSH agent has no name, or there is nobody who has one");
+	if (s->n_agents == LIMIT_BUILD_AGENTS)
+		return err_set(err, -EINVAL, "a RUN instruction can mount %d SSH agents at most", LIMIT_BUILD_AGENTS);
+	(void) snprintf(name, sizeof(name), "ssh-%zu", s->n_agents);
+	StepAgent *a = xcalloc(1, sizeof(*a));
+	*a = (StepAgent) { .s = s, .id = xstrdup(id) };
+	const BuildAgentOptions o = { .dir = s->paths.files, .name = name, .uid = (uid_t) json_integer_value(json_object_get(m, "uid")),
+		.gid = (gid_t) json_integer_value(json_object_get(m, "gid")), .mode = (mode_t) json_integer_value(json_object_get(m, "mode")),
+		.ask = ask_agent, .user = a };
+	int r = build_agent_open(s->b->d->loop, &o, &a->agent, err);
+	if (r < 0) {
+		free(a->id);
+		free(a);
+		return r;
+	}
+	s->agents[s->n_agents++] = a;
+	*ret_path = xasprintf("%s/%s", s->paths.files, name);
+	return 0;
+}
+
 /* ── mounts ───────────────────────────────────────────────────────── */
+
+static int mount_source(BuildStep *s, const json_t *m, char **ret_path, Err *err)
+{
+	const char *type = text_of(m, "type"), *source = text_of(m, "source");
+	if (str_eq(type, "tmpfs"))
+		return 0;
+	if (str_eq(type, "ssh"))
+		return open_agent(s, m, ret_path, err);
+	return source ? build_root_bind(s->b->d->runtime, &s->paths, s->n_mounts, source, ret_path, err) :
+		err_set(err, -EINVAL, "mount at '%s': there is nothing to mount", text_of(m, "target"));
+}
 
 static int add_mount(BuildStep *s, const json_t *m, Err *err)
 {
-	const char *type = text_of(m, "type"), *source = text_of(m, "source"), *target = text_of(m, "target");
+	const char *target = text_of(m, "target");
 	const json_t *size = json_object_get(m, "size"), *mode = json_object_get(m, "mode");
 	char *path = NULL;
 	if (!target || target[0] != '/' || s->n_mounts >= LIMIT_BUILD_MOUNTS)
 		return err_set(err, -EINVAL, "a mount needs an absolute target, and there are at most %d", LIMIT_BUILD_MOUNTS);
-	bool tmpfs = str_eq(type, "tmpfs");
-	if (str_eq(type, "ssh"))
-		return err_set(err, -ENOTSUP, "RUN --mount=type=ssh is not supported yet");
-	int r = tmpfs ? 0 : source ? build_root_bind(s->b->d->runtime, &s->paths, s->n_mounts, source, &path, err) :
-		err_set(err, -EINVAL, "mount at '%s': there is nothing to mount", target);
+	bool tmpfs = str_eq(text_of(m, "type"), "tmpfs");
+	int r = mount_source(s, m, &path, err);
 	if (r < 0)
 		return r;
 	if (path)

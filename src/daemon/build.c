@@ -361,6 +361,13 @@ void builder_shell_resize(Builder *b, unsigned rows, unsigned columns)
 			return;
 }
 
+void builder_agent_answer(Builder *b, uint32_t number, const void *p, size_t n)
+{
+	for (size_t i = 0; i < b->n_steps; i++)
+		if (build_step_agent_answer(b->steps[i], number, p, n))
+			return;
+}
+
 /* ── the start ────────────────────────────────────────────────────── */
 
 static int normalise_tags(json_t *options, Err *err)
