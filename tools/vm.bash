@@ -38,7 +38,7 @@ vm_packages() {
   # What stead runs and is tested with, and what it is built from.
   echo crun runc conmon nftables mmdebstrap haproxy nginx-light uacme openssl nghttp2-client bats jq curl sqlite3 iproute2 procps netcat-openbsd busybox-static strace
   echo gcc libc6-dev meson ninja-build pkg-config make libuv1-dev libjansson-dev libfyaml-dev libsqlite3-dev libmd-dev libmnl-dev \
-    libnftnl-dev libssl-dev libcurl4-openssl-dev libarchive-dev libzstd-dev libxxhash-dev libseccomp-dev libhttp-parser-dev libcmocka-dev libnghttp2-dev
+    libnftnl-dev libssl-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev liblzma-dev libbz2-dev libxxhash-dev libseccomp-dev libhttp-parser-dev libcmocka-dev libnghttp2-dev
   # Its peer, whose client is a package of its own in later releases.
   echo docker.io
 }

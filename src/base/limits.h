@@ -47,6 +47,7 @@
 #define LIMIT_ARCHIVE_IMAGES 1000        /* images in one archive: refused */
 #define LIMIT_ARCHIVE_BYTES (512ULL << 30) /* unpacked size of a whole archive: refused */
 #define LIMIT_LAYER_RATIO 1000          /* unpacked bytes per packed byte, past 64 MiB: refused */
+#define LIMIT_UNPACK_WINDOW (1U << 27)  /* memory that compressed data (zstd, xz) may ask for, a power of two: refused */
 #define LIMIT_LAYER_BYTES (64ULL << 30) /* unpacked size of one layer: refused */
 #define LIMIT_PATH_DEPTH 256            /* components of a path in an archive: refused */
 

@@ -14,7 +14,7 @@
 /* Programs that the daemon runs, then the libraries of its own ones: "t64" is what Debian 13 and Ubuntu 24.04 call them. */
 const char *const setup_packages[] = { "crun", "runc", "conmon", "nftables", "mmdebstrap", "haproxy", "nginx-light|nginx", "uacme", "openssl",
 	"ca-certificates", "libuv1t64|libuv1", "libjansson4", "libfyaml0", "libsqlite3-0", "libmd0", "libmnl0", "libssl3t64|libssl3",
-	"libcurl4t64|libcurl4", "libarchive13t64|libarchive13", "libzstd1", "libseccomp2", "libhttp-parser2.9|libhttp-parser2.9t64", "libxxhash0", NULL };
+	"libcurl4t64|libcurl4", "zlib1g", "libzstd1", "liblzma5", "libbz2-1.0", "libseccomp2", "libhttp-parser2.9|libhttp-parser2.9t64", "libxxhash0", NULL };
 
 void setup_box_done(SetupBox *b)
 {

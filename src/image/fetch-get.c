@@ -101,7 +101,7 @@ typedef struct GetStream {
 	uint64_t at, cut_at;
 	unsigned tries;
 	bool over;
-	Err failed; /* said again at each further read: a decompressor that has seen enough passes over an error */
+	Err failed; /* said again at each further read */
 } GetStream;
 
 static void get_free(Stream *s)

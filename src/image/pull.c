@@ -56,7 +56,6 @@ struct Pull {
 	size_t n_layers;
 	LayerPull **missing; /* of them */
 	Parallel parallel;
-	bool false_layer; /* one was unpacked before it showed that it is not what the manifest says */
 };
 
 static void pull_done(Pull *p)
@@ -232,7 +231,7 @@ static void on_progress(void *user, uint64_t at)
 	report_layer(l->d->digest, "downloading", (int64_t) at, (int64_t) l->d->size);
 }
 
-/* What the store reads: the end of the source is checked after it has seen enough (drain). */
+/* What the store reads. */
 typedef struct Tap {
 	Stream s;
 	LayerPull *l;
@@ -251,30 +250,30 @@ static void tap_free(Stream *s)
 	free(s);
 }
 
-static int drain(LayerPull *l, Err *err)
-{
-	char rest[4096];
-	ssize_t n;
-	if (!l->source)
-		return 0;
-	while ((n = stream_read(l->source, rest, sizeof(rest), err)) > 0)
-		;
-	stream_free(steal_ptr(&l->source));
-	return (int) n;
-}
-
 static int open_layer(void *user, Stream **ret, Err *err)
 {
 	LayerPull *l = user;
 	const FetchExpect e = { .digest = l->d->digest, .size = l->d->size, .progress = on_progress, .user = l };
-	int r = drain(l, err);
-	if (r < 0 || (r = registry_blob(l->p->c, &e, &l->source, err)) < 0)
+	stream_free(steal_ptr(&l->source));
+	int r = registry_blob(l->p->c, &e, &l->source, err);
+	if (r < 0)
 		return r;
 	Tap *t = xcalloc(1, sizeof(*t));
 	t->s = (Stream) { .read = tap_read, .free = tap_free };
 	t->l = l;
 	*ret = &t->s;
 	return 0;
+}
+
+/* What cannot be unpacked has mostly come damaged. Then the digest of all of it says so, and is the better reason. */
+static int blame_source(LayerPull *l, int r, Err *err)
+{
+	AUTO_ERR why = ERR_INIT;
+	char rest[16384];
+	ssize_t n;
+	while ((n = stream_read(l->source, rest, sizeof(rest), &why)) > 0)
+		;
+	return n < 0 ? err_move(err, &why) : r;
 }
 
 static int pull_layer(void *user, size_t i, Err *err)
@@ -285,8 +284,9 @@ static int pull_layer(void *user, size_t i, Err *err)
 	char found[sizeof(DIGEST_PREFIX) + 64];
 	report_layer(l->d->digest, "downloading", 0, (int64_t) l->d->size);
 	int r = store_stage_layer(&p->store, open_layer, l, &o, found, &l->info, err);
-	if (r == 0 && (r = drain(l, err)) < 0)
-		__atomic_store_n(&p->false_layer, true, __ATOMIC_SEQ_CST);
+	if (r == -EBADMSG && l->source)
+		r = blame_source(l, r, err);
+	stream_free(steal_ptr(&l->source));
 	if (r < 0)
 		return err_wrap(err, "layer %zu of %zu", l->index + 1, p->image->n_layers);
 	report_layer(l->d->digest, "done", -1, -1);
@@ -350,7 +350,7 @@ static int pull_missing(Pull *p, Err *err)
 		return r;
 	if ((r = parallel_run(&p->parallel, LIMIT_REGISTRY_LAYERS, err)) < 0) {
 		/* The layers that are whole need not be fetched again, unless what is missing is room. */
-		if (r != -ENOSPC && r != -EDQUOT && !p->false_layer)
+		if (r != -ENOSPC && r != -EDQUOT)
 			(void) store_commit(&p->store, NULL);
 		return r;
 	}

@@ -7,10 +7,9 @@
  */
 #include "image/push.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <openssl/evp.h>
+#include <zlib.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -175,42 +174,30 @@ typedef struct Packing {
 	LayerPush *l;
 	Fetch *x;
 	EVP_MD_CTX *md;
+	z_stream z;
+	uint8_t *out; /* CHUNK */
 	int64_t size;
 	int failed; /* of the connection */
 } Packing;
 
-static la_ssize_t packed(struct archive *a, void *user, const void *p, size_t n)
+/* With Z_FINISH all that is left is sent. */
+static int put(Packing *k, const void *p, size_t n, int flush)
 {
-	Packing *k = user;
-	int r = fetch_write(k->x, p, n);
-	if (r < 0) {
-		k->failed = r;
-		archive_set_error(a, -r, "the connection broke");
-		return -1;
+	k->z.next_in = (Bytef *) p;
+	k->z.avail_in = (uInt) n;
+	for (;;) {
+		k->z.next_out = k->out;
+		k->z.avail_out = CHUNK;
+		int r = deflate(&k->z, flush);
+		size_t packed = CHUNK - k->z.avail_out;
+		if (packed && (k->failed = fetch_write(k->x, k->out, packed)) < 0)
+			return k->failed;
+		if (EVP_DigestUpdate(k->md, k->out, packed) != 1)
+			abort();
+		k->size += (int64_t) packed;
+		if (r == Z_STREAM_END || (flush == Z_NO_FLUSH && k->z.avail_out))
+			return 0;
 	}
-	if (EVP_DigestUpdate(k->md, p, n) != 1)
-		abort();
-	k->size += (int64_t) n;
-	return (la_ssize_t) n;
-}
-
-static struct archive *packer(Packing *k, Err *err)
-{
-	struct archive *a = archive_write_new();
-	struct archive_entry *e = a ? archive_entry_new() : NULL;
-	if (!e)
-		abort();
-	archive_entry_set_pathname(e, "layer");
-	archive_entry_set_filetype(e, AE_IFREG);
-	bool good = archive_write_set_format_raw(a) == ARCHIVE_OK && archive_write_add_filter_gzip(a) == ARCHIVE_OK &&
-		archive_write_set_filter_option(a, "gzip", "timestamp", NULL) == ARCHIVE_OK && archive_write_set_bytes_per_block(a, 0) == ARCHIVE_OK &&
-		archive_write_open(a, k, NULL, packed, NULL) == ARCHIVE_OK && archive_write_header(a, e) == ARCHIVE_OK;
-	archive_entry_free(e);
-	if (good)
-		return a;
-	(void) err_set(err, -EIO, "packing: %s", archive_error_string(a) ? archive_error_string(a) : "libarchive cannot write gzip");
-	(void) archive_write_free(a);
-	return NULL;
 }
 
 static void report_sent(LayerPush *l, int64_t at, int64_t size)
@@ -223,7 +210,7 @@ static void report_sent(LayerPush *l, int64_t at, int64_t size)
 }
 
 /* 0 also when the connection broke (k->failed). */
-static int copy_tar(LayerPush *l, struct archive *a, Packing *k, int64_t tar_size, Err *err)
+static int copy_tar(LayerPush *l, Packing *k, int64_t tar_size, Err *err)
 {
 	char found[sizeof(DIGEST_PREFIX) + 64];
 	AUTO_FREE char *chunk = xmalloc(CHUNK);
@@ -237,8 +224,8 @@ static int copy_tar(LayerPush *l, struct archive *a, Packing *k, int64_t tar_siz
 	while ((n = stream_read(hash, chunk, CHUNK, err)) > 0) {
 		if (parallel_failed(&l->p->parallel))
 			return err_set(err, -ECANCELED, "another layer failed");
-		if (archive_write_data(a, chunk, (size_t) n) < 0)
-			return k->failed ? 0 : err_set(err, -EIO, "packing: %s", archive_error_string(a));
+		if (put(k, chunk, (size_t) n, Z_NO_FLUSH) < 0)
+			return 0;
 		at += n;
 		report_sent(l, at, tar_size);
 	}
@@ -246,7 +233,10 @@ static int copy_tar(LayerPush *l, struct archive *a, Packing *k, int64_t tar_siz
 		return (int) n;
 	if ((r = stream_hash_finish(hash, found, NULL, err)) < 0)
 		return r;
-	return str_eq(found, l->diff_id) ? 0 : err_set(err, -EIO, "its files were changed or damaged since it was made: they give %s", found);
+	if (!str_eq(found, l->diff_id))
+		return err_set(err, -EIO, "its files were changed or damaged since it was made: they give %s", found);
+	(void) put(k, NULL, 0, Z_FINISH);
+	return 0;
 }
 
 static int pack(LayerPush *l, Packing *k, Err *err)
@@ -259,14 +249,9 @@ static int pack(LayerPush *l, Packing *k, Err *err)
 	k->failed = 0;
 	if (EVP_DigestInit_ex(k->md, EVP_sha256(), NULL) != 1)
 		abort();
-	struct archive *a = packer(k, err);
-	if (!a)
-		return k->failed ? 0 : -EIO;
-	r = copy_tar(l, a, k, info.tar_size, err);
-	if (r == 0 && !k->failed && archive_write_close(a) != ARCHIVE_OK && !k->failed)
-		r = err_set(err, -EIO, "packing: %s", archive_error_string(a));
-	(void) archive_write_free(a);
-	return r;
+	if (deflateReset(&k->z) != Z_OK)
+		abort();
+	return copy_tar(l, k, info.tar_size, err);
 }
 
 static char *begin_upload(Push *p, Err *err)
@@ -343,9 +328,10 @@ static int upload_once(LayerPush *l, Packing *k, Err *err)
 
 static int upload(LayerPush *l, Err *err)
 {
-	Packing k = { .l = l, .md = EVP_MD_CTX_new() };
+	Packing k = { .l = l, .md = EVP_MD_CTX_new(), .out = xmalloc(CHUNK) };
 	int r = 1;
-	if (!k.md)
+	/* zlib's own header of gzip has no time and no name in it. */
+	if (!k.md || deflateInit2(&k.z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
 		abort();
 	for (unsigned tries = 1; r > 0; tries++) {
 		AUTO_ERR why = ERR_INIT;
@@ -361,6 +347,8 @@ static int upload(LayerPush *l, Err *err)
 		const struct timespec t = { .tv_sec = wait };
 		(void) nanosleep(&t, NULL);
 	}
+	(void) deflateEnd(&k.z);
+	free(k.out);
 	EVP_MD_CTX_free(k.md);
 	return r;
 }

@@ -3,7 +3,7 @@
  * Landlock handles the rights that change something; reading stays free, since libraries read what
  * they like (locales, their configuration) and what a worker reads it tells to nobody but the daemon.
  * The seccomp filter is a list of what is denied, not of what is allowed: it has to hold for every libc
- * and libarchive that a distribution ships.
+ * that a distribution ships.
  */
 #include "image/sandbox.h"
 

@@ -40,7 +40,8 @@ Stream *stream_memory(const void *p, size_t n);
 
 /**
  * What is in `inner` (owned by the result, also on failure), decompressed if it begins as gzip, zstd, xz or bzip2 do;
- * else as it is. More than LIMIT_LAYER_RATIO bytes for one, or than `max` in all, ends in -EFBIG.
+ * else as it is. Whoever reads to the end has read all of `inner`. -EBADMSG: damaged, cut off, or followed by something else. More than
+ * LIMIT_LAYER_RATIO bytes for one, or than `max` in all, or a window beyond LIMIT_UNPACK_WINDOW end in -EFBIG.
  * ret_packed (may be NULL) says if it was compressed.
  */
 int stream_unpack(Stream *inner, uint64_t max, Stream **ret, bool *ret_packed, Err *err);

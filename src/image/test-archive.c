@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <archive.h>
-#include <archive_entry.h>
 #include <dirent.h>
 #include <errno.h>
 #include <sched.h>
@@ -13,6 +11,7 @@
 
 #include "image/archive.h"
 #include "image/manifest.h"
+#include "image/packed-testing.h"
 #include "image/save.h"
 #include "image/testing.h"
 
@@ -62,24 +61,6 @@ static void make(Made *m)
 		"\"diff_ids\":[\"%s\",\"%s\"]}}",
 		m->diff[0], m->diff[1]);
 	digest_of(&m->config, m->id);
-}
-
-static void pack(const Buf *in, int (*filter)(struct archive *), Buf *out)
-{
-	size_t used = 0, cap = in->len + 65536;
-	struct archive *a = archive_write_new();
-	struct archive_entry *e = archive_entry_new();
-	assert_int_equal(filter(a), ARCHIVE_OK);
-	assert_int_equal(archive_write_set_format_raw(a), ARCHIVE_OK);
-	assert_int_equal(archive_write_open_memory(a, buf_reserve(out, cap), cap, &used), ARCHIVE_OK);
-	archive_entry_set_filetype(e, AE_IFREG);
-	archive_entry_set_pathname(e, "data");
-	assert_int_equal(archive_write_header(a, e), ARCHIVE_OK);
-	assert_int_equal(archive_write_data(a, in->data, in->len), in->len);
-	assert_int_equal(archive_write_close(a), ARCHIVE_OK);
-	buf_added(out, used);
-	archive_entry_free(e);
-	(void) archive_write_free(a);
 }
 
 /* A docker archive, its layers before what names them; the second through a link, as old docker writes them. */
@@ -200,8 +181,8 @@ static void docker_archives(void **unused)
 	AUTO_BUF zst = BUF_INIT;
 	make(&m);
 	docker_archive(&m, &b);
-	pack(&b, archive_write_add_filter_gzip, &gz);
-	pack(&b, archive_write_add_filter_zstd, &zst);
+	pack_gzip(&b, &gz);
+	pack_zstd(&b, &zst);
 	must_load(&m, &b, false, 2);
 	must_load(&m, &b, true, 2);
 	must_load(&m, &gz, false, 2);
@@ -216,8 +197,8 @@ static void packed_layers(void **unused)
 	AUTO_BUF gz = BUF_INIT;
 	AUTO_BUF zst = BUF_INIT;
 	make(&m);
-	pack(&m.layers[0], archive_write_add_filter_gzip, &gz);
-	pack(&m.layers[1], archive_write_add_filter_zstd, &zst);
+	pack_gzip(&m.layers[0], &gz);
+	pack_zstd(&m.layers[1], &zst);
 	put_file(&b, "manifest.json", "[{\"Config\":\"c\",\"RepoTags\":null,\"Layers\":[\"a\",\"b\"]}]");
 	put_bytes(&b, "c", m.config.data, m.config.len);
 	put_bytes(&b, "b", zst.data, zst.len);
@@ -242,7 +223,7 @@ static void oci_archive(const Made *m, const char *break_what, Buf *b)
 	AUTO_BUF top = BUF_INIT;
 	char layer[2][sizeof(DIGEST_PREFIX) + 64], digest[sizeof(DIGEST_PREFIX) + 64];
 	const char *variant, *arch = platform_host(&variant);
-	pack(&m->layers[0], archive_write_add_filter_gzip, &gz);
+	pack_gzip(&m->layers[0], &gz);
 	put_blob(b, &gz, layer[0]);
 	put_blob(b, &m->layers[1], layer[1]);
 	if (str_eq(break_what, "layer"))
@@ -332,7 +313,7 @@ static void cut_off(void **unused)
 	AUTO_BUF gz = BUF_INIT;
 	make(&m);
 	docker_archive(&m, &b);
-	pack(&b, archive_write_add_filter_gzip, &gz);
+	pack_gzip(&b, &gz);
 	state_new();
 	for (size_t n = 0; n < b.len; n += 512) {
 		AUTO_ERR err = ERR_INIT;
@@ -452,7 +433,7 @@ static void bombs(void **unused)
 	size_t n = 96 << 20;
 	memset(buf_reserve(&zero, n), 0, n);
 	buf_added(&zero, n);
-	pack(&zero, archive_write_add_filter_zstd, &zst);
+	pack_zstd(&zero, &zst);
 	expect_refusal(&zst, "bomb");
 }
 
