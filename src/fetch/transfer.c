@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <poll.h>
 #include <strings.h>
+#include <sys/uio.h>
 
 #include "base/buf.h"
 #include "base/fetch-protocol.h"
@@ -83,8 +84,14 @@ static void put_frame(Transfer *t, char type, const void *p, size_t n)
 {
 	uint8_t head[FETCH_FRAME_HEADER];
 	fetch_frame_header(type, (uint32_t) n, head);
-	buf_append(&t->out, head, sizeof(head));
-	buf_append(&t->out, p, n);
+	struct iovec v[] = { { head, sizeof(head) }, { (void *) p, n } };
+	/* Only what the pipe does not take at once is copied. */
+	ssize_t k = t->out.len || t->gone ? 0 : writev(t->down, v, ARRAY_SIZE(v));
+	for (size_t i = 0, done = k > 0 ? (size_t) k : 0; i < ARRAY_SIZE(v); i++) {
+		size_t skip = done < v[i].iov_len ? done : v[i].iov_len;
+		buf_append(&t->out, (char *) v[i].iov_base + skip, v[i].iov_len - skip);
+		done -= skip;
+	}
 	flush(t);
 }
 

@@ -42,6 +42,8 @@ RecipeWriter *recipe_writer_new(int fd)
 		abort();
 	(void) ZSTD_CCtx_setParameter(w->z, ZSTD_c_compressionLevel, 1);
 	(void) ZSTD_CCtx_setParameter(w->z, ZSTD_c_checksumFlag, 1);
+	/* A frame holds no more; zstd would keep a window of twice that, for each layer of a pull. */
+	(void) ZSTD_CCtx_setParameter(w->z, ZSTD_c_windowLog, __builtin_ctz(RECIPE_FRAME));
 	w->out_size = ZSTD_CStreamOutSize();
 	w->out = xmalloc(w->out_size);
 	return w;
