@@ -190,14 +190,16 @@ build_memory() {
   wait "$watch" 2>/dev/null || true
 }
 
+build_median() { # A LIST OF NUMBERS
+  # shellcheck disable=SC2086
+  [[ -z $1 ]] || median $1
+}
+
 # WHAT FIGURES-OF(array) TARGET LIMIT(µs, 0 = none) FACTOR: a row beside BuildKit, one beside buildah
 build_row() {
   local -n figures=$2
   local m d b reached
-  # shellcheck disable=SC2086 # lists of numbers
-  m=$(median ${figures[stead]})
-  d=${figures[docker]:+$(median ${figures[docker]})}
-  b=${figures[buildah]:+$(median ${figures[buildah]})}
+  m=$(build_median "${figures[stead]}") d=$(build_median "${figures[docker]:-}") b=$(build_median "${figures[buildah]:-}")
   reached=$(verdict build_reached "$m" "${d:-0}" "$4" "$5")
   row "$1" "$(ms "$m")" "${d:+$(ms "$d")}" "${d:+$(ratio "$d" "$m") x}" "$3" "$reached"
   [[ -z $b ]] || row "… buildah" "" "$(ms "$b")" "$(ratio "$b" "$m") x" "" ""
