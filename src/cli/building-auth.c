@@ -72,7 +72,8 @@ static bool is_there(HttpClient *c, const char *image)
 
 json_t *building_auths(const Building *b, HttpClient *c)
 {
-	AUTO_STRV char **images = building_images(b);
+	AUTO_FREE char *config = docker_config_path();
+	AUTO_STRV char **images = access(config, F_OK) == 0 ? building_images(b) : NULL;
 	bool pull = json_is_true(json_object_get(b->options, "pull"));
 	json_t *auths = json_object();
 	for (char **i = images; i && *i; i++) {

@@ -120,7 +120,7 @@ static int send_manifest(Session *s, const json_t *question, Err *err)
 		return r;
 	if (str_eq(json_text(question, "have"), s->context.hash))
 		return send_json(s, json_pack("{s:b}", "same", 1), err);
-	const Buf *m = &s->context.manifest;
+	const Buf *m = context_manifest(&s->context);
 	for (size_t at = 0; r == 0 && at < m->len; at += CHUNK)
 		r = send_frame(s, 'M', m->data + at, m->len - at < CHUNK ? m->len - at : CHUNK, err);
 	return r < 0 ? r : send_json(s, json_pack("{s:s}", "manifest", "end"), err);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The file: a header, then for each file a record of fixed size and its path, in order of the paths. Reading it is one pass beside
+ * The file: a header, then for each entry a record of fixed size and its path, in order of the paths. Reading it is one pass beside
  * the walk's own list, which is in the same order.
  */
 #include "cli/context-cache.h"
@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "base/time.h"
 
-#define MAGIC "steadcx1"
+#define MAGIC "steadcx2"
 #define CACHE_MAX (256U << 20)
 #define PATH_LEN_MAX 4096
 #define RACY_NS (20 * NSEC_PER_MSEC) /* more than a tick of the clock that files are stamped with */
@@ -22,6 +22,7 @@
 typedef struct Header {
 	char magic[8];
 	int64_t began; /* real ns */
+	uint8_t hash[32]; /* of the manifest */
 } Header;
 
 typedef struct Record {
@@ -29,13 +30,13 @@ typedef struct Record {
 	int64_t mtime, ctime, size;
 	uint8_t hash[32];
 	uint32_t path_len;
-	uint32_t zero;
+	uint16_t mode;
+	uint8_t type, zero;
 } Record;
 
 struct ContextCache {
 	Buf data;
-	size_t at;
-	int64_t trusted; /* files that changed at or after this are not believed */
+	int64_t trusted; /* what changed at or after this is not believed */
 };
 
 static int64_t ns(const struct timespec *t)
@@ -54,33 +55,63 @@ ContextCache *context_cache_load(const char *path)
 	}
 	memcpy(&h, c->data.data, sizeof(h));
 	c->trusted = h.began - RACY_NS;
-	c->at = sizeof(h);
 	return c;
 }
 
-/* The record at c->at; false at the end, or where the rest is damaged. */
-static bool record_at(ContextCache *c, Record *ret, const char **ret_path)
+/* The record at `at`; false at the end, or where the rest is damaged. */
+static bool record_at(const ContextCache *c, size_t at, Record *ret, const char **ret_path)
 {
-	if (c->data.len - c->at < sizeof(*ret))
+	if (c->data.len < at + sizeof(*ret))
 		return false;
-	memcpy(ret, c->data.data + c->at, sizeof(*ret));
-	if (!ret->path_len || ret->path_len > PATH_LEN_MAX || c->data.len - c->at - sizeof(*ret) < ret->path_len)
+	memcpy(ret, c->data.data + at, sizeof(*ret));
+	if (!ret->path_len || ret->path_len > PATH_LEN_MAX || c->data.len - at - sizeof(*ret) < ret->path_len)
 		return false;
-	*ret_path = c->data.data + c->at + sizeof(*ret);
+	*ret_path = c->data.data + at + sizeof(*ret);
 	return (*ret_path)[ret->path_len - 1] == '\0' && strlen(*ret_path) + 1 == ret->path_len;
 }
 
-bool context_cache_find(ContextCache *c, ContextFile *file)
+static bool same_inode(const ContextCache *c, const Record *r, const ContextFile *f)
 {
+	return r->ino == f->ino && r->mtime == ns(&f->mtime) && r->ctime == ns(&f->ctime) && r->size == f->size && r->ctime < c->trusted &&
+	       r->mtime < c->trusted;
+}
+
+/* Is all that the manifest says of it the same? Of a directory that is what stat(2) says now, whatever came and went in it. */
+static bool take_record(const ContextCache *c, const Record *r, ContextFile *f)
+{
+	bool same = r->type == f->type && r->mode == f->mode && r->mtime == ns(&f->mtime);
+	if (r->type == 'd')
+		return same;
+	bool inode = same_inode(c, r, f);
+	if (inode && r->type == 'f' && f->type == 'f')
+		hex_encode(r->hash, sizeof(r->hash), f->hash);
+	return same && inode;
+}
+
+bool context_cache_take(const ContextCache *c, Context *found)
+{
+	Header h;
 	Record r;
 	const char *path;
-	int order = -1;
-	while (record_at(c, &r, &path) && (order = strcmp(path, file->path)) < 0)
-		c->at += sizeof(r) + r.path_len;
-	if (order != 0 || !record_at(c, &r, &path) || r.ino != file->ino || r.mtime != ns(&file->mtime) || r.ctime != ns(&file->ctime) ||
-		r.size != file->size || r.ctime >= c->trusted || r.mtime >= c->trusted)
+	bool same = c->data.len != 0;
+	size_t at = sizeof(h);
+	for (size_t i = 0; i < found->n; i++) {
+		int order = -1;
+		while (record_at(c, at, &r, &path) && (order = strcmp(path, found->files[i].path)) < 0) {
+			same = false; /* it has gone */
+			at += sizeof(r) + r.path_len;
+		}
+		if (order != 0) {
+			same = false;
+			continue;
+		}
+		same = take_record(c, &r, &found->files[i]) && same;
+		at += sizeof(r) + r.path_len;
+	}
+	if (!same || at != c->data.len)
 		return false;
-	hex_encode(r.hash, sizeof(r.hash), file->hash);
+	memcpy(&h, c->data.data, sizeof(h));
+	hex_encode(h.hash, sizeof(h.hash), found->hash);
 	return true;
 }
 
@@ -97,13 +128,16 @@ void context_cache_save(const char *path, const Context *found, int64_t began)
 	if (!path)
 		return;
 	memcpy(h.magic, MAGIC, sizeof(h.magic));
+	if (hex_decode(found->hash, sizeof(h.hash), h.hash) < 0)
+		return;
 	buf_append(&b, &h, sizeof(h));
 	for (size_t i = 0; i < found->n; i++) {
 		const ContextFile *f = &found->files[i];
 		size_t len = strlen(f->path) + 1;
-		Record r = { .ino = f->ino, .mtime = ns(&f->mtime), .ctime = ns(&f->ctime), .size = f->size, .path_len = (uint32_t) len };
-		if (f->type != 'f' || len > PATH_LEN_MAX || hex_decode(f->hash, sizeof(r.hash), r.hash) < 0)
-			continue;
+		Record r = { .ino = f->ino, .mtime = ns(&f->mtime), .ctime = ns(&f->ctime), .size = f->size, .path_len = (uint32_t) len,
+			.mode = (uint16_t) f->mode, .type = (uint8_t) f->type };
+		if (len > PATH_LEN_MAX || (f->type == 'f' && hex_decode(f->hash, sizeof(r.hash), r.hash) < 0))
+			return;
 		buf_append(&b, &r, sizeof(r));
 		buf_append(&b, f->path, len);
 	}

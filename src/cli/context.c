@@ -20,6 +20,7 @@ typedef struct Walk {
 	Context *c;
 	const Ignore *ignore;
 	const char *root; /* for messages */
+	Buf path;         /* of what is looked at */
 	unsigned depth;
 	Err *err;
 } Walk;
@@ -47,7 +48,7 @@ static int add_link(Walk *w, int dir, const char *name, const char *path, const 
 	return 0;
 }
 
-static int walk_dir(Walk *w, int dir, const char *path);
+static int walk_dir(Walk *w, int dir);
 
 static int walk_below(Walk *w, int dir, const char *name, const char *path, const struct stat *st, bool ignored)
 {
@@ -62,11 +63,11 @@ static int walk_below(Walk *w, int dir, const char *name, const char *path, cons
 	if (!ignored)
 		add(w, path, 'd', st);
 	w->depth++;
-	int r = walk_dir(w, below, path);
+	int r = walk_dir(w, below);
 	w->depth--;
 	/* One that is left out, with something in it that is not. */
 	if (r == 0 && ignored && w->c->n > at)
-		add(w, path, 'd', st);
+		add(w, buf_cstr(&w->path), 'd', st);
 	return r;
 }
 
@@ -96,26 +97,30 @@ static int walk_entry(Walk *w, int dir, const char *name, const char *path)
 	return 0;
 }
 
-/* `dir` stays the caller's. */
-static int walk_dir(Walk *w, int dir, const char *path)
+/* `dir` stays the caller's; w->path is its path. */
+static int walk_dir(Walk *w, int dir)
 {
 	int fd = fcntl(dir, F_DUPFD_CLOEXEC, 0);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	size_t len = w->path.len;
 	int r = 0;
 	if (!d) {
 		r = -errno;
 		if (fd >= 0)
 			(void) close(fd);
-		return err_errno(w->err, r, "%s/%s", w->root, path);
+		return err_errno(w->err, r, "%s/%s", w->root, buf_cstr(&w->path));
 	}
 	for (struct dirent *e; r == 0 && (errno = 0, e = readdir(d));) {
 		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
 			continue;
-		AUTO_FREE char *child = *path ? xasprintf("%s/%s", path, e->d_name) : xstrdup(e->d_name);
-		r = walk_entry(w, dir, e->d_name, child);
+		if (len)
+			buf_char(&w->path, '/');
+		buf_str(&w->path, e->d_name);
+		r = walk_entry(w, dir, e->d_name, buf_cstr(&w->path));
+		w->path.data[w->path.len = len] = '\0';
 	}
 	if (r == 0 && errno)
-		r = err_errno(w->err, -errno, "%s/%s", w->root, path);
+		r = err_errno(w->err, -errno, "%s/%s", w->root, buf_cstr(&w->path));
 	(void) closedir(d);
 	return r;
 }
@@ -172,13 +177,14 @@ int context_open(const Context *c, size_t index, Err *err)
 	return steal_fd(&fd);
 }
 
+/* 1: all is as it was last time. */
 static int hash_files(Context *c, const char *cache, Err *err)
 {
 	ContextCache *known = context_cache_load(cache);
-	int r = 0;
+	int r = context_cache_take(known, c);
 	for (size_t i = 0; r == 0 && i < c->n; i++) {
 		ContextFile *f = &c->files[i];
-		if (f->type != 'f' || context_cache_find(known, f))
+		if (f->type != 'f' || *f->hash)
 			continue;
 		AUTO_CLOSE int fd = context_open(c, i, err);
 		r = fd < 0 ? fd : digest_sha256_fd(fd, f->hash);
@@ -225,6 +231,14 @@ static void put_file(Buf *b, const ContextFile *f)
 	buf_printf(b, ",\"mtime\":%lld}\n", (long long) f->mtime.tv_sec);
 }
 
+const Buf *context_manifest(Context *c)
+{
+	bool made = c->manifest.len;
+	for (size_t i = 0; !made && i < c->n; i++)
+		put_file(&c->manifest, &c->files[i]);
+	return &c->manifest;
+}
+
 int context_scan(const char *dir, const Ignore *ignore, const char *cache, Context *ret, Err *err)
 {
 	Context c = CONTEXT_INIT;
@@ -233,7 +247,8 @@ int context_scan(const char *dir, const Ignore *ignore, const char *cache, Conte
 	c.dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c.dir < 0)
 		return err_errno(err, -errno, "the build context %s", dir);
-	int r = walk_dir(&w, c.dir, "");
+	int r = walk_dir(&w, c.dir);
+	buf_done(&w.path);
 	if (r == 0) {
 		if (c.n)
 			qsort(c.files, c.n, sizeof(*c.files), by_path);
@@ -244,12 +259,11 @@ int context_scan(const char *dir, const Ignore *ignore, const char *cache, Conte
 		context_done(&c);
 		return err_wrap(err, "build context");
 	}
-	for (size_t i = 0; i < c.n; i++)
-		put_file(&c.manifest, &c.files[i]);
-	digest_sha256(buf_cstr(&c.manifest), c.manifest.len, c.hash);
-	/* Also when files have gone, so that the list does not grow for ever; not when nothing is new. */
-	if (c.hashed)
+	if (r == 0) {
+		const Buf *m = context_manifest(&c);
+		digest_sha256(buf_cstr(m), m->len, c.hash);
 		context_cache_save(cache, &c, began);
+	}
 	*ret = c;
 	return 0;
 }

@@ -165,6 +165,49 @@ static void hashes_once(void **state)
 	context_done(&third);
 }
 
+/* With what is known, a context has the same hash as without; whether a manifest was made for it is told by its length. */
+static void hash_is(bool known)
+{
+	(void) usleep(60000); /* or what was done just now would not be believed */
+	Context plain = scan_with(NULL, NULL), c = scan_with(NULL, cache);
+	assert_string_equal(c.hash, plain.hash);
+	assert_int_equal(c.manifest.len, known ? 0 : plain.manifest.len);
+	assert_string_equal(buf_cstr(context_manifest(&c)), buf_cstr(&plain.manifest));
+	context_done(&c);
+	context_done(&plain);
+}
+
+static void unchanged(void **state)
+{
+	AUTO_FREE char *a = xasprintf("%s/a", dir), *sub = xasprintf("%s/sub", dir), *link = xasprintf("%s/link", dir), *moved = xasprintf("%s/moved", dir);
+	const struct timespec past[2] = { { .tv_sec = 900000000 }, { .tv_sec = 900000000 } };
+	put("a", "one");
+	put("sub/b", "two");
+	assert_int_equal(symlink("a", link), 0);
+	hash_is(false);
+	hash_is(true);
+	hash_is(true);
+	assert_int_equal(chmod(a, 0600), 0);
+	hash_is(false);
+	hash_is(true);
+	assert_int_equal(utimensat(AT_FDCWD, sub, past, 0), 0);
+	hash_is(false);
+	hash_is(true);
+	assert_int_equal(unlink(link), 0);
+	hash_is(false);
+	assert_int_equal(symlink("sub", link), 0);
+	hash_is(false);
+	hash_is(true);
+	assert_int_equal(rename(sub, moved), 0);
+	hash_is(false);
+	put("z", "the last");
+	hash_is(false);
+	hash_is(true);
+	assert_int_equal(truncate(cache, 300), 0);
+	hash_is(false);
+	hash_is(true);
+}
+
 static void damaged_cache(void **state)
 {
 	static const char junk[] = "steadcx1\0\0\0\0\0\0\0\x7f garbage that is no record at all, but long enough to look like one, perhaps; "
@@ -213,7 +256,7 @@ static void no_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(order_and_kinds), TEST(names_are_json), TEST(hard_links), TEST(ignored), TEST(hashes_once), TEST(damaged_cache), TEST(changed_meanwhile), TEST(no_directory),
+		TEST(order_and_kinds), TEST(names_are_json), TEST(hard_links), TEST(ignored), TEST(hashes_once), TEST(unchanged), TEST(damaged_cache), TEST(changed_meanwhile), TEST(no_directory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
