@@ -71,6 +71,12 @@ build|--ulimit||list|
 build|--quiet|-q|flag|
 build|--iidfile||string|file
 build|--shell-on-fail||flag|
+builder prune|||operands|
+builder prune|--all|-a|flag|
+builder prune|--force|-f|flag|
+builder prune|--dry-run||flag|
+builder prune|--filter||list|
+builder prune|--keep-storage||string|
 why|||operands|service
 deploy|||operands|service
 deploy|--plan||flag|
@@ -292,6 +298,7 @@ daemon|--acme-email||string|
 daemon|--acme-ca||string|file
 daemon|--registries||string|file
 daemon|--image-quota||string|
+daemon|--build-cache-quota||string|
 daemon|--debug||flag|
 help|||operands|command
 '

@@ -25,12 +25,6 @@
 
 #define LOCK_POLL_MSEC 200 /* how often a lock that another build holds is tried */
 #define MMAP_THRESHOLD (64 << 10)
-#define CACHE_AGE (30LL * 86400)
-#define CACHE_RECORDS 20000
-#define MOUNTS_QUOTA (5LL << 30)
-#define FILES_AGE (14LL * 86400)
-#define FILES_QUOTA (2LL << 30)
-#define PRUNE_EVERY 86400 /* seconds */
 
 /* Layers. */
 
@@ -426,19 +420,6 @@ static void report_built(Build *b, const char *id, double seconds)
 	report_line(json_pack("{s:{s:s, s:o, s:o, s:O, s:f}}", "built", "id", id, "tags", tags, "sizes", sizes, "why", b->why, "seconds", seconds));
 }
 
-/* Now and then, what nobody used for long goes. */
-static void prune(Build *b)
-{
-	struct stat st;
-	int64_t now = time_real() / NSEC_PER_SEC;
-	const CacheLimits limits = { .age = CACHE_AGE, .mounts_bytes = MOUNTS_QUOTA, .records = CACHE_RECORDS };
-	if (fstatat(b->store.state, "build/pruned", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime <= now && st.st_mtime + PRUNE_EVERY > now)
-		return;
-	(void) file_write(b->store.state, "build/pruned", "", 0, 0600);
-	(void) cache_prune(&b->cache, now, &limits);
-	files_prune(&b->context.files, now, FILES_AGE, FILES_QUOTA);
-}
-
 static int build(Build *b, int64_t began, Err *err)
 {
 	AUTO_FREE char *id = NULL;
@@ -457,7 +438,6 @@ static int build(Build *b, int64_t began, Err *err)
 	}
 	if ((r = build_commit(b, err)) < 0)
 		return r;
-	prune(b);
 	report_built(b, id, (double) (time_mono() - began) / NSEC_PER_SEC);
 	return 0;
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A record is a file of its own, so there is no index that two builds could spoil for each other, none to compact and
- * none to repair: looking up a step is one open(2). When records went (cache_prune), the next sweep takes the layers that
+ * none to repair: looking up a step is one open(2). When records went (build/prune.h), the next sweep takes the layers that
  * nothing names any more.
  */
 #include "build/cache.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -149,6 +148,7 @@ static int make_mount(int dir, const MountOwner *owner)
 int cache_mount(Cache *c, const char *id, unsigned suffix, const MountOwner *owner, bool lock, int *ret_lock, char **ret_path, Err *err)
 {
 	char hex[DIGEST_HEX_MAX], name[50];
+	struct stat st;
 	digest_sha256(id, strlen(id), hex);
 	(void) snprintf(name, sizeof(name), suffix ? "%.32s-%u" : "%.32s", hex, suffix);
 	AUTO_FREE char *lock_name = xasprintf("%s/lock", name);
@@ -163,107 +163,11 @@ int cache_mount(Cache *c, const char *id, unsigned suffix, const MountOwner *own
 	int r = make_mount(dir, owner);
 	if (r < 0)
 		return err_errno(err, r, "the cache mount '%s'", id);
+	/* For people: its name is a digest. */
+	if (fstat(fd, &st) == 0 && st.st_size == 0)
+		(void) fd_write_all(fd, id, strlen(id));
 	(void) futimens(fd, NULL);
 	*ret_lock = steal_fd(&fd);
 	*ret_path = xasprintf("build/mounts/%s/data", name);
 	return 0;
-}
-
-/* Pruning. */
-
-typedef struct Old {
-	char name[80];
-	int64_t used, size;
-} Old;
-
-typedef struct OldList {
-	Old *items;
-	size_t n;
-} OldList;
-
-static int used_order(const void *a, const void *b)
-{
-	int64_t x = ((const Old *) a)->used, y = ((const Old *) b)->used;
-	return (x > y) - (x < y);
-}
-
-/* What is in a directory, longest unused first. `inner`: the file whose time counts, NULL = the entry itself. */
-static void list_by_use(int dir, const char *inner, OldList *ret)
-{
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	struct dirent *e;
-	while (d && (e = readdir(d))) {
-		struct stat st;
-		AUTO_FREE char *timed = inner ? xasprintf("%s/%s", e->d_name, inner) : xstrdup(e->d_name);
-		if (e->d_name[0] == '.' || strlen(e->d_name) >= sizeof(((Old *) 0)->name) || fstatat(dir, timed, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		Old *o = array_append(ret->items, ret->n);
-		(void) snprintf(o->name, sizeof(o->name), "%s", e->d_name);
-		o->used = st.st_mtime;
-	}
-	if (d)
-		(void) closedir(d);
-	if (ret->n)
-		qsort(ret->items, ret->n, sizeof(*ret->items), used_order);
-}
-
-static size_t prune_dir(int dir, int64_t before, size_t most)
-{
-	OldList l = { 0 };
-	size_t gone = 0;
-	list_by_use(dir, NULL, &l);
-	for (size_t i = 0; i < l.n && (l.items[i].used < before || l.n - i > most); i++)
-		gone += unlinkat(dir, l.items[i].name, 0) == 0;
-	free(l.items);
-	return gone;
-}
-
-/* Bytes on disk below a directory of strangers' files; links to files are counted once a name. */
-static int64_t tree_bytes(int dirfd, const char *name, int depth)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int64_t sum = 0;
-	while (d && depth < LIMIT_PATH_DEPTH && (e = readdir(d))) {
-		struct stat st;
-		if (str_eq(e->d_name, ".") || str_eq(e->d_name, "..") || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		sum += (int64_t) st.st_blocks * 512;
-		if (S_ISDIR(st.st_mode))
-			sum += tree_bytes(fd, e->d_name, depth + 1);
-	}
-	if (d)
-		(void) closedir(d);
-	return sum;
-}
-
-static void prune_mounts(Cache *c, int64_t before, int64_t most)
-{
-	OldList l = { 0 };
-	int64_t total = 0;
-	list_by_use(c->mounts, "lock", &l);
-	for (size_t i = 0; i < l.n; i++)
-		total += l.items[i].size = tree_bytes(c->mounts, l.items[i].name, 0);
-	for (size_t i = 0; i < l.n && (l.items[i].used < before || total > most); i++) {
-		AUTO_FREE char *lock_name = xasprintf("%s/lock", l.items[i].name);
-		AUTO_FREE char *data = xasprintf("%s/data", l.items[i].name);
-		AUTO_CLOSE int fd = openat(c->mounts, lock_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
-			continue;
-		/* The lock's file stays: another build may have it open already. */
-		if (tree_remove(c->mounts, data) == 0)
-			total -= l.items[i].size;
-	}
-	free(l.items);
-}
-
-size_t cache_prune(Cache *c, int64_t now, const CacheLimits *limits)
-{
-	int64_t before = now - limits->age;
-	size_t gone = prune_dir(c->records, before, (size_t) limits->records);
-	(void) prune_dir(c->lists, before, (size_t) limits->records);
-	prune_mounts(c, before, limits->mounts_bytes);
-	return gone;
 }

@@ -6,7 +6,7 @@
  * a JSON object; STATE/build/lists/HEX is the list of files that a COPY made (build/entries.h). A record appears by
  * rename, so several builds may use the cache at once and a kill at any moment leaves it usable. One that a power cut
  * has cut off, or whose layers are gone, is as good as none. Records:
- *   {"layers": [diff_id…], "sizes": […], "list": HEX?, "created": RFC 3339, "seconds": N, "bytes": N}   a step
+ *   {"layers": [diff_id…], "sizes": […], "list": HEX?, "created": RFC 3339, "seconds": N, "what": TEXT}   a step
  *   {"same": HEX}                                                                                     another record
  *   {"image": "sha256:…"}                                                                             a result
  * Layers that a record names are kept by sweeps (image/trash.c reads them here).
@@ -58,12 +58,3 @@ typedef struct MountOwner {
  * else's. 1: somebody else has it.
  */
 int cache_mount(Cache *c, const char *id, unsigned suffix, const MountOwner *owner, bool lock, int *ret_lock, char **ret_path, Err *err);
-
-typedef struct CacheLimits {
-	int64_t age;          /* seconds without use after which records, lists and mounts go */
-	int64_t mounts_bytes; /* of all cache mounts: the longest unused go */
-	int64_t records;      /* number of records */
-} CacheLimits;
-
-/** Removes what is beyond the limits. Mounts in use stay. Returns the number of records that went. */
-size_t cache_prune(Cache *c, int64_t now, const CacheLimits *limits);

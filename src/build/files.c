@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build/files.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -13,7 +12,6 @@
 #include "base/str.h"
 
 #define USED_GRAIN 3600 /* seconds: use is not noted more often */
-#define TMP_AGE 86400   /* seconds after which a file that is not finished belongs to nobody */
 
 int files_open(int state, Files *ret, Err *err)
 {
@@ -122,66 +120,4 @@ int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
 	}
 	files_abort(w); /* after the rename, nothing has that name */
 	return r;
-}
-
-/* Pruning. */
-
-typedef struct Kept {
-	char name[80];
-	int64_t used, size;
-} Kept;
-
-typedef struct KeptList {
-	Kept *items;
-	size_t n;
-} KeptList;
-
-static int used_order(const void *a, const void *b)
-{
-	int64_t x = ((const Kept *) a)->used, y = ((const Kept *) b)->used;
-	return (x > y) - (x < y);
-}
-
-static void list_files(Files *f, const char *sub, KeptList *l)
-{
-	int fd = openat(f->dir, sub, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	while (d && (e = readdir(d))) {
-		struct stat st;
-		if (e->d_name[0] == '.' || strlen(e->d_name) > 70 || fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-			continue;
-		Kept *k = array_append(l->items, l->n);
-		(void) snprintf(k->name, sizeof(k->name), "%s/%s", sub, e->d_name);
-		k->used = st.st_mtime;
-		k->size = st.st_size;
-	}
-	if (d)
-		(void) closedir(d);
-}
-
-void files_prune(Files *f, int64_t now, int64_t age, int64_t quota)
-{
-	KeptList l = { 0 };
-	int64_t total = 0;
-	int fd = openat(f->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	while (d && (e = readdir(d))) {
-		struct stat st;
-		if (strlen(e->d_name) == 2 && e->d_name[0] != '.')
-			list_files(f, e->d_name, &l);
-		else if (str_starts(e->d_name, "tmp-") && fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime + TMP_AGE < now)
-			(void) unlinkat(fd, e->d_name, 0);
-	}
-	if (d)
-		(void) closedir(d);
-	for (size_t i = 0; i < l.n; i++)
-		total += l.items[i].size;
-	if (l.n)
-		qsort(l.items, l.n, sizeof(*l.items), used_order);
-	for (size_t i = 0; i < l.n && (l.items[i].used + age < now || total > quota); i++)
-		if (unlinkat(f->dir, l.items[i].name, 0) == 0)
-			total -= l.items[i].size;
-	free(l.items);
 }

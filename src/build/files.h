@@ -46,6 +46,3 @@ int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err);
 /** Forgets one that is not finished. */
 void files_abort(FilesWriter *w);
 #define AUTO_FILES_WRITER __attribute__((cleanup(files_abort))) FilesWriter
-
-/** Removes what was not used for `age` seconds, then the longest unused until at most `quota` bytes are left. */
-void files_prune(Files *f, int64_t now, int64_t age, int64_t quota);

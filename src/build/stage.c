@@ -179,6 +179,7 @@ void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made,
 		layer_stack_push(&s->layers, made->diff_ids[i], made->sizes[i]);
 		bytes += i < reused ? 0 : made->sizes[i];
 	}
+	(void) json_object_set_new(record, "what", json_stringn(s->at->text, strcspn(s->at->text, "\n")));
 	(void) json_object_set_new(record, "layers", ids);
 	(void) json_object_set_new(record, "sizes", sizes);
 	(void) json_object_set_new(record, "created", json_string(b->created));

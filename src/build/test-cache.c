@@ -128,37 +128,6 @@ static void mounts_are_shared_or_not(void **state)
 	assert_int_equal(st.st_mode & 07777, 0750);
 }
 
-static void what_is_old_goes(void **state)
-{
-	AUTO(cache_close) Cache c;
-	const MountOwner owner = { geteuid(), getegid(), 0755 };
-	const CacheLimits limits = { .age = 100, .mounts_bytes = 1 << 20, .records = 3 }; /* one is of the test before */
-	AUTO_FREE char *used = NULL;
-	AUTO_FREE char *unused = NULL;
-	int lock, other;
-	(void) state;
-	open_cache(&c);
-	for (int i = 0; i < 4; i++) {
-		AUTO_FREE char *name = xasprintf("key%d", i);
-		AUTO_FREE char *path = xasprintf("build/cache/%s", name);
-		assert_int_equal(cache_put(&c, name, json_object(), NULL), 0);
-		set_used(path, i == 0 ? 850 : 950 + i);
-	}
-	assert_int_equal(cache_mount(&c, "used", 0, &owner, false, &lock, &used, NULL), 0);
-	assert_int_equal(cache_mount(&c, "unused", 0, &owner, false, &other, &unused, NULL), 0);
-	(void) close(other);
-	AUTO_FREE char *used_lock = xasprintf("%.*slock", (int) (strlen(used) - 4), used);
-	AUTO_FREE char *unused_lock = xasprintf("%.*slock", (int) (strlen(unused) - 4), unused);
-	set_used(used_lock, 800);
-	set_used(unused_lock, 800);
-	(void) cache_prune(&c, 1000, &limits);
-	assert_false(exists("build/cache/key0") || exists("build/cache/key1"));
-	assert_true(exists("build/cache/key2") && exists("build/cache/key3"));
-	assert_true(exists(used));
-	assert_false(exists(unused));
-	(void) close(lock);
-}
-
 static void put_content(Files *f, const char *text, char hex[DIGEST_HEX_MAX])
 {
 	AUTO_FILES_WRITER w = FILES_WRITER_INIT;
@@ -180,15 +149,6 @@ static void contents(void **state)
 	put_content(&f, "second", two);
 	assert_true(files_has(&f, one, 3));
 	assert_false(files_has(&f, one, 4));
-	AUTO_FREE char *first = xasprintf("build/files/%.2s/%s", one, one);
-	AUTO_FREE char *second = xasprintf("build/files/%.2s/%s", two, two);
-	set_used(first, 850);
-	set_used(second, 990);
-	files_prune(&f, 1000, 100, 100);
-	assert_false(exists(first));
-	assert_true(exists(second));
-	files_prune(&f, 1000, 100, 5);
-	assert_false(exists(second));
 	/* One that is not finished leaves nothing. */
 	FilesWriter w = FILES_WRITER_INIT;
 	assert_int_equal(files_begin(&f, &w, NULL), 0);
@@ -201,8 +161,7 @@ static void contents(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(records), cmocka_unit_test(lists), cmocka_unit_test(mounts_are_shared_or_not), cmocka_unit_test(what_is_old_goes),
-		cmocka_unit_test(contents),
+		cmocka_unit_test(records), cmocka_unit_test(lists), cmocka_unit_test(mounts_are_shared_or_not), cmocka_unit_test(contents),
 	};
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

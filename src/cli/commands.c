@@ -23,13 +23,14 @@ extern const Command command_up, command_down, command_ps, command_logs, command
 	command_save, command_import, command_image_bootstrap, command_image_prune, command_volume_ls,
 	command_volume_rm, command_network_ls, command_version, command_info, command_daemon, command_help_verb,
 	command_complete, command_options, command_deploy, command_releases, command_rollback, command_routes, command_maintenance,
-	command_cache_purge, command_ship, command_pull, command_push, command_login, command_logout, command_dial_stdio, command_build, command_why;
+	command_cache_purge, command_ship, command_pull, command_push, command_login, command_logout, command_dial_stdio, command_build, command_builder_prune, command_why;
 extern const Command command_setup;
 
 static const Verb verbs[] = {
 	{ "up", &command_up },
 	{ "down", &command_down },
 	{ "build", &command_build },
+	{ "builder prune", &command_builder_prune },
 	{ "why", &command_why },
 	{ "deploy", &command_deploy },
 	{ "releases", &command_releases },

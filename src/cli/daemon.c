@@ -16,6 +16,7 @@ static const Option options[] = {
 	{ "acme-ca", 0, OPTION_STRING, 0, "FILE", "", "file" },
 	{ "registries", 0, OPTION_STRING, 0, "FILE", "", "file" },
 	{ "image-quota", 0, OPTION_STRING, 0, "SIZE", "", NULL },
+	{ "build-cache-quota", 0, OPTION_STRING, 0, "SIZE", "", NULL },
 	{ "debug", 0, OPTION_FLAG, 0, NULL, "", NULL },
 	{ NULL },
 };

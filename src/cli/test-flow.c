@@ -602,12 +602,17 @@ static void remaining(void **state)
 		{ .request = "DELETE /volumes/data", .status = 204 },
 		{ .request = "POST /images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D", .status = 200,
 			.body = "{\"ImagesDeleted\":[{\"Deleted\":\"sha256:1\"}],\"SpaceReclaimed\":1500000}" },
+		{ .request = "POST /build/prune?dry-run=1&keep-storage=1048576&filters=%7B%22until%22%3A%5B%2224h%22%5D%7D", .status = 200,
+			.body = "{\"CachesDeleted\":[{\"ID\":\"internal\",\"Type\":\"internal\",\"Size\":1},{\"ID\":\"0123456789abcdef\",\"Type\":\"regular\","
+				"\"Description\":\"RUN make\",\"Size\":2000000}],\"SpaceReclaimed\":2000001}" },
+		{ .request = "POST /build/prune?all=1", .status = 200, .body = "{\"CachesDeleted\":[\"0123456789abcdef\"],\"SpaceReclaimed\":2000000}" },
+		{ .request = "POST /build/prune", .status = 400, .body = "{\"message\":\"unknown filter 'colour'\"}" },
 		{ .request = "POST /stead/v1/stacks/blog/kill", .close = true, .raw = STREAM "{\"result\":\"done\"}\n" },
 		{ .request = "GET /images/json", .status = 200, .body = "[{\"RepoTags\":[\"redis:7\"]}]" },
 		{ NULL },
 	};
 	static const struct {
-		const char *words[5], *out;
+		const char *words[8], *out;
 		int code;
 	} cases[] = {
 		{ { "wait", "web" }, "5\n", 5 },
@@ -617,6 +622,14 @@ static void remaining(void **state)
 		{ { "volume", "rm", "-f", "gone" }, "gone\n", 0 },
 		{ { "volume", "rm", "gone" }, "", 1 },
 		{ { "image", "prune", "-a", "-f" }, "Deleted: sha256:1\nTotal reclaimed space: 1.5MB\n", 0 },
+		{ { "builder", "prune", "--dry-run", "--keep-storage", "1m", "--filter", "until=24h" },
+			"SIZE      ID             TYPE       LAST USED   DESCRIPTION\n"
+			"2MB       0123456789ab   regular                RUN make\n"
+			"1B        internal       internal               \n"
+			"Would reclaim: 2MB\n", 0 },
+		{ { "builder", "prune", "-a", "-f" }, "Deleted build cache objects:\n0123456789abcdef\n\nTotal reclaimed space: 2MB\n", 0 },
+		{ { "builder", "prune", "-f", "--filter", "colour=red" }, "", 2 },
+		{ { "builder", "prune", "-f", "--keep-storage", "much" }, "", 2 },
 		{ { "kill", "-s", "HUP", "web" }, "", 0 },
 		{ { "__complete", "image" }, "redis:7\n", 0 },
 		{ { "__complete", "service" }, "web\nblog-web-1\n", 0 },
@@ -624,8 +637,8 @@ static void remaining(void **state)
 		{ { "version", "--short" }, STEAD_VERSION "\n", 0 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const char *words[8] = { "-p", "blog" };
-		for (size_t j = 0; cases[i].words[j] && j < 5; j++)
+		const char *words[11] = { "-p", "blog" };
+		for (size_t j = 0; j < ARRAY_SIZE(cases[i].words) && cases[i].words[j]; j++)
 			words[j + 2] = cases[i].words[j];
 		Outcome o = run_input(NULL, rules, words);
 		expect(&o, cases[i].code, cases[i].out, NULL);

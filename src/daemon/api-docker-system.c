@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/api-docker.h"
+#include "daemon/build.h"
 #include "daemon/container.h"
 #include "daemon/events.h"
 #include "daemon/image.h"
@@ -261,7 +262,8 @@ static void events(Daemon *d, HttpRequest *r, char *const *args)
 typedef struct DiskUse {
 	Daemon *d;
 	HttpRequest *r; /* NULL once the client has gone */
-	size_t n_containers;
+	json_t *cache; /* what builds keep, and its bytes */
+	int64_t cache_bytes;
 } DiskUse;
 
 static void disk_use_gone(void *user)
@@ -323,8 +325,8 @@ static void disk_use_counted(void *user, char *const *paths, const int64_t *size
 			(json_int_t) volume_users(u->d, v)));
 		json_array_append_new(volumes, o);
 	}
-	json_t *answer = json_pack("{s:I, s:o, s:o, s:o, s:[], s:I}", "LayersSize", layers_size(u->d), "Images", images, "Containers",
-		containers, "Volumes", volumes, "BuildCache", "BuilderSize", (json_int_t) 0);
+	json_t *answer = json_pack("{s:I, s:o, s:o, s:o, s:O, s:I}", "LayersSize", layers_size(u->d), "Images", images, "Containers",
+		containers, "Volumes", volumes, "BuildCache", u->cache, "BuilderSize", (json_int_t) u->cache_bytes);
 	if (u->r) {
 		HttpRequest *r = u->r;
 		http_set_user(r, NULL, NULL);
@@ -332,21 +334,40 @@ static void disk_use_counted(void *user, char *const *paths, const int64_t *size
 	} else {
 		json_decref(answer);
 	}
+	json_decref(u->cache);
 	free(u);
+}
+
+static void cache_listed(void *user, const json_t *items, int64_t bytes, const char *warning, const Err *err)
+{
+	DiskUse *u = user;
+	char **paths = NULL;
+	if (err) {
+		if (u->r) {
+			http_set_user(u->r, NULL, NULL);
+			http_error_err(u->r, err);
+		}
+		free(u);
+		return;
+	}
+	u->cache = build_cache_json(items);
+	u->cache_bytes = bytes;
+	for (size_t i = 0; i < u->d->n_containers; i++)
+		strv_take(&paths, upper_path(u->d->containers[i]));
+	for (size_t i = 0; i < u->d->n_vols; i++)
+		strv_add(&paths, u->d->vols[i]->path);
+	sizes_count(u->d->loop, paths, disk_use_counted, u);
 }
 
 static void disk_use(Daemon *d, HttpRequest *r, char *const *args)
 {
-	char **paths = NULL;
-	for (size_t i = 0; i < d->n_containers; i++)
-		strv_take(&paths, upper_path(d->containers[i]));
-	for (size_t i = 0; i < d->n_vols; i++)
-		strv_add(&paths, d->vols[i]->path);
+	AUTO_ERR err = ERR_INIT;
 	DiskUse *u = xcalloc(1, sizeof(*u));
 	u->d = d;
 	u->r = r;
 	http_set_user(r, u, disk_use_gone);
-	sizes_count(d->loop, paths, disk_use_counted, u);
+	if (build_cache_list(d, cache_listed, u, &err) < 0)
+		cache_listed(u, NULL, 0, NULL, &err);
 }
 
 /* ── what other tools make ────────────────────────────────────────── */

@@ -54,6 +54,7 @@ struct Builder {
 	uint32_t questions;     /* to SSH agents, so far */
 	size_t held;            /* callers that still need it: it is not freed meanwhile */
 	bool cancelled;
+	int64_t began;          /* seconds since the epoch */
 	char *image_id;         /* what was made */
 	json_t *report;
 	Err err;
@@ -63,6 +64,7 @@ struct Builds {
 	Builder **list;
 	size_t n;
 	struct BuildNetwork *network; /* build-net.c; NULL while there is none */
+	int64_t tidied; /* when the cache was last kept within its quota, seconds since the epoch; 0: not yet */
 };
 
 /* ── build.c ──────────────────────────────────────────────────────── */

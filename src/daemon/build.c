@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
 #include "image/reference.h"
@@ -176,6 +177,7 @@ static void job_done(void *user, JobResult *result, const Err *err)
 	/* What a worker that did not come to its end has left. */
 	if (b->cancelled || err)
 		image_sweep(b->d, NULL, NULL);
+	build_cache_tidy(b->d);
 	kill_steps(b);
 }
 
@@ -404,7 +406,7 @@ static int check_space(Daemon *d, Err *err)
 	struct statvfs v;
 	if (statvfs(d->o.state_dir, &v) < 0 || (uint64_t) v.f_bavail * v.f_frsize >= FREE_SPACE_MIN)
 		return 0;
-	return err_set(err, -ENOSPC, "only %llu MB are free in %s; make room (stead image prune) before you build",
+	return err_set(err, -ENOSPC, "only %llu MB are free in %s; make room (stead image prune, stead builder prune) before you build",
 		(unsigned long long) ((uint64_t) v.f_bavail * v.f_frsize >> 20), d->o.state_dir);
 }
 
@@ -413,6 +415,7 @@ int builder_start(Daemon *d, json_t *options, BuildLimits *limits, int context, 
 	Builder *b = xcalloc(1, sizeof(*b));
 	int theirs = -1;
 	b->d = d;
+	b->began = time_real() / NSEC_PER_SEC;
 	b->front = *front;
 	b->limits = *limits;
 	b->waiting = json_array();

@@ -11,6 +11,8 @@
  * of a build is in the store before its image is, whole.
  */
 
+#include <jansson.h>
+
 #include "daemon/daemon.h"
 #include "io/http-server.h"
 
@@ -25,8 +27,20 @@ bool builds_subnet(const Daemon *d, char dst[64]);
 /** The names server was lost: tells the new one of the builds' containers. */
 void builds_tell_names(Daemon *d);
 
+/**
+ * What the cache of builds holds, or what went of it: [{"id", "type", "description", "size", "shared", "in_use", "used" (seconds)}], borrowed,
+ * and the bytes of all of it; or why that is not known. `warning`: something of it is still on the disk; or NULL.
+ */
+typedef void (*BuildCacheFn)(void *user, const json_t *items, int64_t bytes, const char *warning, const Err *err);
+int build_cache_list(Daemon *d, BuildCacheFn done, void *user, Err *err);
+/** The same as docker's BuildCache objects. New reference. */
+json_t *build_cache_json(const json_t *items);
+/** Removes what is beyond the quota or long unused, once an hour. In the background. */
+void build_cache_tidy(Daemon *d);
+
 /* Handlers of the API. */
 void build_api_start(Daemon *d, HttpRequest *r);  /* POST /stead/v1/builds */
 void build_api_docker(Daemon *d, HttpRequest *r); /* POST /build */
+void build_api_prune(Daemon *d, HttpRequest *r);  /* POST /build/prune */
 /** GET /stead/v1/builds/IMAGE/why */
 void build_api_why(Daemon *d, HttpRequest *r, const char *image);

@@ -203,6 +203,7 @@ typedef struct DaemonOptions {
 	const char *acme_email, *acme_ca;    /* NULL = none */
 	const char *registries;  /* the file on registries (image/registry.h); default /etc/stead/registries.conf, which may be missing */
 	const char *image_quota; /* bytes that the files of all layers may have, as parse_bytes reads them; NULL = no limit */
+	const char *build_cache_quota; /* bytes that the cache of builds may have; NULL = as much as the disk suggests */
 	bool debug;
 } DaemonOptions;
 

@@ -46,6 +46,8 @@ static const struct DaemonOption {
 		offsetof(DaemonOptions, registries) },
 	{ "image-quota", "SIZE", "What all images may have on the disk: 20g; what would be more is\nrefused (default: no limit)",
 		offsetof(DaemonOptions, image_quota) },
+	{ "build-cache-quota", "SIZE", "What the cache of builds may have on the disk beside images: 5g; the\nlongest unused goes (default: a fifth of the disk, at most 20g)",
+		offsetof(DaemonOptions, build_cache_quota) },
 	{ "debug", NULL, "Say more in the log", 0 },
 	{ "help", NULL, "Show this help", 0 },
 };
@@ -109,6 +111,10 @@ static int parse_options(int argc, char **argv, DaemonOptions *o)
 	int64_t quota = 0;
 	if (o->image_quota && (parse_bytes(o->image_quota, &quota) < 0 || quota <= 0)) {
 		fprintf(stderr, "stead daemon: --image-quota: a size such as 500m or 20g is expected, not '%s'\n", o->image_quota);
+		return -EINVAL;
+	}
+	if (o->build_cache_quota && (parse_bytes(o->build_cache_quota, &(int64_t) { 0 }) < 0)) {
+		fprintf(stderr, "stead daemon: --build-cache-quota: a size such as 500m or 5g is expected, not '%s'\n", o->build_cache_quota);
 		return -EINVAL;
 	}
 	/* Workers read it there: whatever makes a layer keeps to it. */

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "daemon/build.h"
 #include "daemon/api-docker.h"
 #include "daemon/container.h"
 #include "daemon/events.h"
@@ -193,6 +194,19 @@ const char *health_state_name(HealthState h)
 json_t *health_json(const Container *c)
 {
 	return NULL;
+}
+
+int build_cache_list(Daemon *unused, BuildCacheFn done, void *user, Err *err)
+{
+	json_t *items = json_pack("[{s:s}]", "id", "c0ffee");
+	done(user, items, 34, NULL, NULL);
+	json_decref(items);
+	return 0;
+}
+
+json_t *build_cache_json(const json_t *items)
+{
+	return json_deep_copy(items);
 }
 
 void image_api_load(Daemon *unused, HttpRequest *r)
@@ -622,6 +636,7 @@ static void system_answers(void **state)
 	AUTO_FREE char *file = xasprintf("%s/12bytes", dir);
 	assert_int_equal(file_write(AT_FDCWD, file, "123456789012", 12, 0644), 0);
 	expect("GET", "/system/df", "", 200, "\"UsageData\":{\"Size\":12,\"RefCount\":1}");
+	expect("GET", "/system/df", "", 200, "\"BuildCache\":[{\"id\":\"c0ffee\"}],\"BuilderSize\":34");
 }
 
 static void lists(void **state)

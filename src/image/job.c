@@ -507,6 +507,17 @@ int job_build(Jobs *j, int requests, int context, const JobCallbacks *cb, Job **
 	return queue_job(job, ret, err);
 }
 
+int job_prune_builds(Jobs *j, json_t *options, const JobCallbacks *cb, Job **ret, Err *err)
+{
+	AUTO_STRV char **layers = NULL;
+	AUTO_STRV char **images = NULL;
+	if (j->refs)
+		j->refs(j->user, &layers, &images);
+	(void) json_object_set_new(options, "layers", strv_json(layers));
+	(void) json_object_set_new(options, "images", strv_json(images));
+	return add_job(j, "prune-builds", JOB_USES, -1, options, cb, ret, err);
+}
+
 static json_t *items_json(const JobSaveItem *items, size_t n)
 {
 	json_t *list = json_array();

@@ -43,7 +43,7 @@ typedef struct JobResult {
 	Image **images; /* what was made, with tags (normalised) and layer sizes; take over with steal_ptr(&images[i]) */
 	size_t n_images;
 	bool copied;   /* job_copy_up: there was something to copy */
-	int64_t freed; /* job_sweep: bytes of the layers removed */
+	int64_t freed; /* job_sweep: bytes of the layers removed; job_prune_builds: of all that goes */
 } JobResult;
 
 /**
@@ -118,6 +118,12 @@ int job_bootstrap(Jobs *j, const JobBootstrap *b, const JobCallbacks *cb, Job **
  * its messages; `context` its descriptor 3. Takes ownership of both.
  */
 int job_build(Jobs *j, int requests, int context, const JobCallbacks *cb, Job **ret, Err *err);
+
+/**
+ * Tells what the cache of builds holds, or takes something of it (build/prune.h, which has the options; what is needed is added here).
+ * Layers that nothing names any more then go with a sweep. Takes ownership of `options`.
+ */
+int job_prune_builds(Jobs *j, json_t *options, const JobCallbacks *cb, Job **ret, Err *err);
 
 /** What a receiver must know of the machine. Strings are copied. */
 typedef struct JobBox {

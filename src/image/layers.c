@@ -266,8 +266,8 @@ int store_check_quota(Store *s, int64_t more, Err *err)
 	AUTO_FREE char *all = format_bytes(quota);
 	AUTO_FREE char *have = format_bytes(used);
 	AUTO_FREE char *need = format_bytes(want);
-	return err_set(err, -EDQUOT, "the quota for images is %s: those that are here have %s, this one needs %s or more besides; 'stead image prune --dry-run' shows "
-		"which are needed by nothing, the daemon's --image-quota sets it", all, have, need);
+	return err_set(err, -EDQUOT, "the quota for images is %s: those that are here have %s, this one needs %s or more besides; 'stead image prune --dry-run' and "
+		"'stead builder prune --dry-run' show what is needed by nothing, the daemon's --image-quota sets it", all, have, need);
 }
 
 static bool is_staged(Store *s, const char *diff_id)

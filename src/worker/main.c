@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/build.h"
+#include "build/prune.h"
 #include "edge/cert-work.h"
 #include "image/archive.h"
 #include "image/bootstrap.h"
@@ -78,6 +79,11 @@ static int run_bootstrap(const char *state_dir, const json_t *options, ImageList
 static int run_build(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
 {
 	return build_image_job(state_dir, STDIN_FILENO, CONTEXT_FD, err);
+}
+
+static int run_prune_builds(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return build_prune_job(state_dir, options, err);
 }
 
 static int run_save(const char *state_dir, const json_t *options, ImageList *ret, Err *err)
@@ -174,6 +180,7 @@ static const WorkerJob jobs[] = {
 	{ "import", true, run_import },
 	{ "load", false, run_load },
 	{ "login", true, run_login },
+	{ "prune-builds", true, run_prune_builds },
 	{ "pull", true, run_pull },
 	{ "push", true, run_push },
 	{ "remove", false, run_remove },
