@@ -57,6 +57,8 @@ build|--build-arg||list|
 build|--platform||string|
 build|--no-cache||flag|
 build|--no-cache-filter||list|
+build|--cache-from||list|directory
+build|--cache-to||list|directory
 build|--pull||flag|
 build|--label||list|
 build|--secret||list|

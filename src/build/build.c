@@ -69,6 +69,9 @@ char *build_layer_path(const Build *b, const char *diff_id)
 int build_view(Build *b, const LayerStack *l, View *ret, Err *err)
 {
 	AUTO_VIEW v = { 0 };
+	int r = import_layers(b, l, err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < l->n; i++) {
 		AUTO_FREE char *path = build_layer_path(b, l->diff_ids[i]);
 		int fd = openat(b->store.state, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -390,6 +393,9 @@ static int make_image(Build *b, char **ret_id, Err *err)
 {
 	BuildStage *s = &b->stages[b->target];
 	char key[DIGEST_HEX_MAX];
+	int r = import_layers(b, &s->layers, err);
+	if (r < 0)
+		return r;
 	set_labels(b, s->doc);
 	image_key(s->doc, &s->layers, key);
 	json_t *known = b->o.no_cache || b->o.has_epoch ? NULL : cache_get(&b->cache, key);
@@ -400,8 +406,7 @@ static int make_image(Build *b, char **ret_id, Err *err)
 		return 0;
 	}
 	json_decref(known);
-	int r = stage_image(b, s, ret_id, err);
-	if (r < 0)
+	if ((r = stage_image(b, s, ret_id, err)) < 0)
 		return r;
 	PendingRecord *p = array_append(b->pending, b->n_pending);
 	memcpy(p->key, key, sizeof(p->key));
@@ -427,16 +432,18 @@ static int build(Build *b, int64_t began, Err *err)
 	if (r < 0)
 		return r;
 	why_load(b);
-	r = run_stages(b, err);
-	if (r == 0)
-		r = make_image(b, &id, err);
+	do {
+		r = run_stages(b, err);
+		if (r == 0)
+			r = make_image(b, &id, err);
+	} while (r < 0 && import_retry(b, err));
 	why_save(b);
 	if (r < 0) {
 		/* Steps that are done need not be done again. */
 		(void) build_commit(b, NULL);
 		return r;
 	}
-	if ((r = build_commit(b, err)) < 0)
+	if ((r = build_commit(b, err)) < 0 || (r = export_caches(b, err)) < 0)
 		return r;
 	report_built(b, id, (double) (time_mono() - began) / NSEC_PER_SEC);
 	return 0;
@@ -444,19 +451,23 @@ static int build(Build *b, int64_t began, Err *err)
 
 /* The beginning and the end. */
 
+void build_stage_done(BuildStage *s)
+{
+	for (size_t k = 0; k < s->n_triggers; k++)
+		instruction_done(&s->triggers[k]);
+	free(s->triggers);
+	json_decref(s->doc);
+	json_decref(s->note);
+	layer_stack_done(&s->layers);
+	scope_free(s->scope);
+	free(s->arch);
+}
+
 static void build_done(Build *b)
 {
 	for (size_t i = 0; i < b->n_stages; i++) {
-		BuildStage *s = &b->stages[i];
-		run_step_free(b, s->run);
-		for (size_t k = 0; k < s->n_triggers; k++)
-			instruction_done(&s->triggers[k]);
-		free(s->triggers);
-		json_decref(s->doc);
-		json_decref(s->note);
-		layer_stack_done(&s->layers);
-		scope_free(s->scope);
-		free(s->arch);
+		run_step_free(b, b->stages[i].run);
+		build_stage_done(&b->stages[i]);
 	}
 	free(b->stages);
 	for (size_t i = 0; i < b->n_images; i++) {
@@ -481,6 +492,9 @@ static void build_done(Build *b)
 	ignore_free(b->ignore);
 	free(b->ignore_name);
 	json_decref(b->why);
+	free(b->why_stages);
+	imports_done(&b->imports);
+	json_decref(b->used);
 	json_decref(b->last);
 	json_decref(b->notes);
 	buf_done(&b->in_buf);

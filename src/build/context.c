@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -46,8 +45,7 @@ void context_done(Context *c)
 	c->dir = c->kept = -1;
 }
 
-/* A frame from the client; a J frame is parsed (the caller's), and its error is ours. */
-static int receive(Context *c, uint8_t *ret_type, Buf *ret, json_t **ret_json, Err *err)
+int context_receive(Context *c, uint8_t *ret_type, Buf *ret, json_t **ret_json, Err *err)
 {
 	*ret_json = NULL;
 	int r = frame_receive(c->fd, ret_type, ret, FRAME_IO_MAX, err);
@@ -108,7 +106,7 @@ static int receive_manifest(Context *c, bool have, Err *err)
 	for (;;) {
 		uint8_t type;
 		json_t *o;
-		int r = receive(c, &type, &frame, &o, err);
+		int r = context_receive(c, &type, &frame, &o, err);
 		if (r < 0)
 			return r;
 		bool same = json_is_true(json_object_get(o, "same")), end = json_object_get(o, "manifest") != NULL;
@@ -214,7 +212,7 @@ static int receive_files(Context *c, Wanted *wanted, Err *err)
 	while (wanted->left) {
 		uint8_t type;
 		json_t *o;
-		int r = receive(c, &type, &frame, &o, err);
+		int r = context_receive(c, &type, &frame, &o, err);
 		if (r < 0)
 			return r;
 		if (type == 'J') {
@@ -298,7 +296,7 @@ int context_secret(Context *c, const char *id, Buf *ret, Err *err)
 	while (r == 0) {
 		uint8_t type;
 		json_t *o;
-		if ((r = receive(c, &type, &frame, &o, err)) < 0)
+		if ((r = context_receive(c, &type, &frame, &o, err)) < 0)
 			break;
 		bool missing = json_is_true(json_object_get(o, "missing"));
 		json_decref(o);

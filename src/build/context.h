@@ -9,11 +9,13 @@
  *   worker: J {"want": [indexes into the manifest]}
  *   client: for each of them F frames with its bytes, then J {"file": index, "hash": SHA-256}
  *   worker: J {"secret": ID}; client: S frames, then J {"secret": ID}, or J {"secret": ID, "missing": true}
- * Further names of a file have "link" (its first one) beside the same hash. J {"error": TEXT} from the client ends the build. The manifest's hash is that of the bytes of all M frames.
+ * Further names of a file have "link" (its first one) beside the same hash. Caches come and go as build/cache-dir.h says. J {"error": TEXT} from the client ends the build. The manifest's hash is that of the bytes of all M frames.
  */
 
+#include <jansson.h>
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "build/entries.h"
 #include "build/files.h"
@@ -31,6 +33,7 @@ typedef struct Context {
 	int kept;      /* the manifest of an earlier build, or -1 */
 	Entries list;
 	int64_t received; /* bytes of files */
+	void *cache_stream; /* of build/cache-dir.c: what is being read */
 } Context;
 
 /** `id`: any text that names the context (the client's host and path). */
@@ -43,5 +46,7 @@ int context_open(Context *c, Err *err);
 int context_load(Context *c, Err *err);
 /** Makes sure that the contents of these entries (indexes into the list; others than files are passed over) are in the mirror. */
 int context_fetch(Context *c, const size_t *indexes, size_t n, Err *err);
+/** A frame from the client; of type J it is parsed, `ret_json` is the caller's (else NULL), and an error that it reports is ours. */
+int context_receive(Context *c, uint8_t *ret_type, Buf *ret, json_t **ret_json, Err *err);
 /** 1: the secret's bytes; 0: the client has none of that name. */
 int context_secret(Context *c, const char *id, Buf *ret, Err *err);

@@ -34,7 +34,9 @@ typedef struct Copy {
 	size_t n_wanted;
 	char *unpacked;          /* tmp/NAME/root has what archives had in them */
 	View archives;
-	char list_hex[DIGEST_HEX_MAX], key[DIGEST_HEX_MAX], quick[DIGEST_HEX_MAX], slot[DIGEST_HEX_MAX];
+	char list_hex[DIGEST_HEX_MAX], key[DIGEST_HEX_MAX], quick[DIGEST_HEX_MAX];
+	char sources[DIGEST_HEX_MAX];
+	char slot[DIGEST_HEX_MAX], any_slot[DIGEST_HEX_MAX]; /* the latter of exported caches: that of any context */
 } Copy;
 
 static void copy_done(Copy *c)
@@ -69,31 +71,71 @@ static int sort_sources(Copy *c, Err *err)
 	return 0;
 }
 
-/* 1: the stage or image is not there yet. Gives what stands for all that can be copied, or NULL. */
-static int open_tree(Copy *c, const char **ret_input, Err *err)
+/* False: it is not plain which files a source stands for. */
+static bool add_source(const Copy *c, const char *source, Entries *some)
 {
-	const LayerStack *layers;
-	*ret_input = NULL;
-	if (c->i->from) {
-		int r = build_source(c->b, c->s, c->s->at, c->i->from, &layers, err);
-		if (r != 0)
-			return r;
-		*ret_input = *layers->chain ? layers->chain : "scratch";
-		c->tree.view = &c->source;
-		return build_view(c->b, layers, &c->source, err);
+	const Entries *all = &c->b->context.list;
+	const Tree t = { .list = all };
+	AUTO_STRV char **paths = NULL;
+	if (tree_glob(&t, source, c->i->parents, &paths, NULL) < 0)
+		return false;
+	for (char **p = paths; p && *p; p++) {
+		const Entry *e = **p ? entries_find(all, *p) : NULL;
+		if (!e || e->type == 'l')
+			return false;
+		for (size_t i = entries_lower(all, *p); i < all->n && str_starts(all->items[i].path, *p); i++)
+			if (path_below(all->items[i].path, *p))
+				*array_append(some->items, some->n) = all->items[i];
 	}
-	c->tree.list = &c->b->context.list;
-	return c->local ? build_context_hash(c->b, ret_input, err) : 0;
+	return true;
 }
 
-static int prepare(Copy *c, Err *err)
+/* What it takes of the context, or could, without its times: the same on every machine. */
+static int digest_sources(Copy *c, Err *err)
+{
+	Entries some = { 0 }; /* borrows what it has */
+	bool plain = true;
+	int r = build_context(c->b, err);
+	if (r < 0)
+		return r;
+	for (char **s = c->local; plain && s && *s; s++)
+		plain = add_source(c, *s, &some);
+	entries_digest(plain ? &some : &c->b->context.list, c->sources);
+	free(some.items);
+	return 0;
+}
+
+/* What it takes from; ret_input stands for all that can be copied, or is NULL. 1: the stage or image is not there yet. */
+static int find_source(Copy *c, const LayerStack **ret_layers, const char **ret_input, Err *err)
+{
+	int r = 0;
+	*ret_layers = NULL;
+	*ret_input = NULL;
+	c->workdir = config_workdir(c->s->doc);
+	if (c->i->from) {
+		r = build_source(c->b, c->s, c->s->at, c->i->from, ret_layers, err);
+		if (r == 0)
+			*ret_input = *(*ret_layers)->chain ? (*ret_layers)->chain : "scratch";
+	} else if (c->local && (c->b->o.n_cache_from || c->b->o.n_cache_to)) {
+		r = digest_sources(c, err);
+		*ret_input = c->sources;
+	} else if (c->local) {
+		r = build_context_hash(c->b, ret_input, err);
+	}
+	return r;
+}
+
+static int prepare(Copy *c, const LayerStack *layers, Err *err)
 {
 	const Instruction *i = c->i;
 	Selection *s = &c->selection;
-	int r = build_view(c->b, &c->s->layers, &c->below, err);
-	if (r < 0)
+	int r = layers ? build_view(c->b, layers, &c->source, err) : 0;
+	if (r < 0 || (r = build_view(c->b, &c->s->layers, &c->below, err)) < 0)
 		return r;
-	c->workdir = config_workdir(c->s->doc);
+	if (layers)
+		c->tree.view = &c->source;
+	else
+		c->tree.list = &c->b->context.list;
 	*s = (Selection) {
 		.tree = &c->tree, .below = &c->below, .workdir = c->workdir, .sources = c->local, .destination = i->args[strv_len(i->args) - 1],
 		.further = strv_len(c->remote) + i->n_heredocs, .ignore = c->b->ignore, .ignore_name = c->b->ignore_name, .context = !i->from,
@@ -176,10 +218,7 @@ static void leave_context(Copy *c)
 
 static int take_all(Copy *c, Err *err)
 {
-	int r = c->local && c->tree.list ? build_context(c->b, err) : 0;
-	if (r < 0)
-		return r;
-	r = c->local ? select_files(&c->selection, &c->to, &c->list, err) : select_destination(&c->selection, c->selection.further, &c->to, err);
+	int r = c->local ? select_files(&c->selection, &c->to, &c->list, err) : select_destination(&c->selection, c->selection.further, &c->to, err);
 	if (r == 0)
 		r = take_heredocs(c, err);
 	if (r == 0)
@@ -193,16 +232,29 @@ static int take_all(Copy *c, Err *err)
 
 /* Keys. */
 
+static const char *what_it_is(const Instruction *i)
+{
+	return i->kind == INSTRUCTION_ADD ? i->unpack == 0 ? "add" : "unpack" : "copy";
+}
+
+/* The flags as they are written: what they mean lies in the layers below. */
+static void add_words(const Copy *c, CacheKey *k)
+{
+	key_add(k, c->i->chown);
+	key_add(k, c->i->chmod);
+	key_add(k, what_it_is(c->i));
+}
+
 static void add_flags(const Copy *c, CacheKey *k)
 {
 	char ids[32];
 	(void) snprintf(ids, sizeof(ids), "%d:%u:%u", c->selection.owner, c->selection.uid, c->selection.gid);
 	key_add(k, ids);
 	key_add(k, c->i->chmod);
-	key_add(k, c->i->kind == INSTRUCTION_ADD ? c->i->unpack == 0 ? "add" : "unpack" : "copy");
+	key_add(k, what_it_is(c->i));
 }
 
-/* By what the instruction says and all that it could copy: found without looking at a file. */
+/* By what the instruction says and all that it could copy: found without looking at a file, in the layers below, too. */
 static void quick_key(Copy *c, const char *input)
 {
 	CacheKey k = { BUF_INIT };
@@ -213,7 +265,7 @@ static void quick_key(Copy *c, const char *input)
 	key_add_strv(&k, c->i->excludes);
 	key_add(&k, c->workdir);
 	key_add(&k, c->i->parents ? "parents" : c->i->link ? "link" : "");
-	add_flags(c, &k);
+	add_words(c, &k);
 	key_finish(&k, c->quick);
 }
 
@@ -230,17 +282,17 @@ static void content_key(Copy *c)
 }
 
 /* By where it stands and what it says: the last result of this instruction, whatever the files were. */
-static void slot_key(Copy *c)
+static void slot_key(const Copy *c, const char *context, char hex[DIGEST_HEX_MAX])
 {
 	CacheKey k = { BUF_INIT };
 	key_add(&k, "slot");
 	key_add(&k, c->s->layers.chain);
-	key_add(&k, c->b->o.context);
+	key_add(&k, context);
 	key_add_strv(&k, c->i->args);
 	key_add(&k, c->i->from);
 	key_add(&k, c->workdir);
-	add_flags(c, &k);
-	key_finish(&k, c->slot);
+	add_words(c, &k);
+	key_finish(&k, hex);
 }
 
 static void note_inputs(Copy *c)
@@ -257,6 +309,17 @@ static void keep_slot(Copy *c)
 	if (!str_eq(json_string_value(json_object_get(now, "same")), c->key))
 		step_alias(c->b, c->slot, c->key, NULL);
 	json_decref(now);
+	if (c->b->o.n_cache_to) {
+		now = json_pack("{s:s}", "same", c->key);
+		export_note(c->b, c->any_slot, now);
+		json_decref(now);
+	}
+}
+
+static void slot_keys(Copy *c)
+{
+	slot_key(c, c->b->o.context, c->slot);
+	slot_key(c, NULL, c->any_slot);
 }
 
 /* 1: the step is done. */
@@ -274,7 +337,8 @@ static int look_quickly(Copy *c, const char *input, Err *err)
 	}
 	json_decref(alias);
 	if (r == 1) {
-		slot_key(c);
+		step_found(c->b, c->quick);
+		slot_keys(c);
 		keep_slot(c);
 	}
 	return r;
@@ -353,9 +417,11 @@ static int make_delta(Copy *c, LayerStack *made, Err *err)
 	if (!step_may_reuse(c->b, c->s))
 		return 1;
 	json_t *record = step_record(c->b, c->slot);
+	if (!record && c->b->o.n_cache_from)
+		record = step_record(c->b, c->any_slot);
 	const char *hex = json_string_value(json_object_get(record, "list"));
 	bool usable = hex && step_record_layers(c->b, record, &old) == 1 && old.n && old.n < DELTAS_MAX &&
-		old.n + c->s->layers.n + LAYERS_ROOM < LIMIT_IMAGE_LAYERS && cache_get_list(&c->b->cache, hex, &before) == 0;
+		old.n + c->s->layers.n + LAYERS_ROOM < LIMIT_IMAGE_LAYERS && build_list(c->b, hex, &before) == 0;
 	json_decref(record);
 	int r = usable ? layer_delta(&before, &c->list, &c->below, &skip, &gone, err) : 1;
 	entries_done(&before); /* large, and not needed for what takes memory itself */
@@ -403,19 +469,22 @@ static int make(Copy *c, Err *err)
 /* 1: it waits. */
 static int run(Copy *c, Err *err)
 {
+	const LayerStack *layers;
 	const char *input;
 	char noted[DIGEST_HEX_MAX];
 	int r = sort_sources(c, err);
-	if (r < 0 || (r = open_tree(c, &input, err)) != 0 || (r = prepare(c, err)) < 0)
+	if (r < 0 || (r = find_source(c, &layers, &input, err)) != 0)
 		return r;
 	if (c->remote || c->i->n_heredocs)
 		input = NULL; /* is not all */
 	if (input && (r = look_quickly(c, input, err)) != 0)
 		return r < 0 ? r : 0;
-	if ((r = take_all(c, err)) < 0)
+	if (!layers && c->local && (r = build_context(c->b, err)) < 0)
+		return r;
+	if ((r = prepare(c, layers, err)) < 0 || (r = take_all(c, err)) < 0)
 		return r;
 	content_key(c);
-	slot_key(c);
+	slot_keys(c);
 	note_inputs(c);
 	memcpy(noted, c->list_hex, sizeof(noted)); /* what comes out of archives is another list */
 	r = step_cached(c->b, c->s, c->key, err);

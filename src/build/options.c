@@ -9,9 +9,19 @@
 #include "image/manifest.h"
 
 #define LIST_MAX 4096
+#define CACHE_DIRS_MAX 64
+
+static void cache_dirs_done(CacheDir *dirs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(dirs[i].name);
+	free(dirs);
+}
 
 void build_options_done(BuildOptions *o)
 {
+	cache_dirs_done(o->cache_from, o->n_cache_from);
+	cache_dirs_done(o->cache_to, o->n_cache_to);
 	free(o->dockerfile);
 	free(o->dockerfile_name);
 	free(o->ignore);
@@ -103,6 +113,29 @@ static int get_map(const json_t *o, const char *key, char ***ret, Err *err)
 	return 0;
 }
 
+static int get_cache_dirs(const json_t *o, const char *key, CacheDir **ret, size_t *ret_n, Err *err)
+{
+	const json_t *list = json_object_get(o, key);
+	if (!list || json_is_null(list))
+		return 0;
+	if (!json_is_array(list) || json_array_size(list) > CACHE_DIRS_MAX)
+		return err_set(err, -EINVAL, "build option '%s' is not a list of at most %d directories", key, CACHE_DIRS_MAX);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		CacheDir d = { 0 };
+		const char *name;
+		json_error_t e;
+		int final_only = 0, ignore_error = 0;
+		if (json_unpack_ex(json_array_get(list, i), &e, JSON_STRICT, "{s:I, s:s, s?b, s?b}", "dir", &d.number, "name", &name, "final_only", &final_only,
+				"ignore_error", &ignore_error) < 0)
+			return err_set(err, -EINVAL, "build option '%s': %s", key, e.text);
+		d.name = xstrdup(name);
+		d.final_only = final_only;
+		d.ignore_error = ignore_error;
+		*array_append(*ret, *ret_n) = d;
+	}
+	return 0;
+}
+
 static int get_source(const json_t *o, ContextSource *ret, Err *err)
 {
 	const char *s = json_string_value(json_object_get(o, "source"));
@@ -181,7 +214,8 @@ int build_options_read(const json_t *o, BuildOptions *ret, Err *err)
 		r = fields[i].text ? get_text(o, key, fields[i].text, err) : fields[i].list ? get_list(o, key, fields[i].list, err) :
 			fields[i].map ? get_map(o, key, fields[i].map, err) : get_bool(o, key, fields[i].flag, err);
 	}
-	if (r < 0 || (r = get_source(o, &b.source, err)) < 0 || (r = get_epoch(o, &b, err)) < 0 || (r = epoch_argument(&b, err)) < 0 ||
+	if (r < 0 || (r = get_cache_dirs(o, "cache_from", &b.cache_from, &b.n_cache_from, err)) < 0 ||
+		(r = get_cache_dirs(o, "cache_to", &b.cache_to, &b.n_cache_to, err)) < 0 || (r = get_source(o, &b.source, err)) < 0 || (r = get_epoch(o, &b, err)) < 0 || (r = epoch_argument(&b, err)) < 0 ||
 		(r = set_platforms(&b, err)) < 0)
 		return r;
 	if (str_empty(b.dockerfile_name))

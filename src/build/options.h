@@ -12,6 +12,7 @@
  *   no_cache, no_cache_filter [stages], pull
  *   secrets [ids], ssh [ids]
  *   contexts {NAME: "docker-image://REF"}   named contexts, for FROM and --from
+ *   cache_from, cache_to  [{"dir": N, "name": TEXT, "final_only": bool, "ignore_error": bool}]   directories of the client (build/cache-dir.h)
  *   source_date_epoch   seconds: all times of the image
  *   package_caches   false: none are mounted but those of the file
  */
@@ -21,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "build/cache-dir.h"
 #include "build/context.h"
 
 typedef struct BuildOptions {
@@ -30,6 +32,8 @@ typedef struct BuildOptions {
 	char **contexts; /* "NAME=REF" */
 	char *platform;  /* "linux/arm64/v8" or what else was asked for; never NULL */
 	char *build_platform;
+	CacheDir *cache_from, *cache_to;
+	size_t n_cache_from, n_cache_to;
 	bool no_cache, pull, package_caches, has_epoch;
 	int64_t epoch;
 } BuildOptions;

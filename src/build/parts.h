@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/time.h"
 #include "build/cache.h"
+#include "build/cache-dir.h"
 #include "build/context.h"
 #include "build/layer.h"
 #include "build/options.h"
@@ -82,6 +83,16 @@ typedef struct PendingRecord {
 	json_t *record;
 } PendingRecord;
 
+/** Caches of other machines: all NULL until they are asked (cache-import.c). */
+typedef struct Imports {
+	json_t *records; /* KEY → record */
+	json_t *layers;  /* diff_id → {"dir", "blob"}; null: it was left behind. What has come is no longer in it */
+	json_t *lists;   /* digest → the same */
+	json_t *notes;   /* what steps depended on when the cache was exported */
+	json_t *bad;     /* diff_ids whose blobs are not what they should be */
+	char *lost;      /* the layer that was just found to be so */
+} Imports;
+
 struct Build {
 	BuildOptions o;
 	int in;                  /* the daemon's answers */
@@ -108,6 +119,10 @@ struct Build {
 	int64_t now;             /* seconds: of new directories and of the image */
 	char created[TIME_TEXT_MAX];
 	json_t *why;             /* what the report says of the steps */
+	size_t *why_stages;      /* whose each of them is */
+	size_t n_why_stages;
+	Imports imports;
+	json_t *used;            /* KEY → record of all that the build found or made, if it is exported */
 	json_t *last, *notes;    /* what steps depended on: in the build before, and now */
 };
 
@@ -129,6 +144,9 @@ int build_commit(Build *b, Err *err);
 int build_context(Build *b, Err *err);
 /** What stands for all that is in the context, its times too: the same if nothing was touched. NULL: there is nothing such. Borrowed. */
 int build_context_hash(Build *b, const char **ret, Err *err);
+
+/** Of a stage that begins anew, or at the end. */
+void build_stage_done(BuildStage *s);
 
 /* ── daemon.c: what is asked of the daemon ────────────────────────── */
 
@@ -164,8 +182,10 @@ int step_cached(Build *b, BuildStage *s, const char *key, Err *err);
 bool step_may_reuse(const Build *b, const BuildStage *s);
 /** A record that this build has made and not yet written, or one of the cache, behind {"same": …}. The caller's; or NULL. */
 json_t *step_record(Build *b, const char *key);
-/** The layers that a record names, as they are here. 1, or 0 if one is missing. */
+/** The layers that a record names, as they are here or can be had. 1, or 0 if one is missing. */
 int step_record_layers(Build *b, const json_t *record, LayerStack *ret);
+/** On disk, committed or staged. ret_size (may be NULL) is set for those that are committed. */
+bool build_has_layer(Build *b, const char *diff_id, int64_t *ret_size);
 /**
  * The step's result is these layers, on top of the stage's; it is kept under `key`. The first `reused` of them were
  * there before. `extra`: further members of the record, or NULL; taken over.
@@ -175,6 +195,8 @@ void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made,
 void step_alias(Build *b, const char *key, const char *same, json_t *extra);
 /** The record as it is, an alias too. The caller's; or NULL. */
 json_t *step_find(Build *b, const char *key);
+/** A record of this key has served: what was imported is kept here, and an export takes it along. */
+void step_found(Build *b, const char *key);
 /** The step is done: history and events. */
 void step_end(Build *b, BuildStage *s, const char *created, size_t layers, int64_t bytes, bool cached);
 
@@ -190,3 +212,27 @@ void why_inputs(Build *b, BuildStage *s, json_t *inputs);
 void why_step(Build *b, BuildStage *s, bool cached, int64_t bytes, double seconds);
 void why_load(Build *b);
 void why_save(Build *b);
+/** "NAME=value"s as the notes have them: by the values' digests, since caches are exported with their notes. New reference. */
+json_t *why_variables(char *const *v);
+/** The stage begins anew: what was said of it is not so. */
+void why_forget(Build *b, const BuildStage *s);
+
+/* ── cache-import.c, cache-export.c ───────────────────────────────── */
+
+void imports_done(Imports *i);
+/** Which build a cache is of: the image's repository, Dockerfile, target and platform. */
+void cache_identity(const Build *b, char ret[DIGEST_HEX_MAX]);
+/** The caller's, or NULL. */
+json_t *import_record(Build *b, const char *key);
+/** Borrowed, or NULL. */
+const json_t *import_note(Build *b, const char *place);
+bool import_has_layer(Build *b, const char *diff_id);
+/** Fetches what is not here yet. Where that fails, import_retry may help. */
+int import_layers(Build *b, const LayerStack *l, Err *err);
+/** True: a layer could not be had, and the stages that stand on it begin anew; the error is dealt with. */
+bool import_retry(Build *b, Err *err);
+/** A list of files by its digest, from here or from what is imported. */
+int build_list(Build *b, const char *hex, Entries *ret);
+/** A record that is exported with the build. Borrowed. */
+void export_note(Build *b, const char *key, json_t *record);
+int export_caches(Build *b, Err *err);

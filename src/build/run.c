@@ -91,7 +91,8 @@ static void note_inputs(Build *b, BuildStage *s, const Instruction *i)
 {
 	AUTO_STRV char **env = config_env(s->doc);
 	AUTO_STRV char **args = scope_run_args(s->scope);
-	json_t *text = json_string(i->text), *inputs = json_pack("{s:s, s:o, s:o}", "below", s->layers.chain, "env", strv_json(env), "args", strv_json(args));
+	json_t *text = json_string(i->text), *inputs = json_pack("{s:s, s:o, s:o}", "below", s->layers.chain, "env", why_variables(env), "args",
+		why_variables(args));
 	(void) json_object_set_new(inputs, "text", text ? text : json_string(""));
 	why_inputs(b, s, inputs);
 }
@@ -154,6 +155,8 @@ static int begin(Build *b, BuildStage *s, const Instruction *i, Err *err)
 		note_inputs(b, s, i);
 	if ((e = step_cached(b, s, key, err)) != 0)
 		return e < 0 ? e : 0;
+	if ((e = import_layers(b, &s->layers, err)) < 0)
+		return e;
 	RunStep *r = xcalloc(1, sizeof(*r));
 	e = prepare(b, s, i, r, &argv, err);
 	if (e != 0) {

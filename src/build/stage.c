@@ -107,7 +107,8 @@ json_t *step_find(Build *b, const char *key)
 	for (size_t i = 0; i < b->n_pending; i++)
 		if (str_eq(b->pending[i].key, key))
 			return json_incref(b->pending[i].record);
-	return cache_get(&b->cache, key);
+	json_t *record = cache_get(&b->cache, key);
+	return record ? record : import_record(b, key);
 }
 
 json_t *step_record(Build *b, const char *key)
@@ -121,6 +122,19 @@ json_t *step_record(Build *b, const char *key)
 	return other;
 }
 
+bool build_has_layer(Build *b, const char *diff_id, int64_t *ret_size)
+{
+	LayerInfo info;
+	for (size_t i = 0; i < b->store.n_staged; i++)
+		if (str_eq(b->store.staged[i].diff_id, diff_id))
+			return true;
+	if (store_layer(&b->store, diff_id, &info, NULL) != 1)
+		return false;
+	if (ret_size)
+		*ret_size = info.size;
+	return true;
+}
+
 int step_record_layers(Build *b, const json_t *record, LayerStack *ret)
 {
 	const json_t *ids = json_object_get(record, "layers");
@@ -128,19 +142,36 @@ int step_record_layers(Build *b, const json_t *record, LayerStack *ret)
 		return 0;
 	for (size_t i = 0; i < json_array_size(ids); i++) {
 		const char *id = json_string_value(json_array_get(ids, i));
-		LayerInfo info = { 0 };
-		bool staged = false;
-		if (!id || !digest_valid(id))
+		int64_t size = json_integer_value(json_array_get(json_object_get(record, "sizes"), i));
+		if (!id || !digest_valid(id) || (!build_has_layer(b, id, &size) && !import_has_layer(b, id)))
 			return 0;
-		for (size_t k = 0; !staged && k < b->store.n_staged; k++)
-			staged = str_eq(b->store.staged[k].diff_id, id);
-		if (staged)
-			info.size = json_integer_value(json_array_get(json_object_get(record, "sizes"), i));
-		else if (store_layer(&b->store, id, &info, NULL) != 1)
-			return 0;
-		layer_stack_push(ret, id, info.size);
+		layer_stack_push(ret, id, size);
 	}
 	return 1;
+}
+
+static void add_pending(Build *b, const char *key, json_t *record)
+{
+	PendingRecord *p = array_append(b->pending, b->n_pending);
+	(void) snprintf(p->key, sizeof(p->key), "%s", key);
+	p->record = record;
+	export_note(b, key, record);
+}
+
+/* What was found is exported, too, and what was imported is kept here. */
+void step_found(Build *b, const char *key)
+{
+	json_t *record = b->imports.records || b->o.n_cache_to ? step_find(b, key) : NULL;
+	const char *same = json_string_value(json_object_get(record, "same"));
+	if (!record)
+		return;
+	if (json_object_get(b->imports.records, key) == record)
+		add_pending(b, key, json_incref(record));
+	else
+		export_note(b, key, record);
+	if (same && !str_eq(same, key))
+		step_found(b, same);
+	json_decref(record);
 }
 
 int step_cached(Build *b, BuildStage *s, const char *key, Err *err)
@@ -155,18 +186,13 @@ int step_cached(Build *b, BuildStage *s, const char *key, Err *err)
 		layer_stack_push(&s->layers, found.diff_ids[i], found.sizes[i]);
 		bytes += found.sizes[i];
 	}
-	if (r == 1)
+	if (r == 1) {
+		step_found(b, key);
 		step_end(b, s, json_string_value(json_object_get(record, "created")), found.n, bytes, true);
+	}
 	layer_stack_done(&found);
 	json_decref(record);
 	return r;
-}
-
-static void add_pending(Build *b, const char *key, json_t *record)
-{
-	PendingRecord *p = array_append(b->pending, b->n_pending);
-	(void) snprintf(p->key, sizeof(p->key), "%s", key);
-	p->record = record;
 }
 
 void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made, size_t reused, json_t *extra)
@@ -393,6 +419,8 @@ int build_stage_advance(Build *b, BuildStage *s, Err *err)
 		if (!s->began)
 			event_begin(b, s);
 		int r = expand_and_run(b, s, err);
+		if (r < 0 && import_retry(b, err))
+			return 1;
 		if (r < 0)
 			build_event(json_pack("{s:I, s:s}", "step", s->step, "state", "failed"));
 		if (r != 0)

@@ -6,6 +6,7 @@
  * here: ["write", PATH, TEXT], ["remove", PATH], ["fail", CODE], ["nothing"]; more of them in a row are joined by "and".
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -43,6 +44,8 @@ typedef struct TestBuild {
 	size_t kill_after;   /* kill the worker when it has said so many lines */
 	const char *change;  /* a file whose bytes are not those of the manifest */
 	int64_t mtime;       /* of all files, or 0 */
+	const char *cache;   /* a directory below the scratch directory: number 0 of cache_from and cache_to in the options */
+	size_t cut;          /* kill the worker at its so manieth question about that directory */
 } TestBuild;
 
 typedef struct TestResult {
@@ -50,6 +53,8 @@ typedef struct TestResult {
 	json_t *built, *requests; /* RUN requests */
 	json_t *events;
 	size_t runs, wanted, lines, cached;
+	size_t questions, read, written; /* of the cache: all; layers' and lists' blobs */
+	Buf writing;
 	bool same;
 	Image *image;
 } TestResult;
@@ -62,6 +67,7 @@ static inline void result_done(TestResult *r)
 	json_decref(r->requests);
 	json_decref(r->events);
 	image_free(r->image);
+	buf_done(&r->writing);
 	*r = (TestResult) { 0 };
 }
 
@@ -127,6 +133,77 @@ static inline void client_answer(const TestBuild *t, int fd, const Entries *l, c
 	} else if (secret) {
 		assert_int_equal(frame_send_json(fd, 'J', json_pack("{s:s, s:b}", "secret", secret, "missing", 1), NULL), 0);
 	}
+}
+
+/* The client's end of build/cache-dir.h, as simple as can be. */
+
+static inline char *cache_path(const TestBuild *t, const char *name)
+{
+	return xasprintf("%s/%s/%s", scratch, t->cache, name);
+}
+
+static inline void cache_read(const TestBuild *t, int fd, const char *name, TestResult *r)
+{
+	AUTO_BUF text = BUF_INIT;
+	AUTO_FREE char *path = cache_path(t, name);
+	if (file_read(AT_FDCWD, path, 16 << 20, &text) < 0) {
+		(void) frame_send_json(fd, 'J', json_pack("{s:s}", "cache", "missing"), NULL);
+		return;
+	}
+	r->read++;
+	for (size_t at = 0; at < text.len; at += 1000)
+		(void) frame_send(fd, 'C', text.data + at, text.len - at < 1000 ? text.len - at : 1000, NULL);
+	(void) frame_send_json(fd, 'J', json_pack("{s:s}", "cache", "end"), NULL);
+}
+
+static inline void cache_name(const TestBuild *t, const char *name, TestResult *r)
+{
+	if (!name)
+		return;
+	AUTO_FREE char *path = cache_path(t, name);
+	AUTO_FREE char *dir = xstrndup(path, (size_t) (strrchr(path, '/') - path));
+	assert_int_equal(dir_make(dir, 0755), 0);
+	assert_int_equal(file_write(AT_FDCWD, path, r->writing.data, r->writing.len, 0644), 0);
+	r->written++;
+}
+
+static inline void cache_keep(const TestBuild *t, const json_t *names)
+{
+	AUTO_FREE char *path = cache_path(t, "blobs/sha256");
+	DIR *d = opendir(path);
+	for (struct dirent *e; d && json_is_array(names) && (e = readdir(d));) {
+		bool keep = e->d_name[0] == '.';
+		for (size_t i = 0; !keep && i < json_array_size(names); i++)
+			keep = str_ends(json_string_value(json_array_get(names, i)), e->d_name);
+		if (!keep)
+			assert_int_equal(unlinkat(dirfd(d), e->d_name, 0), 0);
+	}
+	if (d)
+		(void) closedir(d);
+}
+
+static inline void cache_answer(const TestBuild *t, int fd, const json_t *q, TestResult *r)
+{
+	const json_t *sizes = json_object_get(q, "sizes"), *name = json_object_get(q, "name");
+	json_t *list = json_array();
+	for (size_t i = 0; i < json_array_size(sizes); i++) {
+		struct stat st;
+		AUTO_FREE char *path = cache_path(t, json_string_value(json_array_get(sizes, i)));
+		(void) json_array_append_new(list, stat(path, &st) == 0 ? json_integer(st.st_size) : json_null());
+	}
+	if (json_object_get(q, "read"))
+		cache_read(t, fd, json_string_value(json_object_get(q, "read")), r);
+	else if (json_object_get(q, "write"))
+		buf_clear(&r->writing);
+	else if (sizes)
+		(void) frame_send_json(fd, 'J', json_pack("{s:s, s:O}", "cache", "sizes", "sizes", list), NULL);
+	else {
+		if (name)
+			cache_name(t, json_string_value(name), r);
+		cache_keep(t, json_object_get(q, "keep"));
+		(void) frame_send_json(fd, 'J', json_pack("{s:s}", "cache", "done"), NULL);
+	}
+	json_decref(list);
 }
 
 /* The daemon. */
@@ -214,9 +291,17 @@ static inline void serve(const TestBuild *t, pid_t pid, int to, int from, int co
 			uint8_t type;
 			if (frame_receive(context, &type, &frame, FRAME_IO_MAX, NULL) <= 0) {
 				p[1].fd = -1;
+			} else if (type == 'C') {
+				buf_append(&r->writing, frame.data, frame.len);
 			} else {
 				json_t *q = json_loadb(frame.data, frame.len, 0, NULL);
-				client_answer(t, context, &list, q, r);
+				const json_t *cache = json_object_get(q, "cache");
+				if (cache && t->cut && ++r->questions >= t->cut)
+					(void) kill(pid, SIGKILL);
+				else if (cache)
+					cache_answer(t, context, cache, r);
+				else
+					client_answer(t, context, &list, q, r);
 				json_decref(q);
 			}
 		}

@@ -4,6 +4,7 @@
  * contexts/ID/last-HEX; the next build compares. Inputs of a step, each only where it has it:
  *   {"text": INSTRUCTION, "base": chain of the base's layers, "below": chain of those below, "env": […], "args": […], "list": digest of the
  *    files (STATE/build/lists)}
+ * A build that is new here is compared with what an imported cache says of it.
  */
 #include <errno.h>
 
@@ -49,6 +50,20 @@ void why_save(Build *b)
 	notes_name(b, name);
 	if (text)
 		(void) file_write_atomic(b->context.dir, name, text, strlen(text), 0600, false);
+}
+
+json_t *why_variables(char *const *v)
+{
+	json_t *list = json_array();
+	for (; v && *v; v++) {
+		char hex[DIGEST_HEX_MAX];
+		size_t n = strcspn(*v, "=");
+		digest_sha256(*v + n, strlen(*v + n), hex);
+		AUTO_FREE char *text = xasprintf("%.*s=%.16s", (int) n, *v, hex);
+		json_t *s = json_string(text);
+		(void) json_array_append_new(list, s ? s : json_string(""));
+	}
+	return list;
 }
 
 void why_inputs(Build *b, BuildStage *s, json_t *inputs)
@@ -121,8 +136,7 @@ static void files_changed(Build *b, Reason *r, const json_t *old, const json_t *
 {
 	AUTO_ENTRIES before = { 0 };
 	AUTO_ENTRIES after = { 0 };
-	if (!text_of(old, "list") || cache_get_list(&b->cache, text_of(old, "list"), &before) < 0 ||
-		cache_get_list(&b->cache, text_of(now, "list"), &after) < 0) {
+	if (!text_of(old, "list") || build_list(b, text_of(old, "list"), &before) < 0 || build_list(b, text_of(now, "list"), &after) < 0) {
 		buf_str(&r->text, "files changed");
 		return;
 	}
@@ -191,8 +205,10 @@ void why_step(Build *b, BuildStage *s, bool cached, int64_t bytes, double second
 		return;
 	}
 	(void) snprintf(place, sizeof(place), "%zu:%zu", s->index, s->pc);
-	if (!cached)
-		find_reason(b, s, json_object_get(b->last, place), &r);
+	if (!cached) {
+		const json_t *old = json_object_get(b->last, place);
+		find_reason(b, s, old ? old : import_note(b, place), &r);
+	}
 	json_t *text = json_string(s->at->text);
 	json_t *o = json_pack("{s:I, s:i, s:o, s:b, s:f, s:I}", "step", s->step, "line", (int) s->at->line, "text", text ? text : json_string(""), "cached",
 		cached, "seconds", seconds, "bytes", (json_int_t) bytes);
@@ -208,8 +224,20 @@ void why_step(Build *b, BuildStage *s, bool cached, int64_t bytes, double second
 			s->broken_line = s->at->line;
 	}
 	(void) json_array_append_new(b->why, o);
+	*array_append(b->why_stages, b->n_why_stages) = s->index;
 	(void) json_object_set_new(b->notes, place, s->note);
 	s->note = NULL;
 	json_decref(r.changes);
 	buf_done(&r.text);
+}
+
+void why_forget(Build *b, const BuildStage *s)
+{
+	for (size_t i = b->n_why_stages; i-- > 0;) {
+		if (b->why_stages[i] != s->index)
+			continue;
+		(void) json_array_remove(b->why, i);
+		memmove(&b->why_stages[i], &b->why_stages[i + 1], (b->n_why_stages - i - 1) * sizeof(size_t));
+		b->n_why_stages--;
+	}
 }

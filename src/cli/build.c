@@ -13,7 +13,7 @@
 #include "cli/project.h"
 
 typedef struct BuildOptions {
-	char **tags, **args, **labels, **secrets, **ssh, **hosts, **ulimits, **contexts, **no_cache_filter;
+	char **tags, **args, **labels, **secrets, **ssh, **hosts, **ulimits, **contexts, **no_cache_filter, **cache_from, **cache_to;
 	const char *dockerfile, *target, *platform, *network, *memory, *cpus, *shm_size, *id_file;
 	bool no_cache, pull, quiet, shell;
 } BuildOptions;
@@ -27,6 +27,8 @@ static const Option options[] = {
 	{ "platform", 0, OPTION_STRING, B(platform), "OS/ARCH", "Build for this platform (default: the daemon's)", NULL },
 	{ "no-cache", 0, OPTION_FLAG, B(no_cache), NULL, "Do every step anew", NULL },
 	{ "no-cache-filter", 0, OPTION_LIST, B(no_cache_filter), "STAGE", "Do the steps of this stage anew", NULL },
+	{ "cache-from", 0, OPTION_LIST, B(cache_from), "DIR", "Take steps from the cache that a build has written there; or type=local,src=DIR", "directory" },
+	{ "cache-to", 0, OPTION_LIST, B(cache_to), "DIR", "Write the build's cache there; or type=local,dest=DIR[,mode=min]", "directory" },
 	{ "pull", 0, OPTION_FLAG, B(pull), NULL, "Look for newer base images", NULL },
 	{ "label", 0, OPTION_LIST, B(labels), "NAME=VALUE", "Label of the image", NULL },
 	{ "secret", 0, OPTION_LIST, B(secrets), "id=ID,src=FILE", "A secret for RUN instructions that mount it; or id=ID,env=VARIABLE", NULL },
@@ -145,6 +147,10 @@ static int set_common(const BuildOptions *o, Building *b, Err *err)
 		r = building_add_secret(b, *s, err);
 	for (char **s = o->ssh; r == 0 && s && *s; s++)
 		r = build_agents_add(&b->agents, *s, err);
+	for (char **c = o->cache_from; r == 0 && c && *c; c++)
+		r = building_add_cache(b, *c, false, NULL, err);
+	for (char **c = o->cache_to; r == 0 && c && *c; c++)
+		r = building_add_cache(b, *c, true, NULL, err);
 	if (r < 0 || (r = set_limits(o, b, err)) < 0)
 		return r;
 	if (o->no_cache)

@@ -43,6 +43,9 @@ void building_done(Building *b)
 		secret_done(&b->secrets[i]);
 	free(b->secrets);
 	build_agents_done(&b->agents);
+	for (size_t i = 0; i < b->n_caches; i++)
+		building_cache_done(&b->caches[i]);
+	free(b->caches);
 	*b = (Building) { 0 };
 }
 
@@ -181,6 +184,23 @@ int building_add_secret(Building *b, const char *text, Err *err)
 	return 0;
 }
 
+/* ── caches ───────────────────────────────────────────────────────── */
+
+int building_add_cache(Building *b, const char *text, bool write, const char *base, Err *err)
+{
+	const char *key = write ? "cache_to" : "cache_from";
+	BuildingCache c;
+	json_t *option = NULL;
+	int r = building_cache_parse(text, write, base ? base : ".", &c, &option, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	(void) json_object_set_new(option, "dir", json_integer((json_int_t) b->n_caches));
+	*array_append(b->caches, b->n_caches) = c;
+	if (!json_object_get(b->options, key))
+		(void) json_object_set_new(b->options, key, json_array());
+	return json_array_append_new(json_object_get(b->options, key), option);
+}
+
 /* ── a service's build ────────────────────────────────────────────── */
 
 static json_t *pairs(char *const *v)
@@ -253,13 +273,15 @@ int building_from_service(const Stack *stack, const Service *svc, Building *b, E
 	AUTO_FREE char *file = NULL;
 	if (from->dockerfile)
 		file = from->dockerfile[0] == '/' ? xstrdup(from->dockerfile) : xasprintf("%s/%s", from->context, from->dockerfile);
-	if (from->cache_from || from->cache_to)
-		return err_set(err, -ENOTSUP, "build.cache_from and cache_to are not supported yet; the daemon's own cache is always used: remove the keys");
 	int r = building_read(b, from->context, file, from->dockerfile_inline, err);
 	if (r == 0)
 		r = add_secrets(stack, from, b, err);
 	for (char **k = from->ssh; r == 0 && k && *k; k++)
 		r = build_agents_add(&b->agents, *k, err);
+	for (char **k = from->cache_from; r == 0 && k && *k; k++)
+		r = building_add_cache(b, *k, false, stack->working_dir, err);
+	for (char **k = from->cache_to; r == 0 && k && *k; k++)
+		r = building_add_cache(b, *k, true, stack->working_dir, err);
 	set_options(svc, b);
 	return r;
 }

@@ -183,12 +183,39 @@ static int send_secret(Session *s, const char *id, Err *err)
 	return send_json(s, json_pack("{s:s, s:b}", "secret", id, "missing", 1), err);
 }
 
+/* ── caches ───────────────────────────────────────────────────────── */
+
+static int send_any(void *user, uint8_t type, const void *p, size_t n, Err *err)
+{
+	return send_frame(user, type, p, n, err);
+}
+
+static int answer_cache(Session *s, const json_t *question, Err *err)
+{
+	const FrameOut out = { send_any, s };
+	int r = building_cache_request(s->b->caches, s->b->n_caches, question, &out, err);
+	build_progress_text(&s->progress, NULL, time_mono());
+	return r;
+}
+
+static void take_cache_bytes(Session *s, const char *p, size_t n)
+{
+	int64_t moved = 0;
+	building_cache_bytes(s->b->caches, s->b->n_caches, p, n);
+	for (size_t i = 0; i < s->b->n_caches; i++)
+		moved += s->b->caches[i].writable ? s->b->caches[i].moved : 0;
+	AUTO_FREE char *size = format_bytes(moved);
+	AUTO_FREE char *text = xasprintf(" => writing the cache: %s", size);
+	build_progress_text(&s->progress, text, time_mono());
+}
+
 /* ── what comes ───────────────────────────────────────────────────── */
 
 static int take_json(Session *s, const json_t *o, Err *err)
 {
 	const json_t *event = json_object_get(o, "event"), *context = json_object_get(o, "context"), *want = json_object_get(o, "want");
 	const char *secret = json_string_value(json_object_get(o, "secret"));
+	const json_t *cache = json_object_get(o, "cache");
 	if (event && build_shell_event(&s->shell, event, &s->progress))
 		return 0;
 	if (event)
@@ -199,6 +226,8 @@ static int take_json(Session *s, const json_t *o, Err *err)
 		return send_files(s, want, err);
 	else if (secret)
 		return send_secret(s, secret, err);
+	else if (cache)
+		return answer_cache(s, cache, err);
 	return 0;
 }
 
@@ -215,6 +244,10 @@ static int take_frame(Session *s, uint8_t type, const char *p, size_t n, Err *er
 		AUTO_BUF frames = BUF_INIT;
 		int r = build_agents_ask(&s->b->agents, p, n, &frames, err);
 		return r < 0 ? r : send_bytes(s, frames.data, frames.len, err);
+	}
+	if (type == 'C') {
+		take_cache_bytes(s, p, n);
+		return 0;
 	}
 	json_t *o = type == 'J' || type == 'E' ? json_loadb(p, n, 0, NULL) : NULL;
 	if (!json_is_object(o)) {

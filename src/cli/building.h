@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "cli/building-agent.h"
+#include "cli/building-cache.h"
 #include "cli/client.h"
 #include "model/stack.h"
 
@@ -29,6 +30,8 @@ typedef struct Building {
 	BuildingSecret *secrets;
 	size_t n_secrets;
 	BuildAgents agents;    /* for RUN --mount=type=ssh */
+	BuildingCache *caches; /* directories, by their numbers in the options */
+	size_t n_caches;
 	bool quiet;            /* nothing but errors */
 	const char *id_file;   /* gets the image's id; or NULL */
 	char *image;           /* the result: its id */
@@ -45,6 +48,12 @@ void building_done(Building *b);
 int building_read(Building *b, const char *context, const char *file, const char *text, Err *err);
 /** "id=ID,src=FILE" or "id=ID,env=NAME" of --secret. */
 int building_add_secret(Building *b, const char *text, Err *err);
+
+/**
+ * What --cache-from or --cache-to (`write`) says, or a service's cache_from or cache_to; relative paths start from `base`, NULL: the
+ * process's directory.
+ */
+int building_add_cache(Building *b, const char *text, bool write, const char *base, Err *err);
 
 /** Builds. Gives the exit code; errors have been printed. */
 int building_run(const Cli *cli, Building *b);

@@ -270,6 +270,15 @@ static int take_options(HttpRequest *r, json_t **ret, Err *err)
 	return e;
 }
 
+/* As docker: a hint, whose loss costs time alone. */
+static void warn_of_cache(DockerBuild *k, HttpRequest *r)
+{
+	json_t *images = json_loads(http_query(r, "cachefrom") ? http_query(r, "cachefrom") : "", 0, NULL);
+	if (json_array_size(images) && !k->quiet)
+		streamf(k, "[Warning] ", "--cache-from: images are not looked into; the daemon's own cache is used in any case");
+	json_decref(images);
+}
+
 void build_api_docker(Daemon *d, HttpRequest *r)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -301,6 +310,7 @@ void build_api_docker(Daemon *d, HttpRequest *r)
 	k->r = r;
 	http_set_user(r, k, client_gone);
 	http_stream_begin(r, 200, "application/json");
+	warn_of_cache(k, r);
 	http_on_drained(r, drained);
 	http_on_body(r, chunk);
 	build_context_read(k->context, true);

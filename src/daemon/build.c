@@ -392,7 +392,7 @@ static int normalise_tags(json_t *options, Err *err)
 
 int build_options_check(json_t *options, Err *err)
 {
-	static const char *const texts[] = { "dockerfile", "dockerfile_name", "ignore", "context", "target", "platform", "source", "cache_to" };
+	static const char *const texts[] = { "dockerfile", "dockerfile_name", "ignore", "context", "target", "platform", "source" };
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		const json_t *v = json_object_get(options, texts[i]);
 		if (v && !json_is_string(v) && !json_is_null(v))
