@@ -11,6 +11,7 @@
 #include "io/frame-io.h"
 
 #define GIVE_UP_WAIT (10 * NSEC_PER_SEC)
+#define FRAME_PATIENCE 120000 /* ms: a frame that has begun goes on, or its length was none */
 
 void ship_peer_done(ShipPeer *p)
 {
@@ -109,30 +110,62 @@ static int peer_error(ShipPeer *p, Err *err)
 	return r;
 }
 
-int ship_peer_receive(ShipPeer *p, uint8_t *ret_type, Err *err)
+/* Looked at before the payload is waited for: one that is announced too long would never come. */
+static int check_head(const ShipPeer *p, uint8_t type, size_t n, Err *err)
+{
+	size_t max = SHIP_DATA_MAX;
+	switch (type) {
+	case SHIP_JSON:
+		max = SHIP_CONTROL_MAX;
+		break;
+	case SHIP_DATA:
+		break;
+	case SHIP_SEGMENT:
+		return n == SHIP_POSITION ? 0 : err_set(err, -EPROTO, "the %s sent a segment's end that is no position", p->name);
+	case SHIP_BLOB:
+	case SHIP_INDEX:
+		if (n == 0 || n > p->announced)
+			return err_set(err, -EPROTO, "the %s sent other data than it announced", p->name);
+		break;
+	default:
+		return err_set(err, -EPROTO, "the %s sent a frame of an unknown kind (%u)", p->name, type);
+	}
+	return n <= max ? 0 : err_set(err, -EPROTO, "the %s sent a frame of %zu bytes, more than is allowed", p->name, n);
+}
+
+static int receive_frame(ShipPeer *p, int patience, uint8_t *ret_type, Err *err)
 {
 	AUTO_ERR reason = ERR_INIT;
-	if (p->failed)
-		return err_set(err, -EPIPE, "the connection to the %s was cut", p->name);
-	buf_clear(&p->frame);
-	int r = frame_receive(p->in, ret_type, &p->frame, SHIP_CONTROL_MAX, &reason);
-	if (r <= 0) {
-		p->failed = true;
-		buf_clear(&p->frame);
-		if (r == 0)
-			return err_set(err, -EPIPE, "the %s ended before it was done", p->name);
+	size_t n;
+	int r = frame_receive_head(p->in, patience, ret_type, &n, &reason);
+	if (r == 0)
+		return err_set(err, -EPIPE, "the %s ended before it was done", p->name);
+	if (r == 1) {
+		if ((r = check_head(p, *ret_type, n, err)) < 0)
+			return r;
+		r = frame_receive_payload(p->in, patience, n, n, &p->frame, &reason);
+	}
+	if (r == -ETIMEDOUT) /* as if it had been cut: a further try may find it well */
+		return err_set(err, -ECONNRESET, "the %s stopped in the middle of a frame", p->name);
+	if (r < 0) {
 		(void) err_move(err, &reason);
 		return err_wrap(err, "the %s", p->name);
 	}
-	if (*ret_type != SHIP_JSON && *ret_type != SHIP_DATA && *ret_type != SHIP_SEGMENT && *ret_type != SHIP_BLOB && *ret_type != SHIP_INDEX)
-		r = err_set(err, -EPROTO, "the %s sent a frame of an unknown kind (%u)", p->name, *ret_type);
-	else if (*ret_type != SHIP_JSON && p->frame.len > SHIP_DATA_MAX)
-		r = err_set(err, -EPROTO, "the %s sent a frame of %zu bytes, more than is allowed", p->name, p->frame.len);
+	return 0;
+}
+
+int ship_peer_receive(ShipPeer *p, uint8_t *ret_type, Err *err)
+{
+	if (p->failed)
+		return err_set(err, -EPIPE, "the connection to the %s was cut", p->name);
+	buf_clear(&p->frame);
+	int r = receive_frame(p, FRAME_PATIENCE, ret_type, err);
+	if (r < 0)
+		buf_clear(&p->frame);
 	else if (*ret_type == SHIP_JSON)
 		r = peer_error(p, err);
-	if (r < 0)
-		p->failed = true;
-	return r < 0 ? r : 0;
+	p->failed = r < 0;
+	return r;
 }
 
 int ship_peer_json(ShipPeer *p, json_t **ret, const char **ret_key, Err *err)
@@ -164,15 +197,15 @@ int ship_peer_receive_json(ShipPeer *p, json_t **ret, const char **ret_key, Err 
 
 int ship_peer_receive_data(ShipPeer *p, uint8_t type, size_t n, Buf *ret, Err *err)
 {
-	size_t end = ret->len + n;
 	uint8_t found;
-	while (ret->len < end) {
+	for (p->announced = n; p->announced;) {
 		int r = ship_peer_receive(p, &found, err);
 		if (r < 0)
 			return r;
-		if (found != type || p->frame.len == 0 || p->frame.len > end - ret->len)
+		if (found != type)
 			return err_set(err, -EPROTO, "the %s sent something else than the data it announced", p->name);
 		buf_append(ret, p->frame.data, p->frame.len);
+		p->announced -= p->frame.len;
 	}
 	return 0;
 }
@@ -191,6 +224,6 @@ void ship_peer_give_up(ShipPeer *p, int code, const Err *why)
 	if (frame_send_json(p->out, SHIP_JSON, o, &err) < 0)
 		return;
 	for (int64_t left; (left = end - time_mono()) > 0;)
-		if (poll(&wait, 1, (int) (left / NSEC_PER_MSEC)) != 1 || frame_receive(p->in, &type, &p->frame, SHIP_CONTROL_MAX, &err) <= 0)
+		if (poll(&wait, 1, (int) (left / NSEC_PER_MSEC)) != 1 || receive_frame(p, (int) (left / NSEC_PER_MSEC), &type, NULL) < 0)
 			break;
 }

@@ -17,6 +17,7 @@ typedef struct ShipPeer {
 	const char *name; /* "receiver", "sender": what the other side is */
 	Buf frame; /* the last one received */
 	char *version; /* what the other side's stead is */
+	size_t announced; /* bytes of B or I frames that are still to come */
 	bool failed; /* the connection, or the other side; nothing more comes */
 } ShipPeer;
 

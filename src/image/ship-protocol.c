@@ -269,7 +269,7 @@ int ship_position_parse(const void *p, size_t n, uint64_t *ret, Err *err)
 	return *ret <= LIMIT_LAYER_BYTES ? 0 : wrong(err, "a segment's end is beyond any layer");
 }
 
-void ship_position_write(uint64_t pos, uint8_t ret[8])
+void ship_position_write(uint64_t pos, uint8_t ret[SHIP_POSITION])
 {
 	pos = htobe64(pos);
 	memcpy(ret, &pos, sizeof(pos));

@@ -37,6 +37,7 @@
 #define SHIP_VERSION 1
 #define SHIP_DATA_MAX (64U << 10)    /* payload of D, B and I frames */
 #define SHIP_CONTROL_MAX (512U << 10) /* payload of J frames */
+#define SHIP_POSITION 8 /* payload of S frames */
 
 enum {
 	SHIP_JSON = 'J',
@@ -103,4 +104,4 @@ json_t *ship_digests_json(char *const *digests);
 
 /** The position in an S frame. -EPROTO. */
 int ship_position_parse(const void *p, size_t n, uint64_t *ret, Err *err);
-void ship_position_write(uint64_t pos, uint8_t ret[8]);
+void ship_position_write(uint64_t pos, uint8_t ret[SHIP_POSITION]);

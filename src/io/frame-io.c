@@ -2,6 +2,8 @@
 #include "io/frame-io.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -39,11 +41,19 @@ int frame_send_json(int fd, uint8_t type, json_t *value, Err *err)
 	return frame_send(fd, type, text, strlen(text), err);
 }
 
-/** Exactly n bytes: their number is less only at the end. */
-static ssize_t read_full(int fd, void *p, size_t n)
+/* Exactly n bytes: their number is less only at the end. For the first one it waits as long as it takes, unless the frame has begun. */
+static ssize_t read_full(int fd, void *p, size_t n, bool begun, int patience)
 {
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
 	size_t done = 0;
 	while (done < n) {
+		if (begun || done) {
+			int ready = poll(&wait, 1, patience);
+			if (ready == 0)
+				return -ETIMEDOUT;
+			if (ready < 0 && errno != EINTR)
+				return -errno;
+		}
 		ssize_t r = read(fd, (char *) p + done, n - done);
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -56,30 +66,50 @@ static ssize_t read_full(int fd, void *p, size_t n)
 	return (ssize_t) done;
 }
 
-int frame_receive(int fd, uint8_t *ret_type, Buf *ret, size_t max, Err *err)
+static int not_read(int r, Err *err)
+{
+	return r == -ETIMEDOUT ? err_set(err, r, "the other side stopped in the middle of a frame") :
+				 err_errno(err, r, "cannot read from the other side");
+}
+
+int frame_receive_head(int fd, int patience, uint8_t *ret_type, size_t *ret_n, Err *err)
 {
 	uint8_t h[FRAME_HEADER];
-	ssize_t r = read_full(fd, h, sizeof(h));
+	ssize_t r = read_full(fd, h, sizeof(h), false, patience);
 	if (r == 0)
 		return 0;
 	if (r < 0)
-		return err_errno(err, (int) r, "cannot read from the other side");
+		return not_read((int) r, err);
 	if (r < FRAME_HEADER)
 		return err_set(err, -EPROTO, "the other side ended in the middle of a frame");
 	int64_t length = frame_length(h);
 	if (length < 0)
 		return err_set(err, -EPROTO, "the other side does not speak in frames (it sent %02x %02x %02x %02x)", h[0], h[1], h[2], h[3]);
-	size_t n = (size_t) length;
+	*ret_type = h[0];
+	*ret_n = (size_t) length;
+	return 1;
+}
+
+int frame_receive_payload(int fd, int patience, size_t n, size_t max, Buf *ret, Err *err)
+{
 	if (n > max || n > FRAME_IO_MAX)
 		return err_set(err, -EMSGSIZE, "the other side sent a frame of %zu bytes, more than is allowed here", n);
 	buf_clear(ret);
-	char *into = buf_reserve(ret, n);
-	r = read_full(fd, into, n);
+	ssize_t r = read_full(fd, buf_reserve(ret, n), n, true, patience);
 	if (r < 0)
-		return err_errno(err, (int) r, "cannot read from the other side");
+		return not_read((int) r, err);
 	if ((size_t) r < n)
 		return err_set(err, -EPROTO, "the other side ended in the middle of a frame");
 	buf_added(ret, n);
-	*ret_type = h[0];
-	return 1;
+	return 0;
+}
+
+int frame_receive(int fd, uint8_t *ret_type, Buf *ret, size_t max, Err *err)
+{
+	size_t n;
+	int r = frame_receive_head(fd, -1, ret_type, &n, err);
+	if (r <= 0)
+		return r;
+	r = frame_receive_payload(fd, -1, n, max, ret, err);
+	return r < 0 ? r : 1;
 }

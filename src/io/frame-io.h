@@ -26,3 +26,10 @@ int frame_send_json(int fd, uint8_t type, json_t *value, Err *err);
  * are not framed so, or end inside a frame; -EMSGSIZE: the payload is longer than `max` (at most FRAME_IO_MAX).
  */
 int frame_receive(int fd, uint8_t *ret_type, Buf *ret, size_t max, Err *err);
+
+/**
+ * The same in two steps, where a protocol knows more of what may come. In the middle of a frame it waits `patience` ms for the next byte, then it is
+ * -ETIMEDOUT; -1 = for ever.
+ */
+int frame_receive_head(int fd, int patience, uint8_t *ret_type, size_t *ret_n, Err *err);
+int frame_receive_payload(int fd, int patience, size_t n, size_t max, Buf *ret, Err *err);

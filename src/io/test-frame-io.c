@@ -96,6 +96,29 @@ static void what_is_refused(void **state)
 	}
 }
 
+/* A length that is not true: the rest of the frame does not come. */
+static void stops_in_the_middle(void **state)
+{
+	static const char *const begins[] = { "D\0\0\0", "D\0\0\0\0\0\0\3ab" };
+	static const size_t lengths[] = { 4, 10 };
+	for (size_t i = 0; i < ARRAY_SIZE(begins); i++) {
+		AUTO_BUF got = BUF_INIT;
+		AUTO_ERR err = ERR_INIT;
+		uint8_t type;
+		size_t n = 0;
+		int fds[2];
+		assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+		assert_int_equal(fd_write_all(fds[1], begins[i], lengths[i]), 0);
+		int r = frame_receive_head(fds[0], 1, &type, &n, &err);
+		if (r == 1)
+			r = frame_receive_payload(fds[0], 1, n, 256, &got, &err);
+		assert_int_equal(r, -ETIMEDOUT);
+		assert_non_null(strstr(err_text(&err), "stopped in the middle of a frame"));
+		(void) close(fds[0]);
+		(void) close(fds[1]);
+	}
+}
+
 static void nobody_reads(void **state)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -115,6 +138,7 @@ int main(void)
 		cmocka_unit_test(there_and_back),
 		cmocka_unit_test(longer_than_a_pipe),
 		cmocka_unit_test(what_is_refused),
+		cmocka_unit_test(stops_in_the_middle),
 		cmocka_unit_test(nobody_reads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
