@@ -6,7 +6,7 @@
 #   far …               the CLI, talking to it
 #   far_api …           its API, as `api`
 #   far_start, far_stop, far_kill
-#   layered NAME FILE…  an image on the file's own daemon: a base of some megabytes and a layer with these files, as a docker archive
+#   link_up             a line to it that can be held and cut: LINK, its directory; LINK_URL: unix://…
 #   FAR                 its sandbox; FAR_URL: unix://…
 
 FAR=${SANDBOX}-b
@@ -84,6 +84,35 @@ app() { # NAME SEED
   tar -C "files.$1" --sort=name --numeric-owner --mtime=@0 -cf "layer.$1.$2.tar" srv
   archive "$1" "$(here_arch)" "$base" "layer.$1.$2.tar"
 }
+
+# --- a line between (tests/ship-link), and a ship that it holds
+
+link_up() {
+  LINK=$PWD/link LINK_URL=unix://$PWD/link/sock
+  mkdir -p "$LINK"
+  "$BATS_TEST_DIRNAME/ship-link" "$LINK/sock" "$FAR_SOCK" "$LINK" >link.log 2>&1 </dev/null 3>&- 4>&- &
+  echo $! >link.pid
+  disown $!
+  within 20 test -S "$LINK/sock"
+}
+link_down() { [[ ! -s link.pid ]] || kill -KILL "$(cat link.pid)" 2>/dev/null || true; }
+
+# An image of 8 MB that nothing there is like.
+new_image() { # NAME SEED
+  noise "$2" 8000000 >data
+  tar --numeric-owner --mtime=@0 -cf "$1.layer.tar" data
+  archive "$1" "$(here_arch)" "$1.layer.tar"
+  ok stead load -i "$1.tar"
+}
+
+# A ship that has stopped half-way; its process is in $ship, its output in ship.out.
+ship_held() { # NAME…
+  echo 4000000 >"$LINK/hold"
+  "$STEAD_EXE" -H "$HERE_URL" ship "$@" --to "$LINK_URL" --json >ship.out 2>&1 3>&- 4>&- &
+  ship=$!
+  within 60 test -e "$LINK/held"
+}
+release() { rm -f "$LINK/hold" "$LINK/held"; }
 
 # A box more for each file, and away with it.
 setup_file() { sandbox_up && far_new; }

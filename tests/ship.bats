@@ -77,17 +77,7 @@ END
   not far_has foreign
 }
 
-# ── the line between ─────────────────────────────────────────────────
-
-link_up() {
-  LINK=$PWD/link LINK_URL=unix://$PWD/link/sock
-  mkdir -p "$LINK"
-  "$BATS_TEST_DIRNAME/ship-link" "$LINK/sock" "$FAR_SOCK" "$LINK" >link.log 2>&1 </dev/null 3>&- 4>&- &
-  echo $! >link.pid
-  disown $!
-  within 20 test -S "$LINK/sock"
-}
-link_down() { [[ ! -s link.pid ]] || kill -KILL "$(cat link.pid)" 2>/dev/null || true; }
+# ── what can befall it
 
 eval "$(declare -f teardown | sed '1s/teardown/helpers_teardown/')"
 teardown() {
@@ -95,22 +85,6 @@ teardown() {
   helpers_teardown && as_far leftovers && as_far sanitizers_silent
 }
 
-# An image of 8 MB that nothing there is like.
-new_image() { # NAME SEED
-  noise "$2" 8000000 >data
-  tar --numeric-owner --mtime=@0 -cf "$1.layer.tar" data
-  archive "$1" "$(here_arch)" "$1.layer.tar"
-  ok stead load -i "$1.tar"
-}
-
-# A ship that has stopped half-way; its process is in $ship, its output in ship.out.
-ship_held() { # NAME…
-  echo 4000000 >"$LINK/hold"
-  "$STEAD_EXE" -H "$HERE_URL" ship "$@" --to "$LINK_URL" --json >ship.out 2>&1 3>&- 4>&- &
-  ship=$!
-  within 60 test -e "$LINK/held"
-}
-release() { rm -f "$LINK/hold" "$LINK/held"; }
 workers() { # SANDBOX VERB: their process ids
   pgrep -f "stead-worker $2 $1/state\$" || true
 }

@@ -17,6 +17,7 @@
 #include "cli/operation.h"
 #include "cli/ship-view.h"
 #include "cli/signals.h"
+#include "cli/ssh.h"
 
 #define TRIES 5      /* in a row that brought nothing */
 #define TRIES_MAX 50 /* in all */
@@ -260,6 +261,7 @@ static Outcome try_often(Shipping *s, ShipTotals *t, Err *err)
 			return end;
 		if (!pause_before(s, pause, err))
 			return SHIP_INTERRUPTED;
+		ssh_try_again();
 		err_done(err);
 	}
 }

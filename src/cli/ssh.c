@@ -52,6 +52,7 @@ typedef struct Ssh {
 	pthread_cond_t changed;
 	/* under the lock */
 	bool greeted, over;
+	bool past;   /* ssh_try_again: the next connection is to be by another ssh */
 	Err failure; /* for every connection from then on */
 	Refusal *refusals; /* connections that the other side could not make */
 	size_t n_refusals;
@@ -235,7 +236,7 @@ static int start(Ssh *s, Err *err)
 static int find_or_start(const HostAddress *a, const char *url, Ssh **ret, Err *err)
 {
 	for (Ssh *s = all; s; s = s->next)
-		if (str_eq(s->url, url)) {
+		if (str_eq(s->url, url) && !s->past) {
 			*ret = s;
 			return 0;
 		}
@@ -257,6 +258,15 @@ static int find_or_start(const HostAddress *a, const char *url, Ssh **ret, Err *
 void ssh_never_ask(void)
 {
 	never_ask = true;
+}
+
+void ssh_try_again(void)
+{
+	for (Ssh *s = all; s; s = s->next) {
+		(void) pthread_mutex_lock(&s->lock);
+		s->past = s->over;
+		(void) pthread_mutex_unlock(&s->lock);
+	}
 }
 
 void ssh_close_all(void)

@@ -14,6 +14,8 @@
  * what is wrong with the connection is said by the first request, with the code -ENOTCONN if it never stood.
  */
 int ssh_open(const HostAddress *a, const char *url, HttpClient **ret, Err *err);
+/** A connection to a machine whose ssh has ended is made by another one from now on; else it fails as the first did. */
+void ssh_try_again(void);
 /** From now on ssh asks nothing on the terminal, and gives up soon: for the shell's completion. */
 void ssh_never_ask(void);
 /** Ends every ssh, and waits for it. Clients that are still open are useless afterwards. */
