@@ -52,3 +52,27 @@ END
   says "docker save"
 }
 
+@test "a user without root: the group opens the sockets, and nothing else is needed" {
+  local user=65534 group=54321
+  app mine a
+  gzip -k mine.tar
+  chgrp "$group" "$FAR_SOCK"
+  chmod 666 mine.tar.gz
+  as_user() { setpriv --reuid="$user" --regid="$user" --groups="$group" "$STEAD_EXE" "$@"; }
+  # Neither the archive's layers nor the temporary files ask for more; what is unpacked there is root's as the image has it.
+  ok as_user -H unix:///nowhere/at.all ship ./mine.tar.gz --to "$FAR_URL"
+  says "sent "
+  far_has mine
+  is "$(find "$FAR/state/layers" -path '*/srv/data' -printf '%U:%G\n' | sort -u)" 0:0
+  is "$(find /var/tmp -maxdepth 1 -name 'stead-ship.*' -user "$user")" ""
+  # An image of the box here is read by the daemon.
+  ok stead load -i mine.tar
+  far rmi mine
+  chgrp "$group" "$SOCK"
+  ok as_user -H "$HERE_URL" ship mine --to "$FAR_URL"
+  is "$(far_id mine)" "$(here_id mine)"
+  # Without the group nothing is sent.
+  chgrp root "$SOCK" "$FAR_SOCK"
+  fails 2 as_user -H unix:///nowhere/at.all ship ./mine.tar.gz --to "$FAR_URL"
+  says "usermod -aG stead"
+}

@@ -289,6 +289,14 @@ release() { stead releases "$1" --json | jq -r "$2"; } # N FILTER
   ok "$STEAD_EXE" -p "$PROJECT" -f - up -d <in
 }
 
+@test "a jump host of the user's own configuration" {
+  local inner=("Host inner" "HostName 127.0.0.1" "Port $(ssh_port)" "ProxyJump outer" "Host outer" "HostName 127.0.0.1")
+  ssh_user_config "${inner[@]}" "Port $(ssh_port)" "Host *"
+  ok "$STEAD_EXE" -H "ssh://inner$SOCK" ps -A
+  ssh_user_config "${inner[@]}" "Port 1" "Host *"
+  fails 2 "$STEAD_EXE" -H "ssh://inner$SOCK" ps -A
+}
+
 @test "hosts that cannot be: by file and line, and before ssh is run" {
   one
   mkdir -p config/stead
