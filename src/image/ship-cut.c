@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "image/tar.h"
 
+#define READ_AHEAD (4 * SHIP_CHUNK_MAX)
 /* Normalised chunking, level 2: the cut is made harder before the average length and easier after it. */
 #define MASK_HARD (((1ULL << 17) - 1) << 47)
 #define MASK_EASY (((1ULL << 13) - 1) << 51)
@@ -54,6 +55,11 @@ uint64_t ship_hash(const void *p, size_t n)
 	return XXH3_64bits(p, n);
 }
 
+uint64_t ship_piece_hash(const ShipPiece *p)
+{
+	return p->kind == SHIP_PADDING ? 0 : ship_hash(p->data, p->n);
+}
+
 uint64_t ship_hash_path(const char *path, int loose)
 {
 	AUTO_BUF b = BUF_INIT;
@@ -92,8 +98,8 @@ struct ShipCutter {
 	char *path;
 	uint64_t size;
 	bool header;      /* raw holds an entry's header */
-	uint8_t *chunk;   /* 2 * SHIP_CHUNK_MAX: contents read ahead */
-	size_t len, used; /* used: the last piece */
+	uint8_t *chunk;   /* READ_AHEAD: contents read ahead, */
+	size_t len, used; /* of which so much was given out */
 };
 
 static void keep_raw(void *user, const void *p, size_t n)
@@ -107,7 +113,7 @@ ShipCutter *ship_cutter_new(Stream *tar)
 	ShipCutter *c = xcalloc(1, sizeof(*c));
 	c->s = tar;
 	c->tar = tar_reader_new(tar, keep_raw, c);
-	c->chunk = xmalloc(2 * SHIP_CHUNK_MAX);
+	c->chunk = xmalloc(READ_AHEAD);
 	return c;
 }
 
@@ -156,17 +162,24 @@ static ssize_t read_contents(ShipCutter *c, void *p, size_t n, Err *err)
 /* 1: a chunk; 0: there are no more contents. */
 static int give_contents(ShipCutter *c, ShipPiece *ret, Err *err)
 {
-	while (c->len < SHIP_CHUNK_MAX && !c->given) {
-		ssize_t n = read_contents(c, c->chunk + c->len, 2 * SHIP_CHUNK_MAX - c->len, err);
+	if (c->len - c->used < SHIP_CHUNK_MAX && !c->given) {
+		memmove(c->chunk, c->chunk + c->used, c->len - c->used);
+		c->len -= c->used;
+		c->used = 0;
+	}
+	while (c->len - c->used < SHIP_CHUNK_MAX && !c->given) {
+		ssize_t n = read_contents(c, c->chunk + c->len, READ_AHEAD - c->len, err);
 		if (n < 0)
 			return (int) n;
 		c->given = n == 0;
 		c->len += (size_t) n;
 	}
-	if (c->len == 0)
+	if (c->len == c->used)
 		return 0;
-	c->used = ship_chunk_length(c->chunk, c->len);
-	return give(c, ret, SHIP_CONTENTS, c->chunk, c->used);
+	const uint8_t *p = c->chunk + c->used;
+	size_t n = ship_chunk_length(p, c->len - c->used);
+	c->used += n;
+	return give(c, ret, SHIP_CONTENTS, p, n);
 }
 
 static int next_entry(ShipCutter *c, Err *err)
@@ -189,9 +202,6 @@ int ship_cutter_next(ShipCutter *c, ShipPiece *ret, Err *err)
 	int r;
 	buf_consume(&c->raw, c->raw_used);
 	c->raw_used = 0;
-	memmove(c->chunk, c->chunk + c->used, c->len - c->used);
-	c->len -= c->used;
-	c->used = 0;
 	for (;;) {
 		if (c->raw.len)
 			return give_raw(c, ret);

@@ -41,7 +41,8 @@ int ship_cutter_next(ShipCutter *c, ShipPiece *ret, Err *err);
 
 /** Where contents are cut: the length of the first chunk of n bytes; all of them if there is no cut. */
 size_t ship_chunk_length(const uint8_t *p, size_t n);
-/** Of a piece. */
+/** Of a piece; padding has none (0). */
 uint64_t ship_hash(const void *p, size_t n);
+uint64_t ship_piece_hash(const ShipPiece *p);
 /** Of a path; `loose`: of its hashes and versions only that they are there ("main.3f2a9c1b.js", "libx.so.1.2.3"). */
 uint64_t ship_hash_path(const char *path, int loose);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Piece by piece (image/ship-cut.h). What follows in the old layer on what was matched last is tried first, since it makes the
- * longest copies; then a piece of the same hash anywhere. A header that changed is told by its difference from the header that the same
+ * longest copies; then a piece of the same hash anywhere. A hash is believed: old contents are not read for what has not changed, and should two
+ * differ after all, the receiver finds that the layer's digest is wrong. A header that changed is told by its difference from the header that the same
  * path had. Contents that match nothing gather in a gap, until a match, the file's end or 1 MiB ends it; a gap is told as a patch
  * (image/ship-patch.h) of the old bytes where its own are likely to have been: around where the matches beside it lie, or in the
  * old file of the same path, or of a path that is the same but for a hash or version in it.
@@ -38,6 +39,7 @@ typedef struct Encoder {
 	Place next;              /* what follows the last match */
 	const ShipOldFile *file; /* the old one of the entry we are in; NULL = none */
 	uint64_t file_done;      /* contents of the entry so far */
+	uint64_t hash;           /* of the piece; padding has none */
 	Buf gap;
 	int barren;
 	uint8_t *window;         /* WINDOW_MAX + some */
@@ -190,22 +192,25 @@ static int add_to_gap(Encoder *e, const ShipPiece *p, Err *err)
 /* 1: it follows on the last match. */
 static int goes_on(Encoder *e, const ShipPiece *p, Err *err)
 {
-	if (e->gap.len || !e->next.known || !is_near(e, e->next.base))
+	if (e->gap.len || !e->next.known)
 		return 0;
-	int r = same_as(e, e->next.base, e->next.pos, p->data, p->n, err);
+	const ShipChunk *c = ship_index_at(e->o->index, e->next.base, e->next.pos);
+	int r = c ? c->hash == e->hash && c->len == p->n && p->kind != SHIP_PADDING : 0;
+	if (!c && is_near(e, e->next.base)) /* padding, or the middle of a piece */
+		r = same_as(e, e->next.base, e->next.pos, p->data, p->n, err);
 	if (r == 1)
 		copy(e, e->next.base, e->next.pos, p->n);
 	return r;
 }
 
-/* 1: a piece of the same hash is somewhere (and, if it can be read, is the same). */
+/* 1: a piece of the same hash is somewhere. */
 static int is_elsewhere(Encoder *e, const ShipPiece *p, Err *err)
 {
-	const ShipChunk *c = ship_index_chunk(e->o->index, ship_hash(p->data, p->n), p->n);
+	const ShipChunk *c = ship_index_chunk(e->o->index, e->hash, p->n);
 	if (!c)
 		return 0;
-	int r = is_near(e, c->base) ? same_as(e, c->base, c->pos, p->data, p->n, err) : 1;
-	if (r != 1 || (r = end_gap(e, &(Place) { true, c->base, c->pos }, err)) < 0)
+	int r = end_gap(e, &(Place) { true, c->base, c->pos }, err);
+	if (r < 0)
 		return r;
 	copy(e, c->base, c->pos, p->n);
 	return 1;
@@ -271,6 +276,9 @@ static int encode_piece(Encoder *e, ShipPiece *p, Err *err)
 		return r;
 	if (p->kind == SHIP_HEADER)
 		enter_file(e, p);
+	e->hash = ship_piece_hash(p);
+	if (e->o->made)
+		ship_index_put(e->o->made, p, e->hash);
 	/* What is there already: its end may lie within a piece. */
 	if (p->pos + p->n <= e->o->from) {
 		e->file_done += p->kind == SHIP_CONTENTS ? p->n : 0;
@@ -281,6 +289,7 @@ static int encode_piece(Encoder *e, ShipPiece *p, Err *err)
 		p->data += there;
 		p->n -= there;
 		p->kind = p->kind == SHIP_HEADER ? SHIP_PADDING : p->kind;
+		e->hash = ship_piece_hash(p);
 		e->file_done += p->kind == SHIP_CONTENTS ? there : 0;
 	}
 	if (p->kind == SHIP_CONTENTS)

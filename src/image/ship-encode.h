@@ -26,6 +26,7 @@ typedef struct ShipEncodeOptions {
 	/** As for the decoder; for layers that are not far. */
 	int (*read_old)(void *user, uint32_t base, uint64_t offset, void *p, size_t n, Err *err);
 	void *user;
+	ShipIndexWriter *made; /* gets the pieces of the tar: the index of what will be old next time. NULL = not wanted */
 } ShipEncodeOptions;
 
 int ship_encode_delta(Stream *tar, const ShipEncodeOptions *o, ShipEmitter *e, Err *err);

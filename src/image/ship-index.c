@@ -9,7 +9,6 @@
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "image/ship-cut.h"
 #include "image/ship-segment.h"
 #include "model/image.h"
 
@@ -49,29 +48,44 @@ static void write_index(Buf *ret, uint64_t size, uint64_t pieces, uint64_t paths
 	put64(ret, ship_hash(ret->data, ret->len));
 }
 
+void ship_index_put(ShipIndexWriter *w, const ShipPiece *p, uint64_t hash)
+{
+	varint_write(&w->kinds, (uint64_t) p->n << 2 | p->kind);
+	w->pieces++;
+	w->size += p->n;
+	if (p->kind != SHIP_PADDING)
+		put64(&w->hashes, hash);
+	if (p->kind != SHIP_HEADER)
+		return;
+	put64(&w->names, ship_hash_path(p->path, 0));
+	put64(&w->names, ship_hash_path(p->path, 1));
+	w->paths++;
+}
+
+void ship_index_finish(ShipIndexWriter *w, Buf *ret)
+{
+	write_index(ret, w->size, w->pieces, w->paths, &w->kinds, &w->hashes, &w->names);
+	ship_index_writer_done(w);
+}
+
+void ship_index_writer_done(ShipIndexWriter *w)
+{
+	buf_done(&w->kinds);
+	buf_done(&w->hashes);
+	buf_done(&w->names);
+	*w = (ShipIndexWriter) { 0 };
+}
+
 int ship_index_make(Stream *tar, Buf *ret, Err *err)
 {
-	AUTO_BUF kinds = BUF_INIT;
-	AUTO_BUF hashes = BUF_INIT;
-	AUTO_BUF names = BUF_INIT;
-	uint64_t size = 0, pieces = 0, paths = 0;
+	AUTO(ship_index_writer_done) ShipIndexWriter w = { 0 };
 	ShipPiece p;
 	int r;
 	ShipCutter *c __attribute__((cleanup(ship_cutter_freep))) = ship_cutter_new(tar);
-	while ((r = ship_cutter_next(c, &p, err)) == 1) {
-		varint_write(&kinds, (uint64_t) p.n << 2 | p.kind);
-		pieces++;
-		size += p.n;
-		if (p.kind != SHIP_PADDING)
-			put64(&hashes, ship_hash(p.data, p.n));
-		if (p.kind != SHIP_HEADER)
-			continue;
-		put64(&names, ship_hash_path(p.path, 0));
-		put64(&names, ship_hash_path(p.path, 1));
-		paths++;
-	}
+	while ((r = ship_cutter_next(c, &p, err)) == 1)
+		ship_index_put(&w, &p, ship_piece_hash(&p));
 	if (r == 0)
-		write_index(ret, size, pieces, paths, &kinds, &hashes, &names);
+		ship_index_finish(&w, ret);
 	return r;
 }
 
@@ -192,8 +206,10 @@ typedef struct Table {
 } Table;
 
 struct ShipIndex {
-	ShipChunk *chunks;
+	ShipChunk *chunks; /* base by base, as they stand in the tar */
 	size_t n_chunks;
+	size_t *ends; /* of each base's, in chunks */
+	size_t n_bases;
 	ShipOldFile *files;
 	size_t n_files;
 	Table by_hash, by_path, by_loose;
@@ -209,6 +225,7 @@ void ship_index_free(ShipIndex *x)
 	if (!x)
 		return;
 	free(x->chunks);
+	free(x->ends);
 	free(x->files);
 	free(x->by_hash.slots);
 	free(x->by_path.slots);
@@ -249,6 +266,7 @@ int ship_index_add(ShipIndex *x, uint32_t base, const Buf *index, uint64_t *ret_
 		*array_append(x->chunks, x->n_chunks) = (ShipChunk) { get64(hash), pos, (uint32_t) (n >> 2), base };
 		hash += 8;
 	}
+	*array_append(x->ends, x->n_bases) = x->n_chunks;
 	return 0;
 }
 
@@ -309,6 +327,19 @@ const ShipChunk *ship_index_chunk(const ShipIndex *x, uint64_t hash, size_t len)
 {
 	uint32_t i = table_find(x, &x->by_hash, hash, key_chunk);
 	return i && x->chunks[i - 1].len == len ? &x->chunks[i - 1] : NULL;
+}
+
+const ShipChunk *ship_index_at(const ShipIndex *x, uint32_t base, uint64_t pos)
+{
+	size_t lo = base ? x->ends[base - 1] : 0, hi = x->ends[base];
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (x->chunks[mid].pos < pos)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < x->ends[base] && x->chunks[lo].pos == pos ? &x->chunks[lo] : NULL;
 }
 
 const ShipOldFile *ship_index_file(const ShipIndex *x, uint64_t path)

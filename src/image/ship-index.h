@@ -18,6 +18,18 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "image/layers.h"
+#include "image/ship-cut.h"
+
+/** An index in the making: pieces in their order. Zero is its initial state. */
+typedef struct ShipIndexWriter {
+	Buf kinds, hashes, names;
+	uint64_t size, pieces, paths;
+} ShipIndexWriter;
+
+void ship_index_put(ShipIndexWriter *w, const ShipPiece *p, uint64_t hash);
+/** Appends it to `ret`, and frees what `w` holds. */
+void ship_index_finish(ShipIndexWriter *w, Buf *ret);
+void ship_index_writer_done(ShipIndexWriter *w);
 
 /** The index of a tar. */
 int ship_index_make(Stream *tar, Buf *ret, Err *err);
@@ -47,11 +59,13 @@ typedef struct ShipIndex ShipIndex;
 ShipIndex *ship_index_new(void);
 void ship_index_free(ShipIndex *x);
 void ship_index_freep(ShipIndex **x);
-/** Hostile: -EPROTO. 1: it is not taken, since there is enough. */
+/** Bases are numbered from 0 in the order in which they are taken. Hostile: -EPROTO. 1: it is not taken, since there is enough. */
 int ship_index_add(ShipIndex *x, uint32_t base, const Buf *index, uint64_t *ret_tar_size, Err *err);
 /** Once, after the last one. */
 void ship_index_ready(ShipIndex *x);
 /** Borrowed, or NULL. The first base's, where several have it. */
 const ShipChunk *ship_index_chunk(const ShipIndex *x, uint64_t hash, size_t len);
+/** The one that begins there. */
+const ShipChunk *ship_index_at(const ShipIndex *x, uint32_t base, uint64_t pos);
 const ShipOldFile *ship_index_file(const ShipIndex *x, uint64_t path);
 const ShipOldFile *ship_index_like(const ShipIndex *x, uint64_t loose);

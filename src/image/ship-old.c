@@ -2,12 +2,16 @@
 #include "image/ship-old.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <zstd.h>
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/ship-similar.h"
 
-#define NEAR_BYTES_MAX (2ULL << 30) /* of layers that are only perhaps alike: indexing takes a second for each GB the first time */
+#define UNLIKELY_BYTES (64ULL << 20) /* of layers that are only perhaps alike: so many may be read for an index, or as many as are sent */
+#define PREPARED_MAX (256LL << 20)  /* of a layer that is indexed on suspicion */
 #define INDEX_FAR_MAX (16U << 20)   /* of an index that the receiver sends: refused */
 #define LEVEL 3
 
@@ -39,22 +43,38 @@ static int add(ShipOld *o, uint32_t number, const Buf *index, bool far, Err *err
 	return 0;
 }
 
-/* The layers that are here; ret_far gets the numbers of the likely ones that are not. */
-static int add_near(Store *store, const ShipWant *want, ShipOld *o, uint32_t **ret_far, size_t *ret_n, Err *err)
+void ship_old_prepare(Store *store, ShipPeer *peer, const ImageList *images)
 {
 	AUTO_BUF index = BUF_INIT;
-	uint64_t bytes = 0;
+	AUTO_STRV char **bases = NULL;
+	struct pollfd said = { .fd = peer->in, .events = POLLIN };
+	size_t likely;
+	if (!store || ship_similar(store, images, LIMIT_SHIP_BASES, &bases, &likely, NULL) < 0)
+		return;
+	for (size_t k = 0; k < likely && poll(&said, 1, 0) == 0; k++) {
+		LayerInfo info = { 0 };
+		if (store_layer(store, bases[k], &info, NULL) == 1 && info.tar_size <= PREPARED_MAX)
+			(void) ship_index_get(store, bases[k], &index, NULL);
+	}
+}
+
+/* The layers that are here; ret_far gets the numbers of the likely ones that are not. */
+static int add_near(Store *store, const ShipWant *want, uint64_t bytes, ShipOld *o, uint32_t **ret_far, size_t *ret_n, Err *err)
+{
+	AUTO_BUF index = BUF_INIT;
+	uint64_t left = bytes > UNLIKELY_BYTES ? bytes : UNLIKELY_BYTES;
 	int r = 0;
 	for (uint32_t k = 0; r == 0 && want->bases && want->bases[k]; k++) {
 		LayerInfo info = { 0 };
 		bool here = store && store_layer(store, want->bases[k], &info, NULL) == 1;
 		if (!here && k < want->likely)
 			*array_append(*ret_far, *ret_n) = k;
-		if (!here || (k >= want->likely && bytes + (uint64_t) info.tar_size > NEAR_BYTES_MAX))
+		bool kept = here && ship_index_find(store, want->bases[k], &index), likely = k < want->likely;
+		if (!here || (!kept && !likely && (uint64_t) info.tar_size > left))
 			continue;
-		bytes += (uint64_t) info.tar_size;
-		buf_clear(&index);
-		r = ship_index_get(store, want->bases[k], &index, err);
+		left -= kept || likely ? 0 : (uint64_t) info.tar_size;
+		if (!kept)
+			r = ship_index_get(store, want->bases[k], &index, err);
 		if (r == 0)
 			r = add(o, k, &index, false, err);
 	}
@@ -111,12 +131,12 @@ static int add_far(Store *store, ShipPeer *peer, const ShipWant *want, ShipOld *
 	return 0;
 }
 
-int ship_old_gather(Store *store, ShipPeer *peer, const ShipWant *want, ShipOld *ret, Err *err)
+int ship_old_gather(Store *store, ShipPeer *peer, const ShipWant *want, uint64_t bytes, ShipOld *ret, Err *err)
 {
 	AUTO(ship_old_done) ShipOld o = { .index = ship_index_new() };
 	AUTO_FREE uint32_t *far = NULL;
 	size_t n_far = 0;
-	int r = add_near(store, want, &o, &far, &n_far, err);
+	int r = add_near(store, want, bytes, &o, &far, &n_far, err);
 	if (r < 0 || (r = add_far(store, peer, want, &o, far, n_far, err)) < 0)
 		return r;
 	ship_index_ready(o.index);

@@ -6,6 +6,7 @@
  * which the receiver sends.
  */
 
+#include "image/report.h"
 #include "image/ship-bases.h"
 #include "image/ship-encode.h"
 #include "image/ship-index.h"
@@ -20,8 +21,10 @@ typedef struct ShipOld {
 	ShipBases *bases;  /* NULL = all are far */
 } ShipOld;
 
-/** `store`: NULL = no layers are here. */
-int ship_old_gather(Store *store, ShipPeer *peer, const ShipWant *want, ShipOld *ret, Err *err);
+/** `store`: NULL = no layers are here. `bytes`: of the layers that are wanted. */
+int ship_old_gather(Store *store, ShipPeer *peer, const ShipWant *want, uint64_t bytes, ShipOld *ret, Err *err);
+/** Makes indexes of layers here that a receiver is likely to name for these images, until it has said something. */
+void ship_old_prepare(Store *store, ShipPeer *peer, const ImageList *images);
 void ship_old_done(ShipOld *o);
 /** As ShipEncodeOptions wants it; `user` is the ShipOld. */
 int ship_old_read(void *user, uint32_t base, uint64_t offset, void *p, size_t n, Err *err);

@@ -58,14 +58,25 @@ static int receive_want(Send *s, Err *err)
 	return r;
 }
 
-/* It can only want what was offered. */
-static bool is_offered(const Send *s, const char *diff_id)
+/* It can only want what was offered. NULL: it was not. */
+static const ImageLayer *find_offered(const Send *s, const char *diff_id)
 {
 	for (size_t i = 0; i < s->source->n; i++)
 		for (size_t k = 0; k < s->source->images[i]->n_layers; k++)
 			if (str_eq(s->source->images[i]->layers[k].diff_id, diff_id))
-				return true;
-	return false;
+				return &s->source->images[i]->layers[k];
+	return NULL;
+}
+
+/* Bytes of what is wanted, as far as they are known. */
+static uint64_t wanted_bytes(const Send *s)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < s->want.n; i++) {
+		const ImageLayer *l = find_offered(s, s->want.layers[i].diff_id);
+		bytes += l ? (uint64_t) l->size : 0;
+	}
+	return bytes;
 }
 
 static int send_frame(void *user, uint8_t type, const void *p, size_t n, Err *err)
@@ -75,12 +86,14 @@ static int send_frame(void *user, uint8_t type, const void *p, size_t n, Err *er
 	return r < 0 ? r : ship_peer_send(&s->peer, type, p, n, err);
 }
 
-static int encode(Send *s, Stream *tar, const ShipLayer *l, Err *err)
+/* The layer is an old one next time: its index is made on the way. */
+static int encode_delta(Send *s, Stream *tar, const ShipLayer *l, ShipEmitter *e, Err *err)
 {
-	ShipEmitter *e __attribute__((cleanup(ship_emitter_freep))) = ship_emitter_new(s->level, l->from, send_frame, s);
-	if (l->n_bases == 0)
-		return ship_encode_whole(tar, l->tar_size, l->from, e, err);
-	return ship_encode_delta(tar, &(ShipEncodeOptions) {
+	AUTO(ship_index_writer_done) ShipIndexWriter made = { 0 };
+	AUTO_BUF index = BUF_INIT;
+	LayerInfo info;
+	bool stays = s->source->store && store_layer(s->source->store, l->diff_id, &info, NULL) == 1;
+	int r = ship_encode_delta(tar, &(ShipEncodeOptions) {
 		.tar_size = l->tar_size,
 		.from = l->from,
 		.index = s->old.index,
@@ -88,14 +101,26 @@ static int encode(Send *s, Stream *tar, const ShipLayer *l, Err *err)
 		.n_old = s->old.n,
 		.read_old = ship_old_read,
 		.user = &s->old,
+		.made = stays ? &made : NULL,
 	}, e, err);
+	if (r == 0 && stays) {
+		ship_index_finish(&made, &index);
+		ship_index_keep(s->source->store, l->diff_id, &index);
+	}
+	return r;
+}
+
+static int encode(Send *s, Stream *tar, const ShipLayer *l, Err *err)
+{
+	ShipEmitter *e __attribute__((cleanup(ship_emitter_freep))) = ship_emitter_new(s->level, l->from, send_frame, s);
+	return l->n_bases ? encode_delta(s, tar, l, e, err) : ship_encode_whole(tar, l->tar_size, l->from, e, err);
 }
 
 static int send_layer(Send *s, const ShipWantLayer *want, bool whole, Err *err)
 {
 	AUTO_STREAM tar = NULL;
 	ShipLayer l = { .diff_id = want->diff_id, .from = want->from };
-	if (!is_offered(s, want->diff_id))
+	if (!find_offered(s, want->diff_id))
 		return err_set(err, -EPROTO, "the receiver wants layer %s, which no image of the offer has", want->diff_id);
 	int r = s->source->open(s->source, want->diff_id, &tar, &l.tar_size, err);
 	if (r < 0)
@@ -144,10 +169,15 @@ static int finish(Send *s, Err *err)
 
 static int talk(Send *s, Err *err)
 {
+	const ImageList images = { s->source->images, s->source->n };
 	int r = ship_peer_greet(&s->peer, err);
-	if (r < 0 || (r = offer(s, err)) < 0 || (r = ship_peer_meet(&s->peer, err)) < 0 || (r = receive_want(s, err)) < 0)
+	if (r < 0 || (r = offer(s, err)) < 0)
 		return r;
-	if (s->want.n && (r = ship_old_gather(s->source->store, &s->peer, &s->want, &s->old, err)) < 0)
+	/* The connection may still be in the making. */
+	ship_old_prepare(s->source->store, &s->peer, &images);
+	if ((r = ship_peer_meet(&s->peer, err)) < 0 || (r = receive_want(s, err)) < 0)
+		return r;
+	if (s->want.n && (r = ship_old_gather(s->source->store, &s->peer, &s->want, wanted_bytes(s), &s->old, err)) < 0)
 		return r;
 	for (size_t i = 0; i < s->want.n; i++)
 		if ((r = send_layer(s, &s->want.layers[i], false, err)) < 0)

@@ -126,7 +126,7 @@ static void take_layers(Store *s, const Candidates *c, const ImageList *images, 
 			if (strv_len(*ret) < max && is_new(images, *id) == shared && !strv_has(*ret, *id) && store_layer(s, *id, &info, NULL) == 1)
 				strv_add(ret, *id);
 		}
-		if (i == 0 && !shared && c->items[0].score)
+		if (!shared && !*ret_likely && c->items[i].score)
 			*ret_likely = strv_len(*ret);
 	}
 }
