@@ -10,12 +10,16 @@
 
 #define LEVEL_FAST 3
 #define LITERALS_DOMINATE (256U << 10) /* of a segment */
+/* What packs best is slow: beyond so many bytes of a layer it takes longer than it saves on most lines. */
+#define BEST_BYTES (256U << 10)
+#define LEVEL_GOOD 9
 
 struct ShipEmitter {
 	SegmentWriter *writer;
 	ZSTD_CCtx *z;
 	int level, open_level; /* open_level: of the zstd frame that is open; 0 = none */
 	uint64_t pos;
+	uint64_t told; /* bytes of segments so far that were not fast */
 	Buf segment;
 	char *out;
 	ShipFrameFn fn;
@@ -74,7 +78,16 @@ static int compress(ShipEmitter *e, const void *p, size_t n, ZSTD_EndDirective e
 	}
 }
 
-static int begin_frame(ShipEmitter *e, int level, Err *err)
+static int choose_level(ShipEmitter *e)
+{
+	if (segment_literals(e->writer) > LITERALS_DOMINATE)
+		return LEVEL_FAST;
+	e->told += segment_size(e->writer);
+	return e->told > BEST_BYTES && e->level > LEVEL_GOOD ? LEVEL_GOOD : e->level;
+}
+
+/* `n`: all that there is, if it is known; tables are not larger than that then. */
+static int begin_frame(ShipEmitter *e, int level, size_t n, Err *err)
 {
 	if (e->open_level == level)
 		return 0;
@@ -82,20 +95,22 @@ static int begin_frame(ShipEmitter *e, int level, Err *err)
 	(void) ZSTD_CCtx_reset(e->z, ZSTD_reset_session_and_parameters);
 	(void) ZSTD_CCtx_setParameter(e->z, ZSTD_c_compressionLevel, level);
 	(void) ZSTD_CCtx_setParameter(e->z, ZSTD_c_windowLog, SHIP_WINDOW_LOG);
+	if (n)
+		(void) ZSTD_CCtx_setPledgedSrcSize(e->z, n);
 	e->open_level = level;
 	return r;
 }
 
 int ship_emitter_flush(ShipEmitter *e, bool end, Err *err)
 {
-	uint8_t position[8];
+	uint8_t position[SHIP_POSITION];
 	uint64_t output = segment_output(e->writer);
 	if (output == 0 || (!end && segment_size(e->writer) < SEGMENT_TARGET))
 		return 0;
-	int level = segment_literals(e->writer) > LITERALS_DOMINATE ? LEVEL_FAST : e->level;
+	int level = choose_level(e);
 	buf_clear(&e->segment);
 	segment_finish(e->writer, &e->segment);
-	int r = begin_frame(e, level, err);
+	int r = begin_frame(e, level, end ? e->segment.len : 0, err);
 	if (r < 0 || (r = compress(e, e->segment.data, e->segment.len, end ? ZSTD_e_end : ZSTD_e_flush, err)) < 0)
 		return r;
 	if (end)

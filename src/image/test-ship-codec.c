@@ -199,7 +199,7 @@ static void goes_on_anywhere(void **state)
 		Buf wire = BUF_INIT, first = BUF_INIT, out = BUF_INIT;
 		uint64_t from = 1 + random_next() % (new.len - 1);
 		buf_append(&first, new.data, (size_t) from);
-		uint8_t position[8];
+		uint8_t position[SHIP_POSITION];
 		char digest[sizeof(DIGEST_PREFIX) + 64] = DIGEST_PREFIX;
 		digest_sha256(new.data, new.len, digest + strlen(DIGEST_PREFIX));
 		json_t *layer = ship_layer_json(&(ShipLayer) { .diff_id = digest, .tar_size = new.len });
