@@ -119,12 +119,13 @@ ship_watch() { # STOP RESULT
 }
 far_layers() { find "$FAR/state/layers" -name '*.json' | wc -l; }
 
-# As if the image had not been shipped: the receiver has no layer of it, the sender no index.
-ship_forget() { # IMAGE LAYERS
-  local i
-  far rmi "$1" >/dev/null 2>&1 || true
+# As if these had not been shipped: the receiver has so many layers as before, the sender no index.
+ship_forget() { # LAYERS IMAGE…
+  local i layers=$1
+  shift
+  far rmi "$@" >/dev/null 2>&1 || true
   for ((i = 0; i < 300; i++)); do
-    [[ $(far_layers) -gt $2 ]] || break
+    [[ $(far_layers) -gt $layers ]] || break
     sleep 0.1
   done
   rm -f "$SANDBOX"/state/cache/ship/*.index
@@ -169,8 +170,9 @@ ship_mine() { # IMAGE
 }
 
 ship_pair() { # PAIR
-  local dir=$SHIP_IMAGES/$1 name=ship-$1 bytes whole_us docker_us='' mine_us sent changed send receive written watch what layers
+  local dir=$SHIP_IMAGES/$1 name=ship-$1 bytes whole_us docker_us='' mine_us sent changed send receive written watch what none layers
   what=$(ship_what "$1")
+  none=$(far_layers)
   timed stead load -i "$dir/old.tar" && timed stead load -i "$dir/new.tar" && timed far load -i "$dir/old.tar" || return 0
   ship_changed_layers "$dir"
   changed=$(cat "$WORK"/changed/*.tar | wc -c)
@@ -178,7 +180,7 @@ ship_pair() { # PAIR
   ship_timed ship_mine "$name:2" || return 0
   mine_us=$took
   sent=$(tail -n 1 "$WORK/out" | jq '.bytes_sent + .bytes_received')
-  ship_forget "$name:2" "$layers"
+  ship_forget "$layers" "$name:2"
   rm -f "$WORK/stop" "$WORK/whole.bytes"
   ship_watch "$WORK/stop" "$WORK/watched" &
   watch=$!
@@ -201,7 +203,10 @@ ship_pair() { # PAIR
   row "$what: receiver, above idle" "$(mb "$receive")" "" "" "at most 16 MB" "$(verdict at_most "$receive" 16000)"
   row "$what: sender" "$(mb "$send")" "" "" "at most 128 MB" "$(verdict at_most "$send" 128000)"
   row "$what: written / new layers" "$(kb "$written")" "$(kb "$changed")" "$(awk -v a="$written" -v b="$changed" 'BEGIN { printf "%.2f", a / b }')" "at most 1.1" "$(verdict at_most "$written" $((changed * 11 / 10)))"
-  ship_forget "$name:2" "$layers"
+  # Or the next pair would find its new layers there.
+  ship_forget "$none" "$name:1" "$name:2"
+  stead rmi "$name:1" "$name:2" >/dev/null
+  [[ -z ${FAR_DOCKER:-} ]] || { docker -H "$NEAR_DOCKER" rmi "$name:2" && docker -H "$FAR_DOCKER" rmi "$name:1" "$name:2"; } >/dev/null
 }
 
 # 1 Mbit/s, 100 ms there and back. Both ends and the line are in a network namespace; where the kernel has no netem, a relay delays.
@@ -226,8 +231,7 @@ ship_slow() {
     sleep 0.5
   fi
   target=ssh://127.0.0.1:$port$FAR/run/stead.sock
-  timed far load -i "$SHIP_IMAGES/jar/old.tar" || true
-  ship_forget ship-jar:2 "$(far_layers)"
+  timed far load -i "$SHIP_IMAGES/jar/old.tar" && timed stead load -i "$SHIP_IMAGES/jar/old.tar" && timed stead load -i "$SHIP_IMAGES/jar/new.tar" || true
   PATH=$SANDBOX/ssh/bin:$PATH timed ip netns exec "$ns" "$EXE" -H "unix://$SANDBOX/run/stead.sock" ship ship-jar:2 --to "$target" --json &&
     row "fat jar over 1 Mbit/s, 100 ms" "$(ms "$took")" "" "${shape:-relay}" "within 5 s" "$(verdict at_most "$took" 5000000)"
   [[ -z ${SHIP_LINE:-} ]] || kill "$SHIP_LINE" 2>/dev/null || true
