@@ -11,6 +11,7 @@
 #include "cli/building.h"
 #include "cli/output.h"
 #include "cli/project.h"
+#include "model/git-url.h"
 
 typedef struct BuildOptions {
 	char **tags, **args, **labels, **secrets, **ssh, **hosts, **ulimits, **contexts, **no_cache_filter, **cache_from, **cache_to;
@@ -173,26 +174,20 @@ static int set_common(const BuildOptions *o, Building *b, Err *err)
 
 /* ── docker's form ────────────────────────────────────────────────── */
 
-static bool is_remote(const char *s)
-{
-	return strstr(s, "://") || str_starts(s, "git@") || str_starts(s, "github.com/");
-}
-
 static int run_directory(const Cli *cli, const BuildOptions *o, const char *context)
 {
 	AUTO_ERR err = ERR_INIT;
 	AUTO_BUILDING b;
 	bool standard_input = str_eq(context, "-");
 	building_init(&b);
-	if (is_remote(context))
-		return cli_usage(cli, "'%s' is remote, which is not supported yet: clone it, and give the directory", context);
 	if (standard_input && o->dockerfile)
 		return cli_usage(cli, "the context - is a Dockerfile on standard input: -f cannot name another one");
-	int r = building_read(&b, standard_input ? NULL : context, standard_input ? "-" : o->dockerfile, NULL, &err);
+	/* First, since a repository may need an agent or a secret. */
+	int r = set_common(o, &b, &err);
 	if (r == 0)
-		r = set_common(o, &b, &err);
+		r = building_read(&b, standard_input ? NULL : context, standard_input ? "-" : o->dockerfile, NULL, &err);
 	if (r < 0)
-		return cli_refuse(&err);
+		return building_refuse(&err);
 	(void) json_object_set_new(b.options, "tags", strv_to_json(o->tags));
 	b.id_file = o->id_file;
 	return building_run(cli, &b);
@@ -234,7 +229,7 @@ static bool is_directory(const BuildOptions *o, char *const *args)
 	const char *word = args ? *args : NULL;
 	if (!word || args[1])
 		return false;
-	return o->tags || o->dockerfile || o->id_file || strchr(word, '/') || str_eq(word, ".") || str_eq(word, "..") || str_eq(word, "-") || is_remote(word);
+	return o->tags || o->dockerfile || o->id_file || strchr(word, '/') || str_eq(word, ".") || str_eq(word, "..") || str_eq(word, "-") || git_url_is_context(word);
 }
 
 static int run(Cli *cli, void *values, char **args)
@@ -247,11 +242,12 @@ static int run(Cli *cli, void *values, char **args)
 
 const Command command_build = {
 	.name = "build",
-	.operands = "DIRECTORY | [SERVICE...]",
+	.operands = "DIRECTORY | REPOSITORY | [SERVICE...]",
 	.summary = "Make images from Dockerfiles",
 	.text = "With a directory, as docker: `stead build -t app .` builds ./Dockerfile with that directory as its context (less what\n"
 		".dockerignore names). With names of services, or with nothing, as compose: what has 'build:' in the compose file. A bare\n"
-		"word is a service; write ./word for a directory of that name. The context - is a Dockerfile on standard input.\n"
+		"word is a service; write ./word for a directory of that name. The context - is a Dockerfile on standard input; that of a git\n"
+		"repository (https://HOST/PATH.git, ssh://…, git://…, USER@HOST:PATH, with #REF:DIRECTORY) is fetched by your own git.\n"
 		"Ctrl-C ends the build; what its steps have made so far stays in the cache.",
 	.options = options,
 	.size = sizeof(BuildOptions),

@@ -31,7 +31,7 @@ static void agent_done(BuildAgent *a)
 	strv_free(a->keys);
 }
 
-static BuildAgent *find(BuildAgents *a, const char *id)
+static BuildAgent *find(const BuildAgents *a, const char *id)
 {
 	for (size_t i = 0; i < a->n; i++)
 		if (str_eq(a->list[i].id, id))
@@ -99,9 +99,15 @@ int build_agents_start(BuildAgents *a, Err *err)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < a->n; i++)
-		if (a->list[i].keys)
+		if (a->list[i].keys && !a->list[i].own.dir)
 			r = key_agent_start(a->list[i].keys, &a->list[i].own, err);
 	return r;
+}
+
+const char *build_agents_socket(const BuildAgents *a, const char *id)
+{
+	const BuildAgent *agent = find(a, id);
+	return !agent ? NULL : agent->socket ? agent->socket : agent->own.socket;
 }
 
 /* ── questions ────────────────────────────────────────────────────── */
@@ -166,9 +172,8 @@ int build_agents_ask(BuildAgents *a, const char *p, size_t n, Buf *frames, Err *
 	if (!len || len > LIMIT_AGENT_MESSAGE)
 		return err_set(err, -EPROTO, "the daemon sent a question to an SSH agent that is none");
 	uint32_t number = (uint32_t) u[0] << 24 | (uint32_t) u[1] << 16 | (uint32_t) u[2] << 8 | u[3];
-	const BuildAgent *agent = find(a, id);
-	const char *message = end + 1;
-	int fd = agent && may_ask((uint8_t) message[0]) && a->n_calls < BUILD_AGENT_CALLS_MAX ? connect_agent(agent->socket ? agent->socket : agent->own.socket) : -1;
+	const char *socket = build_agents_socket(a, id), *message = end + 1;
+	int fd = socket && may_ask((uint8_t) message[0]) && a->n_calls < BUILD_AGENT_CALLS_MAX ? connect_agent(socket) : -1;
 	if (fd < 0) {
 		refuse(frames, number);
 		return 0;

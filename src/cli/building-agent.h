@@ -45,9 +45,11 @@ typedef struct BuildAgents {
  * place. -EINVAL, -ENOENT with what to do.
  */
 int build_agents_add(BuildAgents *a, const char *text, Err *err);
-/** Loads keys; may ask on the terminal. */
+/** Loads keys, where that is not yet done; may ask on the terminal. */
 int build_agents_start(BuildAgents *a, Err *err);
 void build_agents_done(BuildAgents *a);
+/** The socket of an agent that has been started; NULL: there is none of that id. Borrowed. */
+const char *build_agents_socket(const BuildAgents *a, const char *id);
 
 /** The payload of a frame of type A. Frames with what can be answered at once are appended. -EPROTO: it is none. */
 int build_agents_ask(BuildAgents *a, const char *p, size_t n, Buf *frames, Err *err);

@@ -13,7 +13,9 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cli/building.h"
+#include "cli/building-git.h"
+#include "cli/operation.h"
+#include "cli/output.h"
 #include "cli/project.h"
 #include "dockerfile/ignore.h"
 
@@ -32,6 +34,8 @@ static void secret_done(BuildingSecret *s)
 void building_done(Building *b)
 {
 	free(b->context);
+	free(b->context_id);
+	git_checkout_done(&b->checkout);
 	free(b->dockerfile);
 	free(b->dockerfile_name);
 	free(b->ignore);
@@ -77,10 +81,24 @@ static int read_stdin(Buf *b, Err *err)
 	}
 }
 
+/* What a repository names stays in it, whatever its links say. */
+static int read_file(const Building *b, const char *path, Buf *ret)
+{
+	size_t n = b->checkout.path ? strlen(b->checkout.path) : 0;
+	if (!n)
+		return file_read(AT_FDCWD, path, LIMIT_DOCKERFILE_BYTES, ret);
+	AUTO_CLOSE int root = open(b->checkout.path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = root < 0 ? -1 : open_in_root(root, path + n, O_RDONLY, 0);
+	if (fd < 0)
+		return -errno;
+	AUTO_FREE char *proc = xasprintf("/proc/self/fd/%d", fd);
+	return file_read(AT_FDCWD, proc, LIMIT_DOCKERFILE_BYTES, ret);
+}
+
 static int read_dockerfile(Building *b, const char *path, Err *err)
 {
 	AUTO_BUF text = BUF_INIT;
-	int r = file_read(AT_FDCWD, path, LIMIT_DOCKERFILE_BYTES, &text);
+	int r = read_file(b, path, &text);
 	if (r == -ENOENT)
 		return err_set(err, r, "there is no %s; name the Dockerfile with -f, or in compose with 'dockerfile:'", path);
 	if (r < 0)
@@ -96,7 +114,7 @@ static int read_ignore(Building *b, const char *dockerfile, Err *err)
 	const char *const paths[] = { own, common };
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		AUTO_BUF text = BUF_INIT;
-		int r = paths[i] ? file_read(AT_FDCWD, paths[i], LIMIT_DOCKERFILE_BYTES, &text) : -ENOENT;
+		int r = paths[i] ? read_file(b, paths[i], &text) : -ENOENT;
 		if (r == -ENOENT || r == -ENOTDIR)
 			continue;
 		if (r < 0)
@@ -110,6 +128,10 @@ static int read_ignore(Building *b, const char *dockerfile, Err *err)
 static int check_context(Building *b, const char *context, Err *err)
 {
 	struct stat st;
+	if (git_url_is_context(context))
+		return building_git_context(b, context, err);
+	if (strstr(context, "://"))
+		return err_set(err, -EINVAL, "'%s' is neither a directory nor a git repository (https://HOST/PATH.git)", context);
 	char *path = realpath(context, NULL);
 	if (!path || stat(path, &st) < 0) {
 		free(path);
@@ -137,7 +159,7 @@ int building_read(Building *b, const char *context, const char *file, const char
 			r = take_text("the Dockerfile on standard input", &in, &b->dockerfile, err);
 		return r < 0 || !b->context ? r : read_ignore(b, NULL, err);
 	}
-	AUTO_FREE char *path = file ? xstrdup(file) : xasprintf("%s/Dockerfile", b->context);
+	AUTO_FREE char *path = file && !b->checkout.path ? xstrdup(file) : xasprintf("%s/%s", b->context, file ? file : "Dockerfile");
 	size_t below = b->context ? strlen(b->context) : 0;
 	bool inside = below && strncmp(path, b->context, below) == 0 && path[below] == '/';
 	str_set(&b->dockerfile_name, inside ? path + below + 1 : path);
@@ -184,6 +206,20 @@ int building_add_secret(Building *b, const char *text, Err *err)
 	return 0;
 }
 
+int building_secret(const Building *b, const char *id, Buf *ret, Err *err)
+{
+	for (size_t i = 0; i < b->n_secrets; i++) {
+		const BuildingSecret *x = &b->secrets[i];
+		if (!str_eq(x->id, id))
+			continue;
+		int r = x->file ? file_read(AT_FDCWD, x->file, LIMIT_BUILD_SECRET, ret) : 0;
+		if (!x->file)
+			buf_str(ret, x->text);
+		return r < 0 ? err_errno(err, r, "secret '%s': %s", id, x->file) : 1;
+	}
+	return 0;
+}
+
 /* ── caches ───────────────────────────────────────────────────────── */
 
 int building_add_cache(Building *b, const char *text, bool write, const char *base, Err *err)
@@ -199,6 +235,14 @@ int building_add_cache(Building *b, const char *text, bool write, const char *ba
 	if (!json_object_get(b->options, key))
 		(void) json_object_set_new(b->options, key, json_array());
 	return json_array_append_new(json_object_get(b->options, key), option);
+}
+
+int building_refuse(const Err *err)
+{
+	if (err->code != -ECANCELED)
+		return cli_refuse(err);
+	fprintf(stderr, "stead: the build is cancelled\n");
+	return EXIT_INTERRUPTED;
 }
 
 /* ── a service's build ────────────────────────────────────────────── */
@@ -272,18 +316,16 @@ int building_from_service(const Stack *stack, const Service *svc, Building *b, E
 	const ServiceBuild *from = &svc->build;
 	AUTO_FREE char *file = NULL;
 	if (from->dockerfile)
-		file = from->dockerfile[0] == '/' ? xstrdup(from->dockerfile) : xasprintf("%s/%s", from->context, from->dockerfile);
-	int r = building_read(b, from->context, file, from->dockerfile_inline, err);
-	if (r == 0)
-		r = add_secrets(stack, from, b, err);
+		file = from->dockerfile[0] == '/' || from->context[0] != '/' ? xstrdup(from->dockerfile) : xasprintf("%s/%s", from->context, from->dockerfile);
+	set_options(svc, b);
+	int r = add_secrets(stack, from, b, err);
 	for (char **k = from->ssh; r == 0 && k && *k; k++)
 		r = build_agents_add(&b->agents, *k, err);
 	for (char **k = from->cache_from; r == 0 && k && *k; k++)
 		r = building_add_cache(b, *k, false, stack->working_dir, err);
 	for (char **k = from->cache_to; r == 0 && k && *k; k++)
 		r = building_add_cache(b, *k, true, stack->working_dir, err);
-	set_options(svc, b);
-	return r;
+	return r < 0 ? r : building_read(b, from->context, file, from->dockerfile_inline, err);
 }
 
 /* ── the services of a stack ──────────────────────────────────────── */
@@ -323,7 +365,7 @@ static int build_one(const Cli *cli, const Stack *stack, const Service *svc, int
 		r = adjust(user, svc, &b, &err);
 	if (r < 0) {
 		(void) err_wrap(&err, "service '%s'", svc->name);
-		return cli_refuse(&err);
+		return building_refuse(&err);
 	}
 	if (!b.quiet)
 		fprintf(stderr, "building %s\n", svc->name);

@@ -102,7 +102,7 @@ static int scan(Session *s, Err *err)
 	if (!s->b->context)
 		return err_set(err, -EINVAL, "there is no build context to copy from");
 	int r = s->b->ignore ? ignore_parse(s->b->ignore_name, s->b->ignore, strlen(s->b->ignore), &ignore, err) : 0;
-	AUTO_FREE char *cache = context_cache_path(s->b->context);
+	AUTO_FREE char *cache = s->b->checkout.path ? NULL : context_cache_path(s->b->context); /* it will not be there again */
 	if (r == 0)
 		r = context_scan(s->b->context, ignore, cache, &s->context, err);
 	if (r < 0)
@@ -166,21 +166,14 @@ static int send_files(Session *s, const json_t *want, Err *err)
 
 static int send_secret(Session *s, const char *id, Err *err)
 {
-	for (size_t i = 0; i < s->b->n_secrets; i++) {
-		const BuildingSecret *x = &s->b->secrets[i];
-		AUTO_BUF data = BUF_INIT;
-		if (!str_eq(x->id, id))
-			continue;
-		int r = 0;
-		if (x->file && (r = file_read(AT_FDCWD, x->file, LIMIT_BUILD_SECRET, &data)) < 0)
-			return err_errno(err, r, "secret '%s': %s", id, x->file);
-		if (!x->file)
-			buf_str(&data, x->text);
-		for (size_t at = 0; r == 0 && at < data.len; at += CHUNK)
-			r = send_frame(s, 'S', data.data + at, data.len - at < CHUNK ? data.len - at : CHUNK, err);
-		return r < 0 ? r : send_json(s, json_pack("{s:s}", "secret", id), err);
-	}
-	return send_json(s, json_pack("{s:s, s:b}", "secret", id, "missing", 1), err);
+	AUTO_BUF data = BUF_INIT;
+	int r = building_secret(s->b, id, &data, err);
+	if (r == 0)
+		return send_json(s, json_pack("{s:s, s:b}", "secret", id, "missing", 1), err);
+	for (size_t at = 0; r > 0 && at < data.len; at += CHUNK)
+		if (send_frame(s, 'S', data.data + at, data.len - at < CHUNK ? data.len - at : CHUNK, err) < 0)
+			r = -EIO;
+	return r < 0 ? r : send_json(s, json_pack("{s:s}", "secret", id), err);
 }
 
 /* ── caches ───────────────────────────────────────────────────────── */
@@ -378,7 +371,7 @@ static json_t *make_body(const Building *b)
 	char host[256] = "";
 	json_t *body = json_copy(b->options), *ids = json_array(), *ssh = json_array();
 	(void) gethostname(host, sizeof(host) - 1);
-	AUTO_FREE char *name = xasprintf("%s:%s", host, b->context ? b->context : "");
+	AUTO_FREE char *name = b->context_id ? xstrdup(b->context_id) : xasprintf("%s:%s", host, b->context ? b->context : "");
 	for (size_t i = 0; i < b->n_secrets; i++)
 		(void) json_array_append_new(ids, json_string(b->secrets[i].id));
 	for (size_t i = 0; i < b->agents.n; i++)

@@ -11,6 +11,7 @@
 #include "cli/building-agent.h"
 #include "cli/building-cache.h"
 #include "cli/client.h"
+#include "cli/git.h"
 #include "model/stack.h"
 
 /** A file or variable that RUN --mount=type=secret may have. */
@@ -22,6 +23,8 @@ typedef struct BuildingSecret {
 
 typedef struct Building {
 	char *context;         /* absolute directory; NULL: there is none */
+	char *context_id;      /* how the daemon knows it; NULL: by this machine and the directory */
+	GitCheckout checkout;  /* where the context is a repository's */
 	char *dockerfile;      /* its text */
 	char *dockerfile_name; /* as errors and the daemon name it */
 	char *ignore, *ignore_name; /* text and name of the ignore file, or NULL */
@@ -43,11 +46,16 @@ void building_done(Building *b);
 
 /**
  * Reads the Dockerfile: `file` (a path; NULL: CONTEXT/Dockerfile; "-": standard input) or `text`, and the ignore file that goes with it.
- * -EINVAL, -ENOENT with what to do.
+ * A context that is a git repository is fetched, with the agents and secrets that `b` has by now; `file` is then a path in it.
+ * -EINVAL, -ENOENT with what to do; -ECANCELED: an interrupt has come meanwhile.
  */
 int building_read(Building *b, const char *context, const char *file, const char *text, Err *err);
 /** "id=ID,src=FILE" or "id=ID,env=NAME" of --secret. */
 int building_add_secret(Building *b, const char *text, Err *err);
+/** 1: the value of the secret of that id; 0: there is none. */
+int building_secret(const Building *b, const char *id, Buf *ret, Err *err);
+/** Prints why nothing was built; gives the exit code. */
+int building_refuse(const Err *err);
 
 /**
  * What --cache-from or --cache-to (`write`) says, or a service's cache_from or cache_to; relative paths start from `base`, NULL: the

@@ -140,7 +140,7 @@ static void usage(void **state)
 		const char *words[6], *says;
 	} cases[] = {
 		{ { "build", "./none" }, "the build context ./none: No such file" },
-		{ { "build", "https://git.test/a.git" }, "is remote, which is not supported yet" },
+		{ { "build", "https://git.test/a.zip" }, "is neither a directory nor a git repository" },
 		{ { "build", "-t", "a", "b", "c" }, "one directory is built at a time" },
 		{ { "build", "--memory", "much", "." }, "--memory much: write a size" },
 		{ { "build", "--secret", "src=a", "." }, "it needs an id" },

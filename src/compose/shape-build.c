@@ -5,10 +5,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "compose/shape.h"
+#include "model/git-url.h"
 
 static bool is_remote(const char *s)
 {
-	return strstr(s, "://") || str_starts(s, "git@");
+	return strstr(s, "://") || git_url_is_context(s);
 }
 
 static Node *shape_context(Shape *s, const Node *n)

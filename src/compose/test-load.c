@@ -386,7 +386,7 @@ static void refusals(void **state)
 		{ "services:\n  web: {image: i}\nvolums: {}\n", "compose.yaml:3: volums: unknown key of the file; did you mean 'volumes'?" },
 		{ "services:\n  web:\n    build:\n      context: .\n      dockerfil: x\n",
 			"compose.yaml:5: services.web.build.dockerfil: unknown key of a build; did you mean 'dockerfile'?" },
-		{ "services:\n  web:\n    build: https://git.test/a.git\n", "compose.yaml:3: services.web.build.context: 'https://git.test/a.git' is remote" },
+		{ "services:\n  web:\n    build: https://git.test/a\n", "compose.yaml:3: services.web.build.context: 'https://git.test/a' is neither" },
 		{ "services:\n  web:\n    build:\n      context: .\n      secrets: [no]\n",
 			"compose.yaml:5: services.web.build.secrets[0]: there is no secret 'no'" },
 		{ "services:\n  web:\n    image: i\n    extends:\n      service: x\n",
@@ -524,13 +524,14 @@ static void builds(void **state)
 {
 	Place *p = *state;
 	AUTO_STACK *s = load_text(p,
-		"services:\n  a: {build: ./src}\n  b:\n    image: named:1\n    build:\n      args: [ONE=1, SET, NOT_SET]\n      secrets: [npm, {source: npm, target: id}]\n"
+		"services:\n  a: {build: ./src}\n  c: {build: 'git@git.test:a#main:web'}\n  b:\n    image: named:1\n    build:\n      args: [ONE=1, SET, NOT_SET]\n      secrets: [npm, {source: npm, target: id}]\n"
 		"      ssh: {default: '', k: /a, keys: './x,/y/../z'}\n      platforms: [Linux/ARM64]\n      shm_size: 1m\n      dockerfile_inline: |\n        FROM scratch\n"
 		"secrets: {npm: {content: x}}\n");
 	AUTO_FREE char *src = xasprintf("%s/src", p->dir);
 	const Service *a = stack_service(s, "a"), *b = stack_service(s, "b");
 	assert_string_equal(a->image, "p-a");
 	assert_string_equal(a->build.context, src);
+	assert_string_equal(stack_service(s, "c")->build.context, "git@git.test:a#main:web");
 	assert_string_equal(b->image, "named:1");
 	assert_string_equal(b->build.context, p->dir);
 	assert_int_equal(strv_len(b->build.args), 2);

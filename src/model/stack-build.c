@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "model/git-url.h"
 #include "model/names.h"
 #include "model/stack-parts.h"
 
@@ -12,10 +13,14 @@
 
 static int check_context(Reader *r, const ServiceBuild *b)
 {
+	AUTO_GIT_URL url = { 0 };
+	AUTO_ERR err = ERR_INIT;
 	if (b->context[0] == '/')
 		return 0;
-	if (strstr(b->context, "://") || str_starts(b->context, "git@") || str_ends(b->context, ".git"))
-		return reader_fail_at(r, "context", "'%s' is remote, which is not supported yet; clone it and give the directory", b->context);
+	if (git_url_is_context(b->context))
+		return git_url_parse(b->context, &url, &err) < 0 ? reader_fail_at(r, "context", "%s", err_text(&err)) : 0;
+	if (strstr(b->context, "://"))
+		return reader_fail_at(r, "context", "'%s' is neither a directory nor a git repository (https://HOST/PATH.git)", b->context);
 	return reader_fail_at(r, "context", "'%s' must be an absolute path", b->context);
 }
 

@@ -98,7 +98,8 @@ static void refusals(void **state)
 	} cases[] = {
 		{ "{}", "services.web.build: 'context' is missing" },
 		{ "{'context':'src'}", "services.web.build.context: 'src' must be an absolute path" },
-		{ "{'context':'https://git.test/a.git'}", "is remote, which is not supported yet; clone it" },
+		{ "{'context':'https://git.test/a.zip'}", "services.web.build.context: 'https://git.test/a.zip' is neither a directory nor a git repository" },
+		{ "{'context':'https://git.test/a.git#:../x'}", "services.web.build.context: the repository 'https://git.test/a.git': the directory '../x' leads out" },
 		{ "{'context':'/s','privileged':true}", "services.web.build.privileged: 'privileged' is not supported yet; remove it" },
 		{ "{'context':'/s','isolation':'hyperv'}", "services.web.build.isolation" },
 		{ "{'context':'/s','entitlements':['x']}", "services.web.build.entitlements" },

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/building-git.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/signals.h"
+
+/* HOST or HOST:PORT of http://[USER@]HOST/…; owned by the caller. */
+static char *host_of(const char *remote)
+{
+	const char *begin = strstr(remote, "://") + 3;
+	size_t n = strcspn(begin, "/");
+	AUTO_FREE char *authority = xstrndup(begin, n);
+	const char *at = strrchr(authority, '@');
+	return xstrdup(at ? at + 1 : authority);
+}
+
+/* 1: `ret` is a header; 0: there is no such secret. */
+static int header_from(const Building *b, const char *id, bool token, char **ret, Err *err)
+{
+	AUTO_BUF value = BUF_INIT;
+	int r = building_secret(b, id, &value, err);
+	if (r <= 0)
+		return r;
+	while (value.len && (value.data[value.len - 1] == '\n' || value.data[value.len - 1] == '\r'))
+		value.data[--value.len] = '\0';
+	if (!value.len || strlen(value.data) != value.len || str_has_control(value.data))
+		return err_set(err, -EINVAL, "secret '%s': one line of text is expected", id);
+	if (!token) {
+		*ret = xasprintf("Authorization: %s", value.data);
+		return 1;
+	}
+	AUTO_FREE char *pair = xasprintf("x-access-token:%s", value.data);
+	AUTO_FREE char *code = base64_encode(pair, strlen(pair));
+	*ret = xasprintf("Authorization: basic %s", code);
+	return 1;
+}
+
+static int find_header(const Building *b, const GitUrl *u, char **ret, Err *err)
+{
+	static const char *const names[] = { "GIT_AUTH_HEADER", "GIT_AUTH_TOKEN" };
+	AUTO_FREE char *host = host_of(u->remote);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < 2 * ARRAY_SIZE(names); i++) {
+		AUTO_FREE char *id = i < ARRAY_SIZE(names) ? xasprintf("%s.%s", names[i], host) : xstrdup(names[i - ARRAY_SIZE(names)]);
+		r = header_from(b, id, i % ARRAY_SIZE(names) == 1, ret, err);
+	}
+	return r < 0 ? r : 0;
+}
+
+int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess *ret, char **ret_header, Err *err)
+{
+	*ret_header = NULL;
+	int r = str_starts(u->remote, "http") ? find_header(b, u, ret_header, err) : 0;
+	*ret = (GitAccess) { .own = own, .agent = build_agents_socket(&b->agents, "default"), .header = *ret_header };
+	return r;
+}
+
+static bool interrupted(void *user)
+{
+	(void) user;
+	return signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP);
+}
+
+/* BuildKit's argument. */
+static bool keeps_git_dir(const Building *b)
+{
+	const char *text = json_string_value(json_object_get(json_object_get(b->options, "args"), "BUILDKIT_CONTEXT_KEEP_GIT_DIR"));
+	return str_eq(text, "1") || (text && strcasecmp(text, "true") == 0);
+}
+
+static int fetch(Building *b, const GitUrl *u, Err *err)
+{
+	AUTO_FREE char *header = NULL;
+	GitRunner g = { .tick = interrupted };
+	char commit[GIT_COMMIT_MAX];
+	int r = building_git_access(b, u, true, &g.access, &header, err);
+	if (r < 0)
+		return r;
+	bool keep = u->keep_git_dir || keeps_git_dir(b);
+	if (!b->quiet)
+		fprintf(stderr, "fetching %s%s%s\n", u->shown, u->ref ? "#" : "", u->ref ? u->ref : "");
+	signals_catch();
+	r = git_resolve(u, &g, commit, err);
+	if (r == 0)
+		r = git_checkout(u, commit, keep, &g, &b->checkout, err);
+	signals_release();
+	return r;
+}
+
+int building_git_context(Building *b, const char *url, Err *err)
+{
+	AUTO_GIT_URL u = { 0 };
+	int r = git_url_parse(url, &u, err);
+	if (r == 0)
+		r = build_agents_start(&b->agents, err);
+	if (r == 0)
+		r = fetch(b, &u, err);
+	if (r < 0)
+		return r;
+	str_set(&b->context, b->checkout.path);
+	/* Whatever is checked out: builds of one repository have much in common. */
+	free(b->context_id);
+	b->context_id = xasprintf("%s#:%s", u.shown, u.subdir ? u.subdir : "");
+	return 0;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/*
+ * Git repositories of a build. A context is the user's own choice, so git may use all that the user has: configuration, credential
+ * helpers, keys. What an ADD names is the Dockerfile's, and that may be a stranger's: it is fetched with nothing but what the build was
+ * given, as BuildKit does: the SSH agent "default" of --ssh, and the secrets GIT_AUTH_TOKEN or GIT_AUTH_HEADER, also with .HOST behind them.
+ */
+
+#include "cli/building.h"
+#include "cli/git.h"
+
+/** What git may use; `ret_header` (the caller's) is what ret->header points to. */
+int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess *ret, char **ret_header, Err *err);
+/** Fetches the repository of that name; it becomes the context. -ECANCELED: interrupted. */
+int building_git_context(Building *b, const char *url, Err *err);
