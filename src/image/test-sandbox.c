@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Each check runs in a child, since a sandbox is never left again. */
 #include <errno.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <sys/xattr.h>
 #include <cmocka.h>
 
+#include "image/parallel.h"
 #include "image/sandbox.h"
 #include "image/testing.h"
 
@@ -45,6 +47,29 @@ static int denied(void)
 	if (errno != EPERM && errno != EACCES)
 		return 13;
 	return 0;
+}
+
+/* Each waits for the other. */
+static int meet(void *user, size_t i, Err *err)
+{
+	sem_t *arrived = user;
+	struct timespec until;
+	(void) sem_post(&arrived[i]);
+	(void) clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	while (sem_timedwait(&arrived[1 - i], &until) < 0)
+		if (errno != EINTR)
+			return err_set(err, -errno, "alone");
+	return 0;
+}
+
+static int threads(void)
+{
+	sem_t arrived[2];
+	Parallel p = { .one = meet, .user = arrived, .n = 2 };
+	if (sem_init(&arrived[0], 0, 0) < 0 || sem_init(&arrived[1], 0, 0) < 0)
+		return 31;
+	return parallel_run(&p, 2, NULL) < 0 ? 32 : 0;
 }
 
 static int outside(void)
@@ -92,6 +117,11 @@ static void nothing_is_started_or_opened(void **state)
 	in_sandbox(denied);
 }
 
+static void several_at_once(void **state)
+{
+	in_sandbox(threads);
+}
+
 static void nothing_else_is_written(void **state)
 {
 	in_sandbox(outside);
@@ -102,6 +132,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unpacking_works),
 		cmocka_unit_test(nothing_is_started_or_opened),
+		cmocka_unit_test(several_at_once),
 		cmocka_unit_test(nothing_else_is_written),
 	};
 	int skipped = need_root();
