@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "build/sha256.h"
+#include "image/sha256.h"
 #include "io/frame-io.h"
 
 #define CHUNK (128U << 10)
@@ -215,7 +215,6 @@ typedef struct Writer {
 static void writer_done(Writer *w)
 {
 	(void) ZSTD_freeCCtx(w->z);
-	sha256_end(&w->sum, NULL);
 	free(w->out);
 }
 

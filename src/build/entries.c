@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "build/sha256.h"
+#include "image/sha256.h"
 
 #define LINE_MAX_BYTES (256U << 10)
 #define XATTRS_MAX 32

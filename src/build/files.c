@@ -104,7 +104,6 @@ void files_abort(FilesWriter *w)
 	(void) close(w->fd);
 	w->fd = -1;
 	(void) unlinkat(w->files->dir, w->tmp, 0);
-	sha256_end(&w->sum, NULL);
 }
 
 int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)

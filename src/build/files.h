@@ -12,7 +12,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
-#include "build/sha256.h"
+#include "image/sha256.h"
 
 typedef struct Files {
 	int dir; /* STATE/build/files */

@@ -19,8 +19,8 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "build/sha256.h"
 #include "image/pack.h"
+#include "image/sha256.h"
 
 #define CHUNK (128U << 10)
 #define XATTR_BYTES 65536

@@ -10,8 +10,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "build/sha256.h"
 #include "dockerfile/glob.h"
+#include "image/sha256.h"
 
 #define LINKS_MAX 40
 #define XATTR_BYTES 65536

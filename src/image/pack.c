@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -20,6 +19,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/sha256.h"
 #include "image/tar.h"
 
 #define CHUNK (128U << 10)
@@ -33,7 +33,7 @@ typedef struct Link {
 
 typedef struct Pack {
 	RecipeWriter *recipe;
-	EVP_MD_CTX *md;
+	Sha256 sum;
 	int lowerfd;
 	int64_t clamp;
 	LayerInfo info;
@@ -46,8 +46,7 @@ typedef struct Pack {
 
 static void add_bytes(Pack *p, const void *data, size_t n)
 {
-	if (EVP_DigestUpdate(p->md, data, n) != 1)
-		abort();
+	sha256_add(&p->sum, data, n);
 	p->info.tar_size += (int64_t) n;
 }
 
@@ -341,7 +340,6 @@ static int add_directory(Pack *p, int fd, const char *path, Err *err)
 
 static void pack_done(Pack *p)
 {
-	EVP_MD_CTX_free(p->md);
 	for (size_t i = 0; i < p->cap_links; i++)
 		free(p->links[i].path);
 	free(p->links);
@@ -353,14 +351,10 @@ static void pack_done(Pack *p)
 int pack_layer(int rootfd, int lowerfd, int64_t clamp, RecipeWriter *recipe, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret, Err *err)
 {
 	AUTO(pack_done) Pack p = { .recipe = recipe, .lowerfd = lowerfd, .clamp = clamp };
-	uint8_t raw[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
 	bool opaque = false;
 	TarEntry root = { 0 };
 	AUTO_BUF end = BUF_INIT;
-	p.md = EVP_MD_CTX_new();
-	if (!p.md || EVP_DigestInit_ex(p.md, EVP_sha256(), NULL) != 1)
-		abort();
+	sha256_begin(&p.sum);
 	p.chunk = xmalloc(CHUNK);
 	p.names = xmalloc(XATTR_MAX);
 	p.value = xmalloc(XATTR_MAX);
@@ -372,10 +366,7 @@ int pack_layer(int rootfd, int lowerfd, int64_t clamp, RecipeWriter *recipe, cha
 		return r;
 	tar_write_end(&end);
 	add_raw(&p, end.data, end.len);
-	if (EVP_DigestFinal_ex(p.md, raw, &n) != 1 || n != 32)
-		abort();
-	memcpy(ret_diff_id, DIGEST_PREFIX, sizeof(DIGEST_PREFIX) - 1);
-	hex_encode(raw, n, ret_diff_id + sizeof(DIGEST_PREFIX) - 1);
+	sha256_digest(&p.sum, ret_diff_id);
 	*ret = p.info;
 	return 0;
 }

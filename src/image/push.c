@@ -8,7 +8,6 @@
 #include "image/push.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <zlib.h>
 
 #include "base/limits.h"
@@ -23,6 +22,7 @@
 #include "image/registry-client.h"
 #include "image/report.h"
 #include "image/sandbox.h"
+#include "image/sha256.h"
 #include "model/image.h"
 
 #define CHUNK (256U << 10)
@@ -173,7 +173,7 @@ static int find_blob(LayerPush *l, Err *err)
 typedef struct Packing {
 	LayerPush *l;
 	Fetch *x;
-	EVP_MD_CTX *md;
+	Sha256 sum;
 	z_stream z;
 	uint8_t *out; /* CHUNK */
 	int64_t size;
@@ -192,8 +192,7 @@ static int put(Packing *k, const void *p, size_t n, int flush)
 		size_t packed = CHUNK - k->z.avail_out;
 		if (packed && (k->failed = fetch_write(k->x, k->out, packed)) < 0)
 			return k->failed;
-		if (EVP_DigestUpdate(k->md, k->out, packed) != 1)
-			abort();
+		sha256_add(&k->sum, k->out, packed);
 		k->size += (int64_t) packed;
 		if (r == Z_STREAM_END || (flush == Z_NO_FLUSH && k->z.avail_out))
 			return 0;
@@ -247,8 +246,7 @@ static int pack(LayerPush *l, Packing *k, Err *err)
 		return r < 0 ? r : err_set(err, -ENOENT, "it is missing under %s/layers", l->p->store.path);
 	k->size = 0;
 	k->failed = 0;
-	if (EVP_DigestInit_ex(k->md, EVP_sha256(), NULL) != 1)
-		abort();
+	sha256_begin(&k->sum);
 	if (deflateReset(&k->z) != Z_OK)
 		abort();
 	return copy_tar(l, k, info.tar_size, err);
@@ -314,12 +312,8 @@ static int upload_once(LayerPush *l, Packing *k, Err *err)
 	next = fetch_header(x, "location") ? registry_location(p->c, x, err) : xstrdup(location);
 	if (!next)
 		return -EPROTO;
-	char digest[sizeof(DIGEST_PREFIX) + 64] = DIGEST_PREFIX;
-	uint8_t raw[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	if (EVP_DigestFinal_ex(k->md, raw, &n) != 1 || n != 32)
-		abort();
-	hex_encode(raw, n, digest + strlen(DIGEST_PREFIX));
+	char digest[sizeof(DIGEST_PREFIX) + 64];
+	sha256_digest(&k->sum, digest);
 	if ((r = finish_upload(p, next, digest, NULL, err)) < 0)
 		return r;
 	use_blob(l, digest, k->size, TYPE_LAYER);
@@ -328,10 +322,10 @@ static int upload_once(LayerPush *l, Packing *k, Err *err)
 
 static int upload(LayerPush *l, Err *err)
 {
-	Packing k = { .l = l, .md = EVP_MD_CTX_new(), .out = xmalloc(CHUNK) };
+	Packing k = { .l = l, .out = xmalloc(CHUNK) };
 	int r = 1;
 	/* zlib's own header of gzip has no time and no name in it. */
-	if (!k.md || deflateInit2(&k.z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+	if (deflateInit2(&k.z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
 		abort();
 	for (unsigned tries = 1; r > 0; tries++) {
 		AUTO_ERR why = ERR_INIT;
@@ -349,7 +343,6 @@ static int upload(LayerPush *l, Err *err)
 	}
 	(void) deflateEnd(&k.z);
 	free(k.out);
-	EVP_MD_CTX_free(k.md);
 	return r;
 }
 

@@ -2,10 +2,9 @@
 #include "image/stream.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 
 #include "base/mem.h"
-#include "base/str.h"
+#include "image/sha256.h"
 
 #define CHUNK (256U << 10)
 
@@ -152,7 +151,7 @@ Stream *stream_memory(const void *p, size_t n)
 typedef struct HashStream {
 	Stream s;
 	Stream *inner;
-	EVP_MD_CTX *md;
+	Sha256 sum;
 	uint64_t bytes;
 } HashStream;
 
@@ -161,28 +160,18 @@ static ssize_t hash_read(Stream *s, void *p, size_t n, Err *err)
 	HashStream *h = (HashStream *) s;
 	ssize_t k = stream_read(h->inner, p, n, err);
 	if (k > 0) {
-		if (EVP_DigestUpdate(h->md, p, (size_t) k) != 1)
-			abort();
+		sha256_add(&h->sum, p, (size_t) k);
 		h->bytes += (uint64_t) k;
 	}
 	return k;
 }
 
-static void hash_free(Stream *s)
-{
-	HashStream *h = (HashStream *) s;
-	EVP_MD_CTX_free(h->md);
-	free(h);
-}
-
 Stream *stream_hash(Stream *inner)
 {
 	HashStream *h = xcalloc(1, sizeof(*h));
-	h->s = (Stream) { .read = hash_read, .free = hash_free };
+	h->s = (Stream) { .read = hash_read, .free = fd_free };
 	h->inner = inner;
-	h->md = EVP_MD_CTX_new();
-	if (!h->md || EVP_DigestInit_ex(h->md, EVP_sha256(), NULL) != 1)
-		abort();
+	sha256_begin(&h->sum);
 	return &h->s;
 }
 
@@ -195,12 +184,7 @@ int stream_hash_finish(Stream *s, char digest[sizeof(DIGEST_PREFIX) + 64], uint6
 		;
 	if (k < 0)
 		return (int) k;
-	uint8_t raw[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	if (EVP_DigestFinal_ex(h->md, raw, &n) != 1 || n != 32)
-		abort();
-	memcpy(digest, DIGEST_PREFIX, sizeof(DIGEST_PREFIX) - 1);
-	hex_encode(raw, n, digest + sizeof(DIGEST_PREFIX) - 1);
+	sha256_digest(&h->sum, digest);
 	if (ret_bytes)
 		*ret_bytes = h->bytes;
 	return 0;
