@@ -44,6 +44,8 @@ int fetcher_new(Fetcher **ret, Err *err)
 	char *argv[] = { program, NULL };
 	posix_spawn_file_actions_t actions;
 	int fds[2];
+	/* Some of libcurl's libraries bring GnuTLS, which no transfer needs, and which would make itself ready. */
+	(void) setenv("GNUTLS_NO_IMPLICIT_INIT", "1", 1);
 	pid_t pid;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return err_errno(err, -errno, "starting stead-fetch");
