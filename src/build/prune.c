@@ -260,8 +260,11 @@ static void take_mount(Prune *p, Item *item, const char *name)
 	if (fstatat(p->mounts, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		item->used = st.st_mtime;
 	(void) file_read(p->mounts, path, DESCRIPTION_MAX, &id); /* build/cache.c writes its id there */
-	AUTO_CLOSE int lock = lock_mount(p, name);
+	/* Not longer than it takes to know: a build that finds it locked would go without. */
+	int lock = lock_mount(p, name);
 	item->in_use = lock < 0;
+	if (lock >= 0)
+		(void) close(lock);
 	item->size = tree_bytes(p->mounts, data, 0);
 	p->mores[item->more].description = xasprintf("cache mount %s", id.len && str_is_utf8(id.data, id.len) ? id.data : name);
 }
@@ -400,14 +403,16 @@ static int remove_mount(Prune *p, const char *name)
 {
 	AUTO_FREE char *data = xasprintf("%s/data", name);
 	char hidden[40] = "rm-";
-	AUTO_CLOSE int lock = lock_mount(p, name);
+	int lock = lock_mount(p, name), r = 0;
 	if (lock < 0)
 		return -EBUSY;
 	hex_random(16, hidden + 3);
 	if (renameat(p->mounts, data, p->tmp, hidden) < 0)
-		return -errno;
-	(void) tree_remove(p->tmp, hidden); /* what is left is a sweep's */
-	return 0;
+		r = -errno;
+	(void) close(lock);
+	if (r == 0)
+		(void) tree_remove(p->tmp, hidden); /* what is left is a sweep's */
+	return r;
 }
 
 static int remove_item(Prune *p, const Item *item)
