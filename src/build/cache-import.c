@@ -16,6 +16,9 @@
 #include "base/str.h"
 #include "build/parts.h"
 
+#define RECORDS_BYTES (32 << 20) /* of all configurations: further ones are passed over */
+#define LAYERS_MAX 100000        /* that are known of */
+
 void imports_done(Imports *i)
 {
 	json_decref(i->records);
@@ -53,7 +56,7 @@ static void expect_layers(Imports *im, const json_t *record)
 {
 	const json_t *ids = json_object_get(record, "layers");
 	for (size_t i = 0; i < json_array_size(ids); i++)
-		if (!json_object_get(im->layers, json_string_value(json_array_get(ids, i))))
+		if (json_object_size(im->layers) < LAYERS_MAX && !json_object_get(im->layers, json_string_value(json_array_get(ids, i))))
 			(void) json_object_set_new(im->layers, json_string_value(json_array_get(ids, i)), json_null());
 }
 
@@ -88,9 +91,14 @@ static void take_blobs(Imports *im, size_t dir, const json_t *manifest)
 static int take_manifest(Build *b, size_t dir, const CacheManifest *m, const char *own, Err *err)
 {
 	Imports *im = &b->imports;
+	const json_t *descriptor = json_object_get(m->manifest, "config");
+	int64_t size = cache_blob_size(descriptor);
 	if (!m->manifest)
 		return 0;
-	json_t *config = cache_blob_json(&b->context, &b->o.cache_from[dir], json_object_get(m->manifest, "config"), CACHE_CONFIG_MAX, err);
+	if (size < 0 || size > CACHE_CONFIG_MAX || im->bytes + size > RECORDS_BYTES)
+		return err_set(err, -EFBIG, "%s: more records of steps than are read", b->o.cache_from[dir].name);
+	im->bytes += size;
+	json_t *config = cache_blob_json(&b->context, &b->o.cache_from[dir], descriptor, (size_t) size, err);
 	if (!config)
 		return -EIO;
 	take_records(im, config);

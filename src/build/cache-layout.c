@@ -91,10 +91,15 @@ int cache_layout_read(Context *c, const CacheDir *d, CacheLayout *ret, Err *err)
 		r = err_set(err, -EINVAL, "%s/index.json: %s", d->name, e.text);
 	else if (!json_is_array(list) || json_array_size(list) > CACHE_MANIFESTS_MAX)
 		r = err_set(err, -EINVAL, "%s/index.json has no list of at most %d manifests", d->name, CACHE_MANIFESTS_MAX);
+	int64_t room = CACHE_MANIFESTS_BYTES;
 	for (size_t i = 0; r == 1 && i < json_array_size(list); i++) {
 		CacheManifest *m = array_append(ret->items, ret->n);
 		m->descriptor = json_incref(json_array_get(list, i));
-		m->manifest = cache_blob_json(c, d, m->descriptor, LIMIT_MANIFEST_BYTES, NULL);
+		int64_t size = cache_blob_size(m->descriptor);
+		if (size < 0 || size > room || size > LIMIT_MANIFEST_BYTES)
+			continue;
+		room -= size;
+		m->manifest = cache_blob_json(c, d, m->descriptor, (size_t) size, NULL);
 		if (m->manifest && !is_ours(m->manifest)) {
 			json_decref(m->manifest);
 			m->manifest = NULL;

@@ -26,8 +26,9 @@
 #define CACHE_LIST "dev.stead.list"
 #define CACHE_NAME "org.opencontainers.image.ref.name"
 #define CACHE_MANIFESTS_MAX 64
-#define CACHE_LAYERS_MAX 8192       /* of one manifest, lists with them */
-#define CACHE_CONFIG_MAX (16U << 20)
+#define CACHE_MANIFESTS_BYTES (8U << 20) /* of all manifests of a directory: further ones are passed over */
+#define CACHE_LAYERS_MAX 8192            /* of one manifest, lists with them */
+#define CACHE_CONFIG_MAX (8U << 20)
 
 typedef struct CacheManifest {
 	json_t *descriptor; /* as index.json has it */
@@ -52,7 +53,7 @@ char *cache_blob_name(const json_t *descriptor);
 json_int_t cache_blob_size(const json_t *descriptor);
 /** An annotation of a descriptor, or NULL. Borrowed. */
 const char *cache_annotation(const json_t *descriptor, const char *key);
-/** A blob of JSON whose digest is right. New reference, or NULL with the reason. */
+/** A blob of JSON of at most `max` bytes whose digest is right. New reference, or NULL with the reason. */
 json_t *cache_blob_json(Context *c, const CacheDir *d, const json_t *descriptor, size_t max, Err *err);
 /** A record with nothing but what a record has, or NULL if it is none. New reference. */
 json_t *cache_record_clean(const json_t *record);

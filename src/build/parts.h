@@ -90,6 +90,7 @@ typedef struct Imports {
 	json_t *lists;   /* digest → the same */
 	json_t *notes;   /* what steps depended on when the cache was exported */
 	json_t *bad;     /* diff_ids whose blobs are not what they should be */
+	int64_t bytes;   /* of what the records were read from */
 	char *lost;      /* the layer that was just found to be so */
 } Imports;
 
