@@ -459,6 +459,18 @@ END
   has_status running web
 }
 
+@test "a build's cache lies on this side" {
+  printf 'FROM tiny\nRUN echo "made it" anew; head -c 3000000 /dev/urandom >/made\n' >Dockerfile
+  ok over build --cache-to ./cache -t "app:$PROJECT" .
+  says "made it anew"
+  test -s cache/index.json
+  ok over rmi "app:$PROJECT"
+  ok over builder prune -a -f
+  ok over build --cache-from ./cache -t "app:$PROJECT" .
+  says_not "made it anew"
+  ok over rmi "app:$PROJECT"
+}
+
 @test "the daemon goes away midway, and is there again" {
   compose <<'END'
 services: { a: { image: tiny, command: sh -c 'echo ready; exec sleep 1000', stop_grace_period: 0s } }
