@@ -93,6 +93,7 @@
 #define LIMIT_BUILDS 4               /* builds at once, beside them: further ones wait */
 #define LIMIT_BUILD_STEPS 4          /* RUN instructions of one build at once: further ones wait */
 #define LIMIT_BUILD_PIDS 4096        /* processes of one RUN instruction: fork fails */
+#define LIMIT_BUILD_BACKLOG (64U << 20) /* bytes of a build's events that its client, or of answers that its worker does not read: the build ends */
 #define LIMIT_BUILD_SECRET (512U << 10) /* bytes of a secret of a build: refused */
 #define LIMIT_BUILD_MOUNTS 64        /* of one RUN instruction: refused */
 #define LIMIT_BUILD_AGENTS 4         /* SSH agents of one RUN instruction: refused */

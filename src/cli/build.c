@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -235,6 +236,8 @@ static bool is_directory(const BuildOptions *o, char *const *args)
 static int run(Cli *cli, void *values, char **args)
 {
 	BuildOptions *o = values;
+	if (o->shell && !(isatty(STDIN_FILENO) && isatty(STDERR_FILENO)))
+		return cli_usage(cli, "--shell-on-fail needs a terminal: standard input and error are to be one");
 	if ((o->tags || o->dockerfile || o->id_file) && args && args[1])
 		return cli_usage(cli, "one directory is built at a time; options come as -t NAME, not as further words");
 	return is_directory(o, args) ? run_directory(cli, o, *args) : run_services(cli, o, args);

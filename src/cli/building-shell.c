@@ -34,16 +34,19 @@ bool build_shell_event(BuildShell *s, const json_t *event, BuildProgress *p)
 		return true;
 	}
 	fprintf(stderr, "stead: the step has failed; this is a shell in what it has left (exit ends the build)\n");
+	p->mode = PROGRESS_QUIET;
 	s->active = true;
+	s->step = json_number(event, "step");
 	s->saved = term_raw(STDIN_FILENO, &s->terminal) == 0;
 	return true;
 }
 
-bool build_shell_output(const BuildShell *s, const char *p, size_t n)
+bool build_shell_output(const BuildShell *s, int64_t step, const char *p, size_t n)
 {
-	if (s->active)
+	bool ours = s->active && step == s->step;
+	if (ours)
 		(void) fd_write_all(STDERR_FILENO, p, n);
-	return s->active;
+	return ours;
 }
 
 int build_shell_fd(const BuildShell *s)

@@ -229,7 +229,7 @@ static int take_frame(Session *s, uint8_t type, const char *p, size_t n, Err *er
 	if ((type == 'O' || type == 'X') && n >= 4) {
 		const uint8_t *h = (const uint8_t *) p;
 		int64_t step = (int64_t) h[0] << 24 | h[1] << 16 | h[2] << 8 | h[3];
-		if (!build_shell_output(&s->shell, p + 4, n - 4))
+		if (!build_shell_output(&s->shell, step, p + 4, n - 4))
 			build_progress_output(&s->progress, step, p + 4, n - 4, time_mono());
 		return 0;
 	}

@@ -207,10 +207,11 @@ static void client_chunk(void *user, const void *p, size_t n)
 
 /* ── the build's front ────────────────────────────────────────────── */
 
-static void on_event(void *user, const json_t *event)
+static bool on_event(void *user, const json_t *event)
 {
 	BuildClient *c = user;
 	json_to_client(c, 'J', json_pack("{s:O}", "event", event));
+	return c->to_client > LIMIT_BUILD_BACKLOG;
 }
 
 static bool on_output(void *user, json_int_t step, int stream, const char *p, size_t n)

@@ -70,18 +70,16 @@ static void client_gone(void *user)
 
 /* ── the build's front ────────────────────────────────────────────── */
 
-static void on_event(void *user, const json_t *e)
+static bool on_event(void *user, const json_t *e)
 {
 	DockerBuild *k = user;
 	const char *what = json_string_value(json_object_get(e, "state")), *warning = json_string_value(json_object_get(e, "warning"));
 	const char *text = json_string_value(json_object_get(e, "text"));
-	if (warning && !k->quiet) {
+	if (k->quiet)
+		return false;
+	if (warning) {
 		streamf(k, "[Warning] ", warning);
-		return;
-	}
-	if (k->quiet || !what)
-		return;
-	if (str_eq(what, "begin") && text) {
+	} else if (str_eq(what, "begin") && text) {
 		json_int_t total = json_integer_value(json_object_get(e, "total"));
 		AUTO_FREE char *of = total ? xasprintf("/%lld", (long long) total) : xstrdup("");
 		AUTO_FREE char *s = xasprintf("Step %lld%s : %s\n", (long long) json_integer_value(json_object_get(e, "step")), of, text);
@@ -89,6 +87,7 @@ static void on_event(void *user, const json_t *e)
 	} else if (str_eq(what, "cached")) {
 		stream(k, " ---> Using cache\n");
 	}
+	return k->to_client > LIMIT_BUILD_BACKLOG;
 }
 
 static bool on_output(void *user, json_int_t step, int fd, const char *p, size_t n)

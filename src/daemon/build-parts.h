@@ -16,7 +16,8 @@ typedef struct BuildPull BuildPull;
 
 /** Who asked. Nothing comes any more after `done`, or after builder_cancel. */
 typedef struct BuildFront {
-	void (*event)(void *user, const json_t *event); /* borrowed */
+	/** Borrowed. True: more than LIMIT_BUILD_BACKLOG waits for a client that does not read. */
+	bool (*event)(void *user, const json_t *event);
 	/** Output of a RUN instruction, stream 1 or 2; true: no more until builder_resume. */
 	bool (*output)(void *user, json_int_t step, int stream, const char *p, size_t n);
 	/** A question to the SSH agent of that id; answered by builder_agent_answer. NULL: there is nobody to ask. */
@@ -55,6 +56,7 @@ struct Builder {
 	size_t held;            /* callers that still need it: it is not freed meanwhile */
 	bool cancelled;
 	int64_t began;          /* seconds since the epoch */
+	bool shared; /* others were built meanwhile: where two made the same, one of them is not needed */
 	char *image_id;         /* what was made */
 	json_t *report;
 	Err err;

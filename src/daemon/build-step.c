@@ -138,6 +138,17 @@ static void clean_later(BuildStep *s)
 }
 
 static int start_shell(BuildStep *s);
+static void tell_shell(BuildStep *s, const Err *err);
+
+/* One has the terminal at a time. */
+static bool wants_shell(const BuildStep *s)
+{
+	const Builder *b = s->b;
+	bool free_terminal = true;
+	for (size_t i = 0; i < b->n_steps; i++)
+		free_terminal = free_terminal && !b->steps[i]->shell;
+	return b->limits.shell && free_terminal && s->exit_code && !s->err.code && !s->killed;
+}
 
 /* Removes what runtime and conmon have left, then what was mounted. */
 static void clean(BuildStep *s)
@@ -150,7 +161,7 @@ static void clean(BuildStep *s)
 	}
 	if (r < 0)
 		log_warning("build: %s", err_text(&err));
-	if (s->b->limits.shell && s->exit_code && !s->err.code && !s->killed && !s->shell && start_shell(s) == 0)
+	if (wants_shell(s) && start_shell(s) == 0)
 		return;
 	if (s->mounted)
 		stubs_remove(steal_ptr(&s->stubs));
@@ -246,7 +257,9 @@ static void created(void *user, int r, pid_t pid, const Err *err)
 		r = let_go(s, &e);
 	else if (r < 0)
 		(void) err_set(&e, r, "%s", err_text(err));
-	if (r < 0 && !s->shell)
+	if (s->shell && !s->killed)
+		tell_shell(s, r < 0 ? &e : NULL);
+	else if (r < 0)
 		(void) err_set(&s->err, r, "%s", err_text(&e));
 	if (r < 0 || s->killed)
 		failed(s);
@@ -561,6 +574,12 @@ void build_step_start(Builder *b, const json_t *request)
 
 /* ── the shell ────────────────────────────────────────────────────── */
 
+static void tell_shell(BuildStep *s, const Err *err)
+{
+	builder_event(s->b, err ? json_pack("{s:s, s:I, s:o}", "shell", "failed", "step", s->step, "error", json_safe(err_text(err))) :
+		json_pack("{s:s, s:I}", "shell", "begins", "step", s->step));
+}
+
 /* In what the instruction has left, as the user and with the mounts that it had. */
 static int start_shell(BuildStep *s)
 {
@@ -573,8 +592,8 @@ static int start_shell(BuildStep *s)
 	int r = write_bundle(s, &err);
 	if (r == 0)
 		r = create(s, &err);
-	builder_event(s->b, r < 0 ? json_pack("{s:s, s:I, s:o}", "shell", "failed", "step", s->step, "error", json_safe(err_text(&err))) :
-		json_pack("{s:s, s:I}", "shell", "begins", "step", s->step));
+	if (r < 0)
+		tell_shell(s, &err);
 	return r;
 }
 

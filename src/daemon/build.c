@@ -54,6 +54,15 @@ static void line_written(uv_write_t *w, int status)
 	free(l);
 }
 
+/* It has parsed what strangers wrote, so it may be theirs by now. Its end is told as that of any other. */
+static void refuse_worker(Builder *b, const char *why)
+{
+	if (b->err.code || !b->job)
+		return;
+	(void) err_set(&b->err, -EPROTO, "the worker was ended: %s", why);
+	job_cancel(b->job);
+}
+
 void builder_answer(Builder *b, json_t *line)
 {
 	AUTO_FREE char *text = json_dumps(line, JSON_COMPACT);
@@ -66,6 +75,8 @@ void builder_answer(Builder *b, json_t *line)
 	uv_buf_t buf = uv_buf_init(l->text, (unsigned) strlen(l->text));
 	if (uv_write(&l->w, (uv_stream_t *) b->requests, &buf, 1, line_written) < 0)
 		line_written(&l->w, -EPIPE);
+	if (uv_stream_get_write_queue_size((uv_stream_t *) b->requests) > LIMIT_BUILD_BACKLOG)
+		refuse_worker(b, "it asks, and does not read what it is answered");
 }
 
 static void requests_closed(uv_handle_t *h)
@@ -170,12 +181,14 @@ static void job_done(void *user, JobResult *result, const Err *err)
 	Builder *b = user;
 	b->job = NULL;
 	close_requests(b);
-	if (err)
+	if (b->err.code)
+		log_warning("build: %s", err_text(&b->err));
+	else if (err)
 		(void) err_set(&b->err, err->code, "%s", err_text(err));
 	else
 		take_images(b, result);
-	/* What a worker that did not come to its end has left. */
-	if (b->cancelled || err)
+	/* What a worker that did not come to its end has left, or had done twice. */
+	if (b->cancelled || b->err.code || b->shared)
 		image_sweep(b->d, NULL, NULL);
 	build_cache_tidy(b->d);
 	kill_steps(b);
@@ -318,15 +331,23 @@ static void on_message(void *user, const json_t *m)
 {
 	Builder *b = user;
 	const json_t *event = json_object_get(m, "event"), *built = json_object_get(m, "built");
-	if (b->cancelled)
+	if (b->cancelled || b->err.code)
 		return;
 	if (json_is_object(event)) {
-		b->front.event(b->front.user, event);
+		if (b->front.event(b->front.user, event))
+			refuse_worker(b, "the client does not read what happens");
 	} else if (json_is_integer(json_object_get(m, "run"))) {
 		(void) json_array_append_new(b->waiting, json_deep_copy(m));
-		run_more(b);
+		/* Each stage waits for one. */
+		if (json_array_size(b->waiting) > LIMIT_DOCKERFILE_STAGES)
+			refuse_worker(b, "it asks for more RUN instructions at once than there can be");
+		else
+			run_more(b);
 	} else if (json_is_string(json_object_get(m, "image"))) {
-		want_image(b, m);
+		if (b->n_pulls > LIMIT_DOCKERFILE_STEPS)
+			refuse_worker(b, "it asks for more images at once than there can be");
+		else
+			want_image(b, m);
 	} else if (json_is_object(built)) {
 		json_decref(b->report);
 		b->report = json_deep_copy(built);
@@ -338,7 +359,7 @@ void builder_step_ended(Builder *b, BuildStep *s)
 	for (size_t i = 0; i < b->n_steps; i++)
 		if (b->steps[i] == s)
 			b->steps[i--] = b->steps[--b->n_steps];
-	if (b->job && !b->cancelled)
+	if (b->job && !b->cancelled && !b->err.code)
 		run_more(b);
 	maybe_end(b);
 }
@@ -421,6 +442,8 @@ int builder_start(Daemon *d, json_t *options, BuildLimits *limits, int context, 
 	b->waiting = json_array();
 	*limits = (BuildLimits) { .cpu_shares = -1, .shm_size = -1, .memory_swap = -1 };
 	*array_append(d->builds->list, d->builds->n) = b;
+	for (size_t i = 0; d->builds->n > 1 && i < d->builds->n; i++)
+		d->builds->list[i]->shared = true;
 	int r = check_space(d, err);
 	if (r == 0)
 		r = open_requests(b, &theirs, err);

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -162,8 +163,10 @@ static int take_image(Job *job, const json_t *o, Err *err)
 	const json_t *tags = json_object_get(o, "tags"), *sizes = json_object_get(o, "sizes");
 	AUTO_BUF config = BUF_INIT;
 	Image *image = NULL;
-	if (str_empty(id) || !str_starts(id, "sha256:"))
+	if (!digest_valid(id))
 		return err_set(err, -EIO, "the worker's report names no image");
+	if (job->result.n_images >= LIMIT_ARCHIVE_IMAGES)
+		return err_set(err, -EIO, "the worker reports more than %d images", LIMIT_ARCHIVE_IMAGES);
 	AUTO_FREE char *path = xasprintf("%s/blobs/sha256/%s", job->jobs->state_dir, id + strlen("sha256:"));
 	int r = file_read(AT_FDCWD, path, LIMIT_MANIFEST_BYTES, &config);
 	if (r < 0)
