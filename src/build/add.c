@@ -45,25 +45,25 @@ static void url_key(const char *url, char hex[DIGEST_HEX_MAX])
 	key_finish(&k, hex);
 }
 
-/* What an earlier download left is still in the mirror: 1, the entry and the condition to ask with. */
-static int known_download(Build *b, const char *key, Entry *e, char ***headers)
+/* What an earlier download left is still in the mirror: the entry, and the condition to ask with, if the server gave something for one. */
+static bool known_download(Build *b, const char *key, Entry *e, char ***headers)
 {
 	json_t *record = cache_get(&b->cache, key);
 	const char *hash = json_string_value(json_object_get(record, "hash")), *etag = json_string_value(json_object_get(record, "etag"));
 	const char *modified = json_string_value(json_object_get(record, "modified"));
-	int r = 0;
-	if (hash && strlen(hash) == 64 && (etag || modified)) {
+	bool known = false;
+	if (hash && strlen(hash) == 64) {
 		(void) snprintf(e->hash, sizeof(e->hash), "%s", hash);
 		e->size = json_integer_value(json_object_get(record, "size"));
 		e->mtime = json_integer_value(json_object_get(record, "mtime"));
-		r = files_has(&b->context.files, hash, e->size);
+		known = files_has(&b->context.files, hash, e->size);
 	}
-	if (r && etag)
+	if (known && etag)
 		strv_take(headers, xasprintf("If-None-Match: %s", etag));
-	else if (r)
+	else if (known && modified)
 		strv_take(headers, xasprintf("If-Modified-Since: %s", modified));
 	json_decref(record);
-	return r;
+	return known;
 }
 
 static int64_t http_date(const char *text)
@@ -99,22 +99,35 @@ static void note_download(Build *b, const char *key, const Fetch *x, const Entry
 		(void) cache_put(&b->cache, key, record, NULL);
 }
 
-static int download(Build *b, const char *url, Entry *e, Err *err)
+static void say_waiting(void *user, const char *text)
+{
+	AUTO_FREE char *line = xasprintf("%s: %s", (const char *) user, text);
+	json_t *o = json_string(line);
+	if (o)
+		build_event(json_pack("{s:o}", "progress", o));
+}
+
+/* `checksum`: hexadecimal, or NULL. What is here and has it is not asked for. */
+static int download(Build *b, const char *url, const char *checksum, Entry *e, Err *err)
 {
 	AUTO_FETCH x = NULL;
 	AUTO_STRV char **headers = NULL;
 	char key[DIGEST_HEX_MAX];
 	url_key(url, key);
+	bool known = known_download(b, key, e, &headers);
+	if (known && checksum && str_eq(e->hash, checksum))
+		return 0;
 	if (!b->fetcher && b->fetcher_error.code)
 		return err_set(err, b->fetcher_error.code, "%s", err_text(&b->fetcher_error));
 	if (!b->fetcher)
 		return err_set(err, -ENOTSUP, "a URL that only a variable brings cannot be fetched: write its scheme (https://) into the Dockerfile");
-	int known = known_download(b, key, e, &headers);
 	FetchRequest q = { .url = url, .headers = headers };
-	int r = fetch_open(b->fetcher, &q, &x, NULL, err);
+	AUTO_FREE char *name = xstrdup(url);
+	const FetchCalls calls = { .waiting = say_waiting, .user = name };
+	int r = fetch_call(b->fetcher, &q, &calls, &x, NULL, err);
 	if (r < 0)
 		return r;
-	if (known && fetch_status(x) == 304)
+	if (headers && fetch_status(x) == 304)
 		return 0;
 	if (fetch_status(x) != 200)
 		return err_set(err, -EIO, "the server answered %d", fetch_status(x));
@@ -129,10 +142,11 @@ int add_fetch(Build *b, const char *url, const char *checksum, Entry *ret, Err *
 	Entry e = { .type = 'f', .mode = 0600 };
 	if (checksum && !digest_valid(checksum))
 		return err_set(err, -EINVAL, "--checksum=%s is not sha256: and 64 hexadecimal digits", checksum);
-	int r = download(b, url, &e, err);
+	const char *hex = checksum ? checksum + strlen(DIGEST_PREFIX) : NULL;
+	int r = download(b, url, hex, &e, err);
 	if (r < 0)
 		return err_wrap(err, "%s", url);
-	if (checksum && !str_eq(e.hash, checksum + strlen(DIGEST_PREFIX)))
+	if (hex && !str_eq(e.hash, hex))
 		return err_set(err, -EINVAL, "%s: wrong checksum: it has sha256:%s, --checksum says %s", url, e.hash, checksum);
 	*ret = e;
 	return 0;
@@ -201,8 +215,12 @@ int add_unpack(Build *b, const Selection *s, const char *hex, int dirfd, const c
 	if (root < 0)
 		return store_write_failed(&b->store, -errno, "unpacking an archive", err);
 	view_add(&v, root);
+	struct stat st;
 	int r = open_archive(b, hex, &fd, &tar, err);
 	if (r < 0 || (r = unpack_layer(tar, root, NULL, &result, err)) < 0)
+		return r;
+	/* Holes cost nothing so far; from here on they would be read, and written as zeros. */
+	if (fstat(fd, &st) == 0 && (r = stream_check_ratio(result.bytes + result.holes, (uint64_t) st.st_size, err)) < 0)
 		return r;
 	Selection kept = *s;
 	kept.context = false; /* owners are the archive's */

@@ -564,7 +564,7 @@ int build_image_job(const char *state_dir, int in, int context, Err *err)
 		.in = in,
 		.store = { .state = -1, .layers = -1, .blobs = -1, .tmp = -1, .lock = -1 },
 		.cache = { -1, -1, -1 },
-		.context = { .fd = -1, .dir = -1, .kept = -1, .files = { .dir = -1 } },
+		.context = { .fd = -1, .dir = -1, .kept = -1, .files = { .dir = -1, .tmp = -1 } },
 	};
 	int r = open_all(&b, state_dir, context, err);
 	return r < 0 ? r : build(&b, began, err);

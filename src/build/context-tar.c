@@ -40,7 +40,10 @@ static int take_contents(TarContext *t, const TarEntry *from, Entry *e, Err *err
 	e->size = (int64_t) from->size;
 	if (from->size > LIMIT_CONTEXT_FILE || (t->bytes += e->size) > LIMIT_CONTEXT_BYTES)
 		return err_set(err, -EFBIG, "'%s': the build context is larger than %lld bytes", e->path, (long long) LIMIT_CONTEXT_BYTES);
-	int r = files_begin(t->files, &w, err);
+	int r = stream_check_ratio((uint64_t) t->bytes, tar_offset(t->tar) + from->stored, err);
+	if (r < 0)
+		return err_wrap(err, "'%s'", e->path);
+	r = files_begin(t->files, &w, err);
 	while (r == 0 && (n = tar_read(t->tar, t->chunk, CHUNK, &offset, err)) != 0) {
 		if (n < 0)
 			return (int) n;

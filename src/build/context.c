@@ -21,7 +21,7 @@ int context_init(Context *c, int state, int fd, ContextSource source, const char
 	char hex[DIGEST_HEX_MAX];
 	digest_sha256(id, strlen(id), hex);
 	AUTO_FREE char *dir = xasprintf("build/contexts/%.32s", hex);
-	*c = (Context) { .fd = fd, .source = source, .files = { .dir = -1 }, .dir = -1, .kept = -1 };
+	*c = (Context) { .fd = fd, .source = source, .files = { .dir = -1, .tmp = -1 }, .dir = -1, .kept = -1 };
 	int r = files_open(state, &c->files, err);
 	if (r < 0)
 		return r;

@@ -66,6 +66,8 @@ static int sort_sources(Copy *c, Err *err)
 		bool add = c->i->kind == INSTRUCTION_ADD;
 		if (add && add_is_git(s))
 			return err_set(err, -ENOTSUP, "'%s': git repositories are not fetched here; clone it beside the Dockerfile and COPY it, or RUN git clone", s);
+		if (!add && !c->i->from && add_is_url(s))
+			return err_set(err, -EINVAL, "'%s' is a URL, which COPY does not fetch: ADD does", s);
 		strv_add(add && add_is_url(s) ? &c->remote : &c->local, s);
 	}
 	return 0;

@@ -17,15 +17,23 @@ int files_open(int state, Files *ret, Err *err)
 {
 	if ((mkdirat(state, "build", 0700) < 0 && errno != EEXIST) || (mkdirat(state, "build/files", 0700) < 0 && errno != EEXIST))
 		return err_errno(err, -errno, "build/files");
-	ret->dir = openat(state, "build/files", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return ret->dir < 0 ? err_errno(err, -errno, "build/files") : 0;
+	Files f = { .dir = openat(state, "build/files", O_RDONLY | O_DIRECTORY | O_CLOEXEC), .tmp = openat(state, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	if (f.dir < 0 || f.tmp < 0) {
+		int r = err_errno(err, -errno, f.dir < 0 ? "build/files" : "tmp");
+		files_close(&f);
+		return r;
+	}
+	*ret = f;
+	return 0;
 }
 
 void files_close(Files *f)
 {
 	if (f->dir >= 0)
 		(void) close(f->dir);
-	f->dir = -1;
+	if (f->tmp >= 0)
+		(void) close(f->tmp);
+	f->dir = f->tmp = -1;
 }
 
 static void file_name(const char *hex, char dst[80])
@@ -78,8 +86,8 @@ int files_begin(Files *f, FilesWriter *ret, Err *err)
 	char random[33];
 	hex_random(16, random);
 	FilesWriter w = { .files = f };
-	(void) snprintf(w.tmp, sizeof(w.tmp), "tmp-%s", random);
-	w.fd = openat(f->dir, w.tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	(void) snprintf(w.tmp, sizeof(w.tmp), "file-%s", random);
+	w.fd = openat(f->tmp, w.tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (w.fd < 0)
 		return write_failed(f, -errno, err);
 	sha256_begin(&w.sum);
@@ -103,7 +111,7 @@ void files_abort(FilesWriter *w)
 		return;
 	(void) close(w->fd);
 	w->fd = -1;
-	(void) unlinkat(w->files->dir, w->tmp, 0);
+	(void) unlinkat(w->files->tmp, w->tmp, 0);
 }
 
 int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
@@ -113,8 +121,8 @@ int files_finish(FilesWriter *w, char ret_hex[DIGEST_HEX_MAX], Err *err)
 	(void) snprintf(dir, sizeof(dir), "%.2s", ret_hex);
 	file_name(ret_hex, name);
 	int r = 0;
-	if (renameat(w->files->dir, w->tmp, w->files->dir, name) < 0) {
-		if ((mkdirat(w->files->dir, dir, 0700) < 0 && errno != EEXIST) || renameat(w->files->dir, w->tmp, w->files->dir, name) < 0)
+	if (renameat(w->files->tmp, w->tmp, w->files->dir, name) < 0) {
+		if ((mkdirat(w->files->dir, dir, 0700) < 0 && errno != EEXIST) || renameat(w->files->tmp, w->tmp, w->files->dir, name) < 0)
 			r = write_failed(w->files, -errno, err);
 	}
 	files_abort(w); /* after the rename, nothing has that name */

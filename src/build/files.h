@@ -3,8 +3,8 @@
 
 /*
  * The mirror of build contexts: contents of files by their SHA-256, STATE/build/files/HH/HEX. Several contexts, and
- * several builds of one, share it without locks: a file appears whole, by rename, or not at all. It is a cache: what
- * is missing or damaged (a power cut leaves short files) is asked for again.
+ * several builds of one, share it without locks: a file appears whole, by rename, or not at all. What a killed worker has not finished
+ * is among the temporary files, for the next sweep. It is a cache: what is missing or damaged (a power cut leaves short files) is asked for again.
  */
 
 #include <stdbool.h>
@@ -16,6 +16,7 @@
 
 typedef struct Files {
 	int dir; /* STATE/build/files */
+	int tmp; /* STATE/tmp */
 } Files;
 
 int files_open(int state, Files *ret, Err *err);

@@ -48,7 +48,7 @@ static int take(void *user, const char *path, Entry *e, Err *err)
 }
 
 /* The files of a mount; one file alone is named "file". */
-static int mount_files(const Tree *t, const RunMount *m, Entries *ret, bool *ret_single, Err *err)
+static int mount_files(const Build *b, const Tree *t, const RunMount *m, Entries *ret, bool *ret_single, Err *err)
 {
 	AUTO_FREE char *path = path_in_root("", m->source ? m->source : "");
 	AUTO_FREE char *resolved = NULL;
@@ -56,8 +56,11 @@ static int mount_files(const Tree *t, const RunMount *m, Entries *ret, bool *ret
 	int r = tree_resolve(t, path, true, &resolved, err);
 	if (r < 0 || (r = tree_stat(t, resolved, &e, err)) < 0)
 		return r;
-	if (r == 0)
-		return err_set(err, -ENOENT, "--mount source '%s' is not %s", m->source, m->from ? "there" : "in the build context");
+	if (r == 0) {
+		const Selection s = { .tree = t, .context = !m->from, .ignore = b->ignore, .ignore_name = b->ignore_name };
+		(void) select_missing(&s, m->source, err);
+		return err_wrap(err, "--mount source");
+	}
 	*ret_single = e.type != 'd';
 	if (e.type == 'd') {
 		entry_done(&e);
@@ -92,7 +95,7 @@ int run_mounts_key(Build *b, BuildStage *s, const Instruction *i, CacheKey *k, E
 			continue;
 		}
 		char hex[DIGEST_HEX_MAX];
-		if ((r = mount_files(&t, m, &list, &single, err)) < 0)
+		if ((r = mount_files(b, &t, m, &list, &single, err)) < 0)
 			return r;
 		entries_digest(&list, hex);
 		key_add(k, hex);
@@ -134,7 +137,7 @@ static int bind_mount(Build *b, BuildStage *s, const RunMount *m, RunStep *r, Er
 	char *name = NULL;
 	bool single = false;
 	int e = open_tree(b, s, m, &v, &t, &chain, err);
-	if (e != 0 || (e = mount_files(&t, m, &list, &single, err)) < 0 || (e = store_stage_begin(&b->store, &name, err)) < 0)
+	if (e != 0 || (e = mount_files(b, &t, m, &list, &single, err)) < 0 || (e = store_stage_begin(&b->store, &name, err)) < 0)
 		return e;
 	strv_take(&r->temps, name);
 	AUTO_FREE char *root = xasprintf("%s/root", name);
@@ -169,7 +172,7 @@ static int seed_cache(Build *b, BuildStage *s, const RunMount *m, const char *pa
 	if (!m->from || !directory_is_empty(b->store.state, path))
 		return 0;
 	int r = open_tree(b, s, m, &v, &t, &chain, err);
-	if (r != 0 || (r = mount_files(&t, m, &list, &single, err)) < 0)
+	if (r != 0 || (r = mount_files(b, &t, m, &list, &single, err)) < 0)
 		return r;
 	AUTO_CLOSE int fd = openat(b->store.state, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? err_errno(err, -errno, "%s", path) : fill_directory(b, fd, &t, &list, err);

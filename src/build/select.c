@@ -123,7 +123,7 @@ static void offer(Nearest *n, const char *path)
 	}
 }
 
-static int missing(const Selection *s, const char *source, Err *err)
+int select_missing(const Selection *s, const char *source, Err *err)
 {
 	Nearest near = { .wanted = source };
 	AUTO_BUF b = BUF_INIT;
@@ -330,7 +330,7 @@ int select_files(const Selection *s, Destination *ret_destination, Entries *ret,
 			return r;
 		size_t now = strv_len(paths);
 		if (now == n)
-			return missing(s, *p, err);
+			return select_missing(s, *p, err);
 		for (; n < now; n++)
 			*array_append(of, n_of) = (size_t) (p - s->sources);
 	}

@@ -45,6 +45,8 @@ void destination_done(Destination *d);
 /** `n`: sources in all. -ENOENT names what is missing, why, and what there is instead. */
 int select_destination(const Selection *s, size_t n, Destination *ret, Err *err);
 int select_files(const Selection *s, Destination *ret_destination, Entries *ret, Err *err);
+/** -ENOENT for a source that is not in s->tree: the rule that hid it (context, ignore), or what is near it. */
+int select_missing(const Selection *s, const char *source, Err *err);
 /** Puts owner and mode of the flags on an entry. */
 int select_attributes(const Selection *s, Entry *e, Err *err);
 /** Order, the last of each path, hard links by their first path. After all entries are in. */

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+
 #include "build/testing.h"
 #include "base/time.h"
 
@@ -538,6 +540,44 @@ static void what_changes_on_the_way_is_noticed(void **state)
 	fails_with(&t, "'src/deep/c.txt' was changed while the build read it");
 }
 
+static size_t layers_on_disk(void)
+{
+	AUTO_FREE char *path = scratch_path("state/layers");
+	DIR *dir = opendir(path);
+	size_t n = 0;
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	(void) closedir(dir);
+	return n;
+}
+
+static void what_has_no_room_is_not_kept(void **state)
+{
+	static const size_t size = 900000;
+	AUTO_FREE char *large = xmalloc(size + 1);
+	TestFile files[16];
+	char names[ARRAY_SIZE(files)][4];
+	TestBuild t = { .dockerfile = "FROM base\nRUN [\"write\", \"/small\", \"s\"]\nCOPY . /large/\n", .files = files, .n_files = ARRAY_SIZE(files), .base = base_id };
+	TestResult r;
+	(void) state;
+	memset(large, 'l', size);
+	large[size] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		(void) snprintf(names[i], sizeof(names[i]), "f%02zu", i);
+		files[i] = (TestFile) { names[i], large, 0 };
+	}
+	assert_int_equal(setenv("STEAD_IMAGE_QUOTA", "10000000", 1), 0);
+	size_t before = layers_on_disk();
+	fails_with(&t, "the quota for images is");
+	assert_int_equal(layers_on_disk(), before + 3); /* of the RUN: directory, side file, recipe */
+	assert_int_equal(unsetenv("STEAD_IMAGE_QUOTA"), 0);
+	must_build(&t, &r);
+	assert_int_equal(r.runs, 0);
+	assert_int_equal(image_stat(&r, "large/f15").st_size, size);
+	result_done(&r);
+}
+
 static void steps_before_a_failure_stay(void **state)
 {
 	TestBuild t = with_app("FROM base\nRUN [\"write\", \"/kept\", \"k\"]\nRUN [\"fail\", \"1\"]\n");
@@ -646,7 +686,7 @@ int main(void)
 		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages),
 		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
 		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
-		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
+		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(what_has_no_room_is_not_kept), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
 		cmocka_unit_test(configuration_and_triggers), cmocka_unit_test(times_can_be_fixed),
 	};
 	int skipped = need_root();

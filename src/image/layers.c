@@ -280,6 +280,23 @@ static bool is_staged(Store *s, const char *diff_id)
 	return found;
 }
 
+/* Who fails may still commit what was whole before. */
+static void unstage(Store *s, const char *name, int64_t size)
+{
+	(void) pthread_mutex_lock(&s->mutex);
+	for (size_t i = 0; i < s->n_staged; i++)
+		if (str_eq(s->staged[i].tmp, name)) {
+			StagedLayer l = s->staged[i];
+			s->staged[i] = s->staged[--s->n_staged];
+			s->staged_bytes -= size;
+			(void) tree_remove(s->tmp, l.tmp);
+			free(l.tmp);
+			free(l.diff_id);
+			break;
+		}
+	(void) pthread_mutex_unlock(&s->mutex);
+}
+
 int store_stage_made(Store *s, char *name, const char *diff_id, const LayerInfo *info, Err *err)
 {
 	AUTO_FREE char *file = xasprintf("%s/info", name);
@@ -294,7 +311,10 @@ int store_stage_made(Store *s, char *name, const char *diff_id, const LayerInfo 
 	s->staged_bytes += info->size;
 	(void) pthread_mutex_unlock(&s->mutex);
 	int r = file_write(s->tmp, file, text, strlen(text), 0600);
-	return r < 0 ? store_write_failed(s, r, file, err) : store_check_quota(s, 0, err);
+	r = r < 0 ? store_write_failed(s, r, file, err) : store_check_quota(s, 0, err);
+	if (r < 0)
+		unstage(s, name, info->size);
+	return r;
 }
 
 /* The recipe of a tar whose files do not tell it: the tar itself, compressed. */

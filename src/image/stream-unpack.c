@@ -66,14 +66,19 @@ static int next_member(UnpackStream *u, Err *err)
 	return 1;
 }
 
+int stream_check_ratio(uint64_t out, uint64_t in, Err *err)
+{
+	if (out <= RATIO_FREE || out / LIMIT_LAYER_RATIO <= in)
+		return 0;
+	return err_set(err, -EFBIG, "unpacks to more than %d times its size: taken for a decompression bomb", LIMIT_LAYER_RATIO);
+}
+
 static int count(UnpackStream *u, size_t n, Err *err)
 {
 	u->unpacked += n;
 	if (u->unpacked > u->max)
 		return err_set(err, -EFBIG, "more than the limit of %llu bytes when unpacked", (unsigned long long) u->max);
-	if (u->codec && u->unpacked > RATIO_FREE && u->unpacked / LIMIT_LAYER_RATIO > u->read)
-		return err_set(err, -EFBIG, "unpacks to more than %d times its size: taken for a decompression bomb", LIMIT_LAYER_RATIO);
-	return 0;
+	return u->codec ? stream_check_ratio(u->unpacked, u->read, err) : 0;
 }
 
 /* Some bytes, as many as there is room for if they come at once; 0 at the end. */

@@ -45,6 +45,8 @@ Stream *stream_memory(const void *p, size_t n);
  * ret_packed (may be NULL) says if it was compressed.
  */
 int stream_unpack(Stream *inner, uint64_t max, Stream **ret, bool *ret_packed, Err *err);
+/** -EFBIG: so many bytes out of so few are a decompression bomb (LIMIT_LAYER_RATIO). Holes of sparse files are bytes, too. */
+int stream_check_ratio(uint64_t out, uint64_t in, Err *err);
 
 /** Counts and hashes (SHA-256) what is read through it. `inner` stays the caller's. */
 Stream *stream_hash(Stream *inner);

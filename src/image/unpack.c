@@ -306,6 +306,7 @@ static int write_contents(Unpack *u, int fd, const char *path, const TarEntry *e
 	}
 	if (n < 0)
 		return err_wrap(err, "'%s'", path);
+	u->result.holes += e->size - e->stored;
 	if (end < e->size && ftruncate(fd, (off_t) e->size) < 0)
 		return failed(u, path, -errno, err);
 	return 0;

@@ -18,6 +18,7 @@
 
 typedef struct UnpackResult {
 	uint64_t bytes;   /* contents of files */
+	uint64_t holes;   /* bytes of sparse files that are nowhere */
 	uint64_t entries;
 	bool complete;    /* the end marker was there */
 	bool irregular;   /* an entry replaced an earlier one: the recipe does not rebuild the tar */
