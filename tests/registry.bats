@@ -389,6 +389,37 @@ END
   gone "$(<oci.id)"
 }
 
+@test "an image that is pushed as it came keeps its digest" {
+  local form came
+  echo "ca $TLS $REG/cert" >"$RULES"
+  for form in v2s2 oci; do
+    layout oci
+    skopeo_to --format "$form" --dest-compress-format gzip --dest-compress oci:oci "docker://$PLAIN/staging:1"
+    came=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$PLAIN/staging:1")
+    ok stead pull "$PLAIN/staging:1"
+    api POST "/images/$PLAIN/staging:1/tag?repo=$PLAIN/production&tag=$form"
+    ok stead push "$PLAIN/production:$form"
+    says "Mounted from staging"
+    is "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$PLAIN/production:$form")" "$came"
+    # Elsewhere the layers are packed anew, and what is there says so.
+    api POST "/images/$PLAIN/staging:1/tag?repo=$TLS/production&tag=$form"
+    ok stead login -u me --password-stdin "$TLS" <<<sesame
+    ok stead push "$TLS/production:$form"
+    skopeo inspect --tls-verify=false --creds me:sesame --raw "docker://$TLS/production:$form" >raw
+    is "$(jq -r .config.digest raw)" "$(<oci.id)"
+    ok skopeo --insecure-policy copy -q --src-tls-verify=false --src-creds me:sesame "docker://$TLS/production:$form" "dir:copied-$form"
+    # A manifest that is damaged here is not sent.
+    sed -i 's/schemaVersion/schemaVersiom/' "$SANDBOX/state/blobs/sha256/$(sed 's/sha256://' oci.id).manifest"
+    ok stead push "$PLAIN/production:$form"
+    is "$(skopeo inspect --tls-verify=false --raw "docker://$PLAIN/production:$form" | jq -r .config.digest)" "$(<oci.id)"
+    gone "$(<oci.id)"
+    ok stead image prune -f
+    not test -e "$SANDBOX/state/blobs/sha256/$(sed 's/sha256://' oci.id).manifest"
+  done
+  ok stead logout "$TLS"
+  : >"$RULES"
+}
+
 @test "docker pushes through the socket" {
   command -v docker >/dev/null || skip "docker is not installed"
   layout oci
@@ -505,6 +536,11 @@ END
   ok stead pull "$DOUBLE/token/cut:1"
   gone "$DOUBLE/token/cut:1"
   rm "$DOCKER_CONFIG/config.json"
+}
+
+@test "layers come at once" {
+  ok stead pull "$DOUBLE/at-once:1"
+  gone "$DOUBLE/at-once:1"
 }
 
 @test "a connection that is cut is taken up where it was" {

@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "model/image.h"
@@ -63,4 +64,21 @@ void blob_memory_add(Store *s, const char *diff_id, const char *digest, int64_t 
 	json_decref(old);
 	if (text)
 		(void) file_write_atomic(s->layers, file, text, strlen(text), 0600, false);
+}
+
+static char *manifest_name(const char *id)
+{
+	return xasprintf("%s.manifest", id + strlen(DIGEST_PREFIX));
+}
+
+int blob_memory_manifest(Store *s, const char *id, Buf *ret)
+{
+	AUTO_FREE char *name = manifest_name(id);
+	return file_read(s->blobs, name, LIMIT_MANIFEST_BYTES, ret);
+}
+
+void blob_memory_keep_manifest(Store *s, const char *id, const Buf *text)
+{
+	AUTO_FREE char *name = manifest_name(id);
+	(void) file_write_atomic(s->blobs, name, text->data, text->len, 0600, false);
 }

@@ -50,6 +50,7 @@ struct Pull {
 	const json_t *auth;
 	char digest[72]; /* of what the reference names */
 	OciDocument manifest;
+	Buf manifest_text;
 	Image *image;
 	Buf config;
 	LayerPull *layers;
@@ -65,6 +66,7 @@ static void pull_done(Pull *p)
 	free(p->layers);
 	free(p->missing);
 	oci_document_done(&p->manifest);
+	buf_done(&p->manifest_text);
 	image_free(p->image);
 	buf_done(&p->config);
 	registry_client_free(p->c);
@@ -137,12 +139,12 @@ static int find_manifest(Pull *p, Err *err)
 	AUTO_FREE char *name = xstrdup(p->ref.digest ? p->ref.digest : p->ref.tag);
 	uint64_t size = FETCH_ANY_SIZE;
 	for (int depth = 0; depth <= INDEX_DEPTH; depth++) {
-		AUTO_BUF text = BUF_INIT;
 		char digest[72];
 		size_t chosen;
 		oci_document_done(&p->manifest);
-		int r = registry_manifest(p->c, name, size, &text, digest, err);
-		if (r < 0 || (r = parse_manifest(p, &text, &p->manifest, err)) < 0)
+		buf_clear(&p->manifest_text);
+		int r = registry_manifest(p->c, name, size, &p->manifest_text, digest, err);
+		if (r < 0 || (r = parse_manifest(p, &p->manifest_text, &p->manifest, err)) < 0)
 			return r;
 		if (depth == 0)
 			memcpy(p->digest, digest, sizeof(digest));
@@ -426,6 +428,7 @@ static int finish(Pull *p, ImageList *ret, Err *err)
 	AUTO_FREE char *source = xasprintf("%s/%s", p->ref.domain, p->ref.path);
 	for (size_t i = 0; i < p->n_layers; i++)
 		blob_memory_add(&p->store, p->image->layers[i].diff_id, p->layers[i].d->digest, (int64_t) p->layers[i].d->size, p->layers[i].d->media_type, source);
+	blob_memory_keep_manifest(&p->store, p->image->id, &p->manifest_text);
 	report_line(json_pack("{s:s}", "digest", p->digest));
 	if (p->ref.tag && !p->ref.digest)
 		strv_take(&p->image->tags, reference_string(&p->ref));

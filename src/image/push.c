@@ -2,6 +2,7 @@
 /*
  * A layer's packed digest is known only once it is packed. So each is packed once, straight into the connection, and its digest is
  * remembered (image/blob-memory.h): next time the registry is asked for it first. Gzip without a time gives the same bytes each time.
+ * Where the registry has all layers as the image came by them, the manifest goes as it came, so that its digest stays.
  *
  * An upload that breaks is begun anew: a registry may have lost what it had of it, and packing is cheap beside sending.
  */
@@ -16,6 +17,7 @@
 #include "base/time.h"
 #include "image/blob-memory.h"
 #include "image/layers.h"
+#include "image/manifest.h"
 #include "image/parallel.h"
 #include "image/pull.h"
 #include "image/reference.h"
@@ -50,6 +52,8 @@ struct Push {
 	Reference ref;
 	char *repository; /* "docker.io/team/app" */
 	Image *image;
+	Buf came_text;    /* the manifest by which it was pulled; empty: none that fits */
+	OciDocument came;
 	LayerPush *layers;
 	size_t n_layers;
 	Parallel parallel;
@@ -64,6 +68,8 @@ static void drop_layers(Push *p)
 	p->n_layers = 0;
 	image_free(p->image);
 	p->image = NULL;
+	buf_done(&p->came_text);
+	oci_document_done(&p->came);
 }
 
 static void push_done(Push *p)
@@ -141,29 +147,44 @@ static void report_mounted(const LayerPush *l, const char *from)
 	report_line(json_pack("{s:{s:s%, s:s, s:s}}", "layer", "id", hex, (size_t) 12, "state", "mounted", "from", from));
 }
 
+/* 1: the registry has the layer now, as this blob. */
+static int try_blob(LayerPush *l, const json_t *blob, Err *err)
+{
+	Push *p = l->p;
+	const char *digest = json_string_value(json_object_get(blob, "digest")), *from = mount_source(p, blob);
+	int r = has_blob(p, digest, err);
+	bool mounted = r == 0 && from && (r = mount_blob(p, digest, from, err)) == 1;
+	if (r <= 0)
+		return r;
+	use_blob(l, digest, json_integer_value(json_object_get(blob, "size")), json_string_value(json_object_get(blob, "type")));
+	if (mounted)
+		report_mounted(l, from);
+	else
+		report_layer(l->diff_id, "there", -1, -1);
+	return 1;
+}
+
+/* As which blob the image came by it, or NULL. */
+static const char *came_as(const LayerPush *l)
+{
+	const Push *p = l->p;
+	for (size_t i = 0; i < p->came.n_items; i++)
+		if (str_eq(p->image->layers[i].diff_id, l->diff_id))
+			return p->came.items[i].digest;
+	return NULL;
+}
+
 /* 1: the registry has the layer now. */
 static int find_blob(LayerPush *l, Err *err)
 {
-	Push *p = l->p;
-	json_t *blobs = blob_memory_read(&p->store, l->diff_id), *blob;
+	json_t *blobs = blob_memory_read(&l->p->store, l->diff_id), *blob;
+	const char *first = came_as(l);
 	size_t i;
 	int r = 0;
-	json_array_foreach(blobs, i, blob) {
-		const char *digest = json_string_value(json_object_get(blob, "digest"));
-		const char *from = mount_source(p, blob);
-		r = has_blob(p, digest, err);
-		bool mounted = r == 0 && from && (r = mount_blob(p, digest, from, err)) == 1;
-		if (r == 0)
-			continue;
-		if (r > 0) {
-			use_blob(l, digest, json_integer_value(json_object_get(blob, "size")), json_string_value(json_object_get(blob, "type")));
-			if (mounted)
-				report_mounted(l, from);
-			else
-				report_layer(l->diff_id, "there", -1, -1);
-		}
-		break;
-	}
+	for (int turn = 0; turn < 2 && r == 0; turn++)
+		json_array_foreach(blobs, i, blob)
+			if (r == 0 && (turn == 0) == str_eq(json_string_value(json_object_get(blob, "digest")), first))
+				r = try_blob(l, blob, err);
 	json_decref(blobs);
 	return r;
 }
@@ -380,18 +401,46 @@ static const LayerPush *layer_of(const Push *p, const char *diff_id)
 	abort();
 }
 
-static int push_manifest(Push *p, const char *ref, Err *err)
+/* The manifest by which the image came, if it still says what is to be pushed. */
+static void read_manifest(Push *p)
 {
-	static char *headers[] = { (char *) "Content-Type: " REGISTRY_TYPE_MANIFEST, NULL };
+	bool fits = blob_memory_manifest(&p->store, p->image->id, &p->came_text) == 0 &&
+		oci_document_parse(buf_cstr(&p->came_text), p->came_text.len, &p->came, NULL) == 0 && p->came.kind == OCI_MANIFEST &&
+		str_eq(p->came.config.digest, p->image->id) && p->came.n_items == p->image->n_layers;
+	if (fits)
+		return;
+	buf_clear(&p->came_text);
+	oci_document_done(&p->came);
+}
+
+static bool is_as_it_came(const Push *p)
+{
+	bool same = p->came.n_items > 0;
+	for (size_t i = 0; i < p->came.n_items; i++)
+		same = same && str_eq(layer_of(p, p->image->layers[i].diff_id)->digest, p->came.items[i].digest);
+	return same;
+}
+
+static json_t *make_manifest(const Push *p)
+{
 	json_t *layers = json_array();
-	char hex[DIGEST_HEX_MAX];
 	for (size_t i = 0; i < p->image->n_layers; i++) {
 		const LayerPush *l = layer_of(p, p->image->layers[i].diff_id);
 		(void) json_array_append_new(layers, json_pack("{s:s, s:s, s:I}", "mediaType", l->type, "digest", l->digest, "size", (json_int_t) l->size));
 	}
-	json_t *o = json_pack("{s:i, s:s, s:{s:s, s:s, s:I}, s:o}", "schemaVersion", 2, "mediaType", REGISTRY_TYPE_MANIFEST, "config", "mediaType", TYPE_CONFIG,
+	return json_pack("{s:i, s:s, s:{s:s, s:s, s:I}, s:o}", "schemaVersion", 2, "mediaType", REGISTRY_TYPE_MANIFEST, "config", "mediaType", TYPE_CONFIG,
 		"digest", p->image->id, "size", (json_int_t) strlen(p->image->config_json), "layers", layers);
-	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+static int push_manifest(Push *p, const char *ref, Err *err)
+{
+	bool as_it_came = is_as_it_came(p);
+	json_t *o = as_it_came ? json_loadb(p->came_text.data, p->came_text.len, 0, NULL) : make_manifest(p);
+	const char *type = json_string_value(json_object_get(o, "mediaType"));
+	AUTO_FREE char *header = xasprintf("Content-Type: %s", type ? type : REGISTRY_TYPE_MANIFEST);
+	AUTO_FREE char *text = as_it_came ? xstrndup(p->came_text.data, p->came_text.len) : json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+	char *headers[] = { header, NULL };
+	char hex[DIGEST_HEX_MAX];
 	json_decref(o);
 	if (!text)
 		abort();
@@ -419,6 +468,7 @@ static int read_image(Push *p, const char *id, Err *err)
 		return r;
 	if (p->image->n_layers == 0)
 		return err_set(err, -EINVAL, "the image has no layers");
+	read_manifest(p);
 	p->layers = xcalloc(p->image->n_layers, sizeof(*p->layers));
 	for (size_t i = 0; i < p->image->n_layers; i++) {
 		bool again = false;

@@ -311,9 +311,10 @@ static int sweep_layers(const char *state_dir, int tmp, const NameSet *keep, int
 	return 0;
 }
 
+/* A configuration, or what is beside it (image/blob-memory.h). */
 static bool not_kept_blob(const char *name, void *user)
 {
-	AUTO_FREE char *digest = xasprintf(DIGEST_PREFIX "%s", name);
+	AUTO_FREE char *digest = xasprintf(DIGEST_PREFIX "%.*s", (int) strcspn(name, "."), name);
 	return !name_set_has(user, digest);
 }
 
