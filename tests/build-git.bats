@@ -238,3 +238,103 @@ END
   is "$(cat "$(last_layer "keys:$PROJECT")/app/file")" first
   nothing_left
 }
+
+add() { # LINE…: a Dockerfile with them
+  printf 'FROM tiny\n' >Dockerfile
+  printf '%s\n' "$@" >>Dockerfile
+}
+
+fetches() { grep -c "POST" "$GIT/log" || true; }
+
+@test "ADD takes a repository, and its commit is the key" {
+  add "ADD $URL/app.git#main:web /web" "ADD --chown=1000:2000 --exclude=run.sh $URL/app.git /app/"
+  ok stead build -t "built:$PROJECT" .
+  is "$(cat "$(layer_of "built:$PROJECT" 1)/web/page")" page
+  local top
+  top=$(layer_of "built:$PROJECT" 2)/app
+  is "$(cat "$top/file" "$top/lib/code" | tr '\n' ' ')" "second library "
+  is "$(stat -c '%u:%g %a' "$top/file")" "1000:2000 644"
+  not test -e "$top/run.sh"
+  test -e "$top/ignored" # the context's .dockerignore is none of this
+  is "$(find "$top" -name .git)" ""
+  # Once more: asked where the branches are, and nothing fetched.
+  local before
+  : >"$GIT/log"
+  ok stead build --progress plain .
+  says CACHED
+  before=$(fetches)
+  git_ -C "$GIT/app" checkout -qb moved v1
+  push_app
+  add "ADD $URL/app.git#moved /app"
+  ok stead build -t "built:$PROJECT" .
+  is "$(cat "$(last_layer "built:$PROJECT")/app/file")" first
+  : >"$GIT/log"
+  ok stead build .
+  is "$(fetches)" "$((before / 2))"
+  # The branch moves.
+  echo third >"$GIT/app/file"
+  commit "$GIT/app" moved
+  push_app
+  ok stead build -t "built:$PROJECT" .
+  is "$(cat "$(last_layer "built:$PROJECT")/app/file")" third
+  ok stead why "built:$PROJECT"
+  says "another commit"
+  git_ -C "$GIT/app" checkout -q main
+  nothing_left
+}
+
+@test "ADD of a repository beside files, with .git, with a checksum" {
+  echo local >here
+  add "ADD here $URL/app.git?tag=v1 /all/" "ADD --keep-git-dir=true $URL/app.git#v1 /kept"
+  ok stead build -t "built:$PROJECT" .
+  is "$(cat "$(layer_of "built:$PROJECT" 1)"/all/{here,file} | tr '\n' ' ')" "local first "
+  is "$(git_ -c safe.directory='*' -C "$(layer_of "built:$PROJECT" 2)/kept" rev-parse HEAD)" "$(id_of_commit v1)"
+  add "ADD --checksum=$(id_of_commit v1) $URL/app.git#v1 /" "ADD --checksum=$(id_of_commit v1 | cut -c-7) $URL/app.git#v1 /"
+  ok stead build .
+  add "ADD --checksum=$(id_of_commit v1) $URL/app.git#main /"
+  fails 2 stead build .
+  says "Dockerfile:2"
+  says "wrong checksum"
+  add "ADD --checksum=sha256:$(printf '0%.0s' {1..64}) $URL/app.git#main /"
+  fails 2 stead build .
+  says "no commit of a repository"
+  # A Dockerfile alone will do.
+  printf 'FROM tiny\nADD %s /app\n' "$URL/app.git#v1" >Dockerfile
+  ok stead build -t "built:$PROJECT" - <Dockerfile
+  is "$(cat "$(last_layer "built:$PROJECT")/app/file")" first
+  nothing_left
+}
+
+@test "ADD gets no credentials but those that the build was given" {
+  printf '[credential]\n\thelper = "!f() { echo username=me; echo password=sesame; }; f"\n' >.gitconfig
+  printf 'machine 127.0.0.1 login me password sesame\n' >.netrc
+  add "ADD $URL/private/app.git?submodules=0 /"
+  fails 1 env "HOME=$PWD" "$STEAD_EXE" -H "unix://$SOCK" build .
+  says "Dockerfile:2"
+  says GIT_AUTH_TOKEN
+  not grep -q me:sesame "$GIT/log"
+  TOKEN=sesame ok stead build --secret "id=GIT_AUTH_TOKEN.${URL#http://},env=TOKEN" .
+  add "ADD ssh://root@127.0.0.1:$(ssh_port)$GIT/repos/app.git?submodules=0 /app"
+  fails 1 env "GIT_SSH_COMMAND=ssh -i $SSH/id" "$STEAD_EXE" -H "unix://$SOCK" build .
+  says "Dockerfile:2"
+  says "--ssh default"
+  fails 1 stead build --ssh "default=$SSH/other" .
+  says "no key of the agent"
+  ok stead build --ssh "default=$SSH/id" -t "built:$PROJECT" .
+  is "$(cat "$(last_layer "built:$PROJECT")/app/file")" second
+  nothing_left
+}
+
+@test "ADD of a repository that is none, by a client that fetches none" {
+  add "ADD $URL/none.git /"
+  fails 1 stead build .
+  says "Dockerfile:2"
+  says "$URL/none.git"
+  add "ADD $URL/app.git#-x /"
+  fails 2 stead build .
+  says "no name of a branch"
+  add "ADD $URL/app.git /"
+  tar -cf context.tar Dockerfile
+  ok api POST /build --data-binary @context.tar -H 'Content-Type: application/x-tar'
+  says "stead build"
+}

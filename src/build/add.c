@@ -18,14 +18,6 @@ bool add_is_url(const char *s)
 	return str_starts(s, "http://") || str_starts(s, "https://");
 }
 
-bool add_is_git(const char *s)
-{
-	size_t n = strcspn(s, "#?");
-	if (str_starts(s, "git@") || str_starts(s, "git://") || str_starts(s, "ssh://"))
-		return true;
-	return add_is_url(s) && n > 4 && strncmp(s + n - 4, ".git", 4) == 0;
-}
-
 char *add_url_name(const char *url)
 {
 	const char *path = strchr(strstr(url, "://") + 3, '/');

@@ -154,7 +154,7 @@ int context_open(Context *c, Err *err)
 		c->loaded = true;
 	} else if (c->source == CONTEXT_CLIENT) {
 		bool have = hash_kept(c);
-		r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?}}", "context", "have", have ? c->hash : NULL), err);
+		r = frame_send_json(c->fd, 'J', json_pack("{s:{s:s?, s:s*}}", "context", "have", have ? c->hash : NULL, "name", c->name), err);
 		if (r == 0)
 			r = receive_manifest(c, have, err);
 	}
@@ -240,7 +240,7 @@ static int want(Context *c, Wanted *wanted, Err *err)
 	json_t *list = json_array();
 	for (size_t i = 0; i < wanted->n; i++)
 		(void) json_array_append_new(list, json_integer((json_int_t) wanted->items[i]));
-	int r = frame_send_json(c->fd, 'J', json_pack("{s:o}", "want", list), err);
+	int r = frame_send_json(c->fd, 'J', json_pack("{s:o, s:s*}", "want", list, "name", c->name), err);
 	wanted->left = wanted->n;
 	return r < 0 ? err_wrap(err, "the build context") : receive_files(c, wanted, err);
 }
@@ -284,6 +284,25 @@ int context_fetch(Context *c, const size_t *indexes, size_t n, Err *err)
 		r = want(c, &part, err);
 	}
 	free(w.items);
+	return r;
+}
+
+int context_git(Context *c, const char *url, char ret[GIT_COMMIT_MAX], Err *err)
+{
+	AUTO_BUF frame = BUF_INIT;
+	uint8_t type;
+	json_t *o = NULL;
+	if (c->source == CONTEXT_TAR)
+		return err_set(err, -ENOTSUP, "a repository is fetched by the client, and docker's classic builder is none that can: use stead build, or clone it and COPY it");
+	int r = frame_send_json(c->fd, 'J', json_pack("{s:s}", "git", url), err);
+	if (r < 0 || (r = context_receive(c, &type, &frame, &o, err)) < 0)
+		return r;
+	const char *commit = json_string_value(json_object_get(o, "commit"));
+	if (commit && git_commit_valid(commit))
+		(void) snprintf(ret, GIT_COMMIT_MAX, "%s", commit);
+	else
+		r = err_set(err, -EPROTO, "the client gives no commit");
+	json_decref(o);
 	return r;
 }
 

@@ -27,6 +27,8 @@ typedef struct Copy {
 	View source, below;      /* of --from; the stage so far */
 	Ignore *excludes;
 	char **local, **remote;  /* sources */
+	AddGit *gits;            /* others */
+	size_t n_gits;
 	char *workdir;
 	Destination to;
 	Entries list;
@@ -47,6 +49,9 @@ static void copy_done(Copy *c)
 	ignore_free(c->excludes);
 	strv_free(c->local);
 	strv_free(c->remote);
+	for (size_t k = 0; k < c->n_gits; k++)
+		add_git_done(&c->gits[k]);
+	free(c->gits);
 	free(c->workdir);
 	destination_done(&c->to);
 	entries_done(&c->list);
@@ -61,16 +66,18 @@ static void copy_done(Copy *c)
 static int sort_sources(Copy *c, Err *err)
 {
 	size_t n = strv_len(c->i->args);
-	for (size_t k = 0; k + 1 < n; k++) {
+	int r = 0;
+	for (size_t k = 0; r == 0 && k + 1 < n; k++) {
 		const char *s = c->i->args[k];
 		bool add = c->i->kind == INSTRUCTION_ADD;
-		if (add && add_is_git(s))
-			return err_set(err, -ENOTSUP, "'%s': git repositories are not fetched here; clone it beside the Dockerfile and COPY it, or RUN git clone", s);
-		if (!add && !c->i->from && add_is_url(s))
-			return err_set(err, -EINVAL, "'%s' is a URL, which COPY does not fetch: ADD does", s);
-		strv_add(add && add_is_url(s) ? &c->remote : &c->local, s);
+		if (!add && !c->i->from && (add_is_url(s) || git_url_is(s)))
+			r = err_set(err, -EINVAL, "'%s' is a URL, which COPY does not fetch: ADD does", s);
+		else if (add && git_url_is(s))
+			r = add_git_find(c->b, c->i, s, array_append(c->gits, c->n_gits), err);
+		else
+			strv_add(add && add_is_url(s) ? &c->remote : &c->local, s);
 	}
-	return 0;
+	return r;
 }
 
 /* False: it is not plain which files a source stands for. */
@@ -140,7 +147,7 @@ static int prepare(Copy *c, const LayerStack *layers, Err *err)
 		c->tree.list = &c->b->context.list;
 	*s = (Selection) {
 		.tree = &c->tree, .below = &c->below, .workdir = c->workdir, .sources = c->local, .destination = i->args[strv_len(i->args) - 1],
-		.further = strv_len(c->remote) + i->n_heredocs, .ignore = c->b->ignore, .ignore_name = c->b->ignore_name, .context = !i->from,
+		.further = strv_len(c->remote) + c->n_gits + i->n_heredocs, .ignore = c->b->ignore, .ignore_name = c->b->ignore_name, .context = !i->from,
 		.parents = i->parents, .link = i->link, .chmod = !str_empty(i->chmod), .mode = i->chmod,
 	};
 	if (i->excludes && (r = ignore_from_patterns("--exclude", i->excludes, &c->excludes, err)) < 0)
@@ -280,6 +287,10 @@ static void content_key(Copy *c)
 	key_add(&k, c->list_hex);
 	key_add(&k, c->to.path);
 	add_flags(c, &k);
+	for (size_t n = 0; n < c->n_gits; n++)
+		add_git_key(&c->gits[n], &k);
+	if (c->n_gits)
+		key_add_strv(&k, c->i->excludes);
 	key_finish(&k, c->key);
 }
 
@@ -302,6 +313,8 @@ static void note_inputs(Copy *c)
 	json_t *text = json_string(c->i->text);
 	json_t *inputs = json_pack("{s:s, s:s}", "below", c->s->layers.chain, "list", c->list_hex);
 	(void) json_object_set_new(inputs, "text", text ? text : json_string(""));
+	if (c->n_gits)
+		(void) json_object_set_new(inputs, "commit", json_string(c->gits[0].commit));
 	why_inputs(c->b, c->s, inputs);
 }
 
@@ -393,6 +406,22 @@ static int unpack_archives(Copy *c, Err *err)
 	return 0;
 }
 
+/* Repositories, when the cache does not have them. All contents are in the mirror then. */
+static int take_gits(Copy *c, Err *err)
+{
+	int r = fetch_contents(c, NULL, err);
+	c->n_wanted = 0;
+	for (size_t k = 0; r == 0 && k < c->n_gits; k++) {
+		Selection s = c->selection;
+		s.further += strv_len(c->local);
+		r = add_git_take(c->b, &c->gits[k], &s, &c->list, err);
+	}
+	if (r < 0 || (r = select_finish(&c->list, err)) < 0)
+		return r;
+	entries_digest(&c->list, c->list_hex);
+	return 0;
+}
+
 static LayerSpec spec_of(const Copy *c)
 {
 	return (LayerSpec) {
@@ -454,7 +483,9 @@ static int make_whole(Copy *c, LayerStack *made, Err *err)
 static int make(Copy *c, Err *err)
 {
 	AUTO(layer_stack_done) LayerStack made = { 0 };
-	int r = 0;
+	int r = c->n_gits ? take_gits(c, err) : 0;
+	if (r < 0)
+		return r;
 	if (c->i->kind == INSTRUCTION_ADD && c->i->unpack != 0 && ((r = fetch_contents(c, NULL, err)) < 0 || (r = unpack_archives(c, err)) < 0))
 		return r;
 	/* The contents of --from have hashes by now, those of an archive, too. */
@@ -477,7 +508,7 @@ static int run(Copy *c, Err *err)
 	int r = sort_sources(c, err);
 	if (r < 0 || (r = find_source(c, &layers, &input, err)) != 0)
 		return r;
-	if (c->remote || c->i->n_heredocs)
+	if (c->remote || c->n_gits || c->i->n_heredocs)
 		input = NULL; /* is not all */
 	if (input && (r = look_quickly(c, input, err)) != 0)
 		return r < 0 ? r : 0;

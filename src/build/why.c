@@ -3,7 +3,7 @@
  * Why a step was not in the cache. What each step depended on is noted for each context, Dockerfile and target, in
  * contexts/ID/last-HEX; the next build compares. Inputs of a step, each only where it has it:
  *   {"text": INSTRUCTION, "base": chain of the base's layers, "below": chain of those below, "env": […], "args": […], "list": digest of the
- *    files (STATE/build/lists)}
+ *    files (STATE/build/lists), "commit": of a repository}
  * A build that is new here is compared with what an imported cache says of it.
  */
 #include <errno.h>
@@ -182,6 +182,8 @@ static void find_reason(Build *b, const BuildStage *s, const json_t *old, Reason
 		buf_str(&r->text, "it was not built here before");
 	else if (!str_eq(text_of(old, "text"), text_of(now, "text")))
 		buf_printf(&r->text, "the instruction was '%.200s'", text_of(old, "text") ? text_of(old, "text") : "");
+	else if (!str_eq(text_of(old, "commit"), text_of(now, "commit")))
+		buf_printf(&r->text, "the repository is at another commit, %.12s", text_of(now, "commit") ? text_of(now, "commit") : "");
 	else if (!str_eq(text_of(old, "list"), text_of(now, "list")))
 		files_changed(b, r, old, now);
 	else if (changed_variable(json_object_get(old, "args"), json_object_get(now, "args"), name))

@@ -62,6 +62,33 @@ int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess 
 	return r;
 }
 
+void building_repository_done(BuildingRepository *r)
+{
+	free(r->url);
+	git_url_done(&r->parsed);
+}
+
+int building_repository_find(const Building *b, const char *url, bool (*tick)(void *user), void *user, BuildingRepository *ret, Err *err)
+{
+	__attribute__((cleanup(building_repository_done))) BuildingRepository x = { .url = xstrdup(url) };
+	AUTO_FREE char *header = NULL;
+	GitRunner g = { .tick = tick, .user = user };
+	int r = git_url_parse(url, &x.parsed, err);
+	if (r < 0 || (r = building_git_access(b, &x.parsed, false, &g.access, &header, err)) < 0 || (r = git_resolve(&x.parsed, &g, x.commit, err)) < 0)
+		return r;
+	*ret = x;
+	x = (BuildingRepository) { 0 };
+	return 0;
+}
+
+int building_repository_fetch(const Building *b, const BuildingRepository *x, bool keep, bool (*tick)(void *user), void *user, GitCheckout *ret, Err *err)
+{
+	AUTO_FREE char *header = NULL;
+	GitRunner g = { .tick = tick, .user = user };
+	int r = building_git_access(b, &x->parsed, false, &g.access, &header, err);
+	return r < 0 ? r : git_checkout(&x->parsed, x->commit, keep, &g, ret, err);
+}
+
 static bool interrupted(void *user)
 {
 	(void) user;

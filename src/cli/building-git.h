@@ -12,5 +12,18 @@
 
 /** What git may use; `ret_header` (the caller's) is what ret->header points to. */
 int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess *ret, char **ret_header, Err *err);
+/** A repository that an ADD of the Dockerfile names. */
+typedef struct BuildingRepository {
+	char *url; /* as it is written */
+	GitUrl parsed;
+	char commit[GIT_COMMIT_MAX];
+} BuildingRepository;
+
+/** What it means now. `tick` is git.h's. */
+int building_repository_find(const Building *b, const char *url, bool (*tick)(void *user), void *user, BuildingRepository *ret, Err *err);
+/** Its files, at that commit. */
+int building_repository_fetch(const Building *b, const BuildingRepository *r, bool keep, bool (*tick)(void *user), void *user, GitCheckout *ret, Err *err);
+void building_repository_done(BuildingRepository *r);
+
 /** Fetches the repository of that name; it becomes the context. -ECANCELED: interrupted. */
 int building_git_context(Building *b, const char *url, Err *err);

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "cli/build-progress.h"
+#include "cli/building-git.h"
 #include "cli/building-shell.h"
 #include "cli/context.h"
 #include "cli/operation.h"
@@ -29,12 +30,26 @@
 #define CHUNK 65536
 #define TICK_MSEC 100
 
+/* One of the directories that the daemon may ask for. */
+typedef struct SessionContext {
+	const char *name; /* NULL: the build's own */
+	const char *dir;  /* NULL: there is none */
+	const char *ignore, *ignore_name;
+	Context files;
+	bool scanned;
+	bool passing;         /* the directory will not be there again */
+	char *own_name;       /* of a repository */
+	GitCheckout checkout; /* the same */
+} SessionContext;
+
 typedef struct Session {
 	Building *b;
 	int rfd, wfd;
 	Buf in;
-	Context context;
-	bool scanned;
+	SessionContext *contexts;
+	size_t n_contexts;
+	BuildingRepository *repositories;
+	size_t n_repositories;
 	BuildProgress progress;
 	BuildShell shell;
 	int64_t sent;
@@ -92,76 +107,161 @@ static int send_json(Session *s, json_t *value, Err *err)
 	return text ? send_frame(s, 'J', text, strlen(text), err) : err_set(err, -EINVAL, "a name is not UTF-8");
 }
 
+/* While another program works. True: it is interrupted. */
+static bool go_on_waiting(void *user)
+{
+	Session *s = user;
+	build_progress_tick(&s->progress, time_mono());
+	return interrupted(s);
+}
+
 /* ── the context ──────────────────────────────────────────────────── */
 
-static int scan(Session *s, Err *err)
+static void open_contexts(Session *s, const Building *b)
 {
-	Ignore *ignore __attribute__((cleanup(ignore_freep))) = NULL;
-	if (s->scanned)
-		return 0;
-	if (!s->b->context)
-		return err_set(err, -EINVAL, "there is no build context to copy from");
-	int r = s->b->ignore ? ignore_parse(s->b->ignore_name, s->b->ignore, strlen(s->b->ignore), &ignore, err) : 0;
-	AUTO_FREE char *cache = s->b->checkout.path ? NULL : context_cache_path(s->b->context); /* it will not be there again */
-	if (r == 0)
-		r = context_scan(s->b->context, ignore, cache, &s->context, err);
+	*array_append(s->contexts, s->n_contexts) = (SessionContext) { .dir = b->context, .ignore = b->ignore, .ignore_name = b->ignore_name,
+		.files = CONTEXT_INIT, .passing = b->checkout.path };
+}
+
+static void close_contexts(Session *s)
+{
+	for (size_t i = 0; i < s->n_contexts; i++) {
+		context_done(&s->contexts[i].files);
+		git_checkout_done(&s->contexts[i].checkout);
+		free(s->contexts[i].own_name);
+	}
+	free(s->contexts);
+	for (size_t i = 0; i < s->n_repositories; i++)
+		building_repository_done(&s->repositories[i]);
+	free(s->repositories);
+}
+
+/* Of the repositories that it has asked about; fetches it. */
+static int open_repository(Session *s, const char *name, SessionContext **ret, Err *err)
+{
+	bool keep = str_starts(name, GIT_CONTEXT_KEEP);
+	const char *url = strchr(name, ':') + 1;
+	const BuildingRepository *x = NULL;
+	GitCheckout checkout = { 0 };
+	for (size_t i = 0; i < s->n_repositories; i++)
+		if (str_eq(s->repositories[i].url, url))
+			x = &s->repositories[i];
+	if (!x)
+		return err_set(err, -EPROTO, "the daemon wants a repository that it has not asked about");
+	int r = building_repository_fetch(s->b, x, keep, go_on_waiting, s, &checkout, err);
 	if (r < 0)
 		return r;
-	s->scanned = true;
-	for (char **w = s->context.warnings; w && *w; w++)
+	SessionContext *c = array_append(s->contexts, s->n_contexts);
+	*c = (SessionContext) { .dir = checkout.path, .files = CONTEXT_INIT, .passing = true, .own_name = xstrdup(name), .checkout = checkout };
+	c->name = c->own_name;
+	*ret = c;
+	return 0;
+}
+
+/* Whose name the question has. */
+static int find_context(Session *s, const json_t *name, SessionContext **ret, Err *err)
+{
+	const char *text = json_string_value(name);
+	for (size_t i = 0; i < s->n_contexts; i++)
+		if (text ? str_eq(s->contexts[i].name, text) : !s->contexts[i].name) {
+			*ret = &s->contexts[i];
+			return 0;
+		}
+	if (str_starts(text ? text : "", GIT_CONTEXT) || str_starts(text ? text : "", GIT_CONTEXT_KEEP))
+		return open_repository(s, text, ret, err);
+	return err_set(err, -EPROTO, "the daemon wants a build context that it was not told of");
+}
+
+static int scan(Session *s, SessionContext *c, Err *err)
+{
+	Ignore *ignore __attribute__((cleanup(ignore_freep))) = NULL;
+	if (c->scanned)
+		return 0;
+	if (!c->dir)
+		return err_set(err, -EINVAL, "there is no build context to copy from");
+	int r = c->ignore ? ignore_parse(c->ignore_name, c->ignore, strlen(c->ignore), &ignore, err) : 0;
+	AUTO_FREE char *cache = c->passing ? NULL : context_cache_path(c->dir);
+	if (r == 0)
+		r = context_scan(c->dir, ignore, cache, &c->files, err);
+	if (r < 0)
+		return c->name ? err_wrap(err, "'%s'", c->name) : r;
+	c->scanned = true;
+	for (char **w = c->files.warnings; w && *w; w++)
 		build_progress_note(&s->progress, *w);
 	return 0;
 }
 
 static int send_manifest(Session *s, const json_t *question, Err *err)
 {
-	int r = scan(s, err);
-	if (r < 0)
+	SessionContext *c;
+	int r = find_context(s, json_object_get(question, "name"), &c, err);
+	if (r < 0 || (r = scan(s, c, err)) < 0)
 		return r;
-	if (str_eq(json_text(question, "have"), s->context.hash))
+	if (str_eq(json_text(question, "have"), c->files.hash))
 		return send_json(s, json_pack("{s:b}", "same", 1), err);
-	const Buf *m = context_manifest(&s->context);
+	const Buf *m = context_manifest(&c->files);
 	for (size_t at = 0; r == 0 && at < m->len; at += CHUNK)
 		r = send_frame(s, 'M', m->data + at, m->len - at < CHUNK ? m->len - at : CHUNK, err);
 	return r < 0 ? r : send_json(s, json_pack("{s:s}", "manifest", "end"), err);
 }
 
-static int send_file(Session *s, size_t index, Err *err)
+static int send_file(Session *s, const Context *c, size_t index, Err *err)
 {
 	char data[CHUNK];
-	AUTO_CLOSE int fd = context_open(&s->context, index, err);
+	AUTO_CLOSE int fd = context_open(c, index, err);
 	int r = fd < 0 ? fd : 0;
 	while (r == 0) {
 		ssize_t n = read(fd, data, sizeof(data));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			r = err_errno(err, -errno, "%s", s->context.files[index].path);
+			r = err_errno(err, -errno, "%s", c->files[index].path);
 		if (n <= 0)
 			break;
 		r = send_frame(s, 'F', data, (size_t) n, err);
 		s->sent += n;
 	}
 	if (r == 0)
-		r = send_json(s, json_pack("{s:I, s:s}", "file", (json_int_t) index, "hash", s->context.files[index].hash), err);
+		r = send_json(s, json_pack("{s:I, s:s}", "file", (json_int_t) index, "hash", c->files[index].hash), err);
 	AUTO_FREE char *size = format_bytes(s->sent);
 	AUTO_FREE char *text = xasprintf(" => transferring context: %s", size);
 	build_progress_text(&s->progress, text, time_mono());
 	return r;
 }
 
-static int send_files(Session *s, const json_t *want, Err *err)
+static int send_files(Session *s, const json_t *question, Err *err)
 {
-	int r = s->scanned ? 0 : err_set(err, -EPROTO, "the daemon wants files that it was not told of");
+	const json_t *want = json_object_get(question, "want");
+	SessionContext *c;
+	int r = find_context(s, json_object_get(question, "name"), &c, err);
+	if (r == 0 && !c->scanned)
+		r = err_set(err, -EPROTO, "the daemon wants files that it was not told of");
 	for (size_t i = 0; r == 0 && i < json_array_size(want); i++) {
 		const json_t *v = json_array_get(want, i);
 		json_int_t index = json_is_integer(v) ? json_integer_value(v) : -1;
-		if (index < 0 || (size_t) index >= s->context.n || s->context.files[index].type != 'f')
+		if (index < 0 || (size_t) index >= c->files.n || c->files.files[index].type != 'f')
 			return err_set(err, -EPROTO, "the daemon wants a file that is not in the context");
-		r = send_file(s, (size_t) index, err);
+		r = send_file(s, &c->files, (size_t) index, err);
 	}
 	build_progress_text(&s->progress, NULL, time_mono());
 	return r;
+}
+
+static int send_commit(Session *s, const char *url, Err *err)
+{
+	BuildingRepository *x = NULL;
+	for (size_t i = 0; !x && i < s->n_repositories; i++)
+		if (str_eq(s->repositories[i].url, url))
+			x = &s->repositories[i];
+	if (!x) {
+		BuildingRepository new = { 0 };
+		int r = building_repository_find(s->b, url, go_on_waiting, s, &new, err);
+		if (r < 0)
+			return r;
+		x = array_append(s->repositories, s->n_repositories);
+		*x = new;
+	}
+	return send_json(s, json_pack("{s:s, s:s}", "git", url, "commit", x->commit), err);
 }
 
 static int send_secret(Session *s, const char *id, Err *err)
@@ -207,7 +307,7 @@ static void take_cache_bytes(Session *s, const char *p, size_t n)
 static int take_json(Session *s, const json_t *o, Err *err)
 {
 	const json_t *event = json_object_get(o, "event"), *context = json_object_get(o, "context"), *want = json_object_get(o, "want");
-	const char *secret = json_string_value(json_object_get(o, "secret"));
+	const char *secret = json_string_value(json_object_get(o, "secret")), *git = json_string_value(json_object_get(o, "git"));
 	const json_t *cache = json_object_get(o, "cache");
 	if (event && build_shell_event(&s->shell, event, &s->progress))
 		return 0;
@@ -216,7 +316,9 @@ static int take_json(Session *s, const json_t *o, Err *err)
 	else if (context)
 		return send_manifest(s, context, err);
 	else if (want)
-		return send_files(s, want, err);
+		return send_files(s, o, err);
+	else if (git)
+		return send_commit(s, git, err);
 	else if (secret)
 		return send_secret(s, secret, err);
 	else if (cache)
@@ -252,11 +354,17 @@ static int take_frame(Session *s, uint8_t type, const char *p, size_t n, Err *er
 		return 0;
 	}
 	int r = take_json(s, o, err);
+	bool repository = json_object_get(o, "git") || json_object_get(json_object_get(o, "context"), "name");
 	json_decref(o);
+	if (r == 0 || r == -ECANCELED)
+		return r;
 	/* So that the worker's message says why it has ended, too. */
-	if (r < 0 && r != -ECANCELED)
-		(void) send_json(s, json_pack("{s:s}", "error", err_text(err)), NULL);
-	return r;
+	(void) send_json(s, json_pack("{s:s}", "error", err_text(err)), NULL);
+	if (!repository)
+		return r;
+	/* It knows the instruction, and what it says last is still to come. */
+	err_done(err);
+	return 0;
 }
 
 static int take_frames(Session *s, Err *err)
@@ -401,7 +509,7 @@ int building_run(const Cli *cli, Building *b)
 {
 	AUTO_ERR err = ERR_INIT;
 	AUTO_HTTP *client = NULL;
-	Session s = { .b = b, .rfd = -1, .wfd = -1, .context = CONTEXT_INIT };
+	Session s = { .b = b, .rfd = -1, .wfd = -1 };
 	if (build_agents_start(&b->agents, &err) < 0)
 		return cli_refuse(&err);
 	int code = client_open_or_fail(cli, &client);
@@ -422,7 +530,8 @@ int building_run(const Cli *cli, Building *b)
 	(void) signal(SIGPIPE, SIG_IGN);
 	build_progress_init(&s.progress, b->quiet ? PROGRESS_QUIET : cli_progress_mode(cli), STDERR_FILENO, time_mono());
 	build_shell_init(&s.shell);
-	r = looks_needed(b) ? scan(&s, &err) : 0;
+	open_contexts(&s, b);
+	r = looks_needed(b) ? scan(&s, &s.contexts[0], &err) : 0;
 	if (r == 0)
 		r = converse(&s, &err);
 	(void) close(s.rfd);
@@ -431,7 +540,7 @@ int building_run(const Cli *cli, Building *b)
 	code = finish(&s, r, &err);
 	signals_release();
 	build_progress_done(&s.progress);
-	context_done(&s.context);
+	close_contexts(&s);
 	buf_done(&s.in);
 	json_decref(s.end);
 	return code;

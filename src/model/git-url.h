@@ -26,6 +26,10 @@ typedef struct GitUrl {
 	bool no_submodules;
 } GitUrl;
 
+/** What the worker of a build calls the context that a repository is, before its URL: without and with .git. */
+#define GIT_CONTEXT "git:"
+#define GIT_CONTEXT_KEEP "git-dir:"
+
 /** Is it written like one? That of a directory or a download is not. */
 bool git_url_is(const char *text);
 /** As git_url_is, and github.com/…, which only contexts may be. */
