@@ -476,7 +476,7 @@ static void tell_item(Prune *p, const Item *item, int64_t bytes)
 		return;
 	}
 	AUTO_FREE char *id = id_of(p, item);
-	tell(id, type_of(item), p->mores[item->more].description, item->kind == KIND_STEP && item->shared ? layers_bytes(p, item) : bytes, item);
+	tell(id, type_of(item), p->mores[item->more].description, bytes, item);
 }
 
 static void tell_rest(const Prune *p)
@@ -502,7 +502,8 @@ static void prune(Prune *p)
 		int64_t bytes = release(p, item);
 		p->total -= bytes;
 		p->freed += bytes;
-		tell_item(p, item, bytes);
+		/* Where it is only listed, a step has all that it made, also what an image shares with it. */
+		tell_item(p, item, list && item->kind == KIND_STEP && item->shared ? layers_bytes(p, item) : bytes);
 	}
 	tell_rest(p);
 	report_freed(p->freed);
