@@ -338,6 +338,40 @@ static void an_export_writes_what_is_new(void **state)
 	result_done(&r);
 }
 
+/* What another tool has in the layout stays, with all blobs: only it knows which of them are its own. */
+static void a_layout_of_somebody_else_stays_whole(void **state)
+{
+	static const char theirs[] = "{\"config\":{\"mediaType\":\"application/vnd.buildkit.cacheconfig.v0\"},\"layers\":[]}";
+	char hex[DIGEST_HEX_MAX];
+	TestResult r;
+	(void) state;
+	remove_path("cache");
+	fresh_machine();
+	digest_sha256(theirs, strlen(theirs), hex);
+	AUTO_FREE char *dir = scratch_path("cache/blobs/sha256");
+	AUTO_FREE char *blob = xasprintf("%s/%s", dir, hex);
+	AUTO_FREE char *other = xasprintf("%s/%064d", dir, 7);
+	AUTO_FREE char *index_path = scratch_path("cache/index.json");
+	AUTO_FREE char *index = xasprintf("{\"manifests\":[{\"digest\":\"sha256:%s\",\"size\":%zu}]}", hex, strlen(theirs));
+	assert_int_equal(dir_make(dir, 0755), 0);
+	assert_int_equal(file_write(AT_FDCWD, blob, theirs, strlen(theirs), 0644), 0);
+	assert_int_equal(file_write(AT_FDCWD, other, "a layer", 7, 0644), 0);
+	assert_int_equal(file_write(AT_FDCWD, index_path, index, strlen(index), 0644), 0);
+	TestBuild t = with_app("{" FROM ", " TO "}");
+	must_build(&t, &r);
+	assert_true(has_warning(&r, "no build cache is in ./cache"));
+	result_done(&r);
+	json_t *now = json_file("cache/index.json");
+	assert_int_equal(json_array_size(json_object_get(now, "manifests")), 2);
+	json_decref(now);
+	assert_true(access(blob, F_OK) == 0 && access(other, F_OK) == 0);
+	fresh_machine();
+	t = with_app("{" FROM "}");
+	must_build(&t, &r);
+	assert_int_equal(r.runs, 0);
+	result_done(&r);
+}
+
 static void a_kill_leaves_a_usable_directory(void **state)
 {
 	TestFile files[ARRAY_SIZE(app)];
@@ -378,7 +412,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_done_elsewhere), cmocka_unit_test(a_change_says_which_file), cmocka_unit_test(damage_is_a_miss),
 		cmocka_unit_test(a_wrong_layer_is_replaced), cmocka_unit_test(min_leaves_layers_behind), cmocka_unit_test(an_export_writes_what_is_new),
-		cmocka_unit_test(a_kill_leaves_a_usable_directory),
+		cmocka_unit_test(a_layout_of_somebody_else_stays_whole), cmocka_unit_test(a_kill_leaves_a_usable_directory),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
