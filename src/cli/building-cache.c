@@ -261,7 +261,8 @@ static int do_lock(BuildingCache *c, const FrameOut *out, Err *err)
 	int r = open_dirs(c);
 	if (r == 0 && flock(c->dir, LOCK_EX | LOCK_NB) < 0)
 		r = -errno;
-	if (r == -EWOULDBLOCK)
+	c->busy = r == -EWOULDBLOCK;
+	if (c->busy)
 		return say(out, json_pack("{s:s}", "cache", "busy"), err);
 	return r < 0 ? say_failed(out, r, err) : say_done(out, err);
 }

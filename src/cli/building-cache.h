@@ -17,6 +17,7 @@
 typedef struct BuildingCache {
 	char *path;
 	bool writable;
+	bool busy;      /* somebody else writes to it */
 	int dir, blobs; /* -1: not opened, or not there */
 	int file;       /* that is being written; -1 = none */
 	char tmp[40];   /* its name, beside blobs */

@@ -287,7 +287,11 @@ static int answer_cache(Session *s, const json_t *question, Err *err)
 {
 	const FrameOut out = { send_any, s };
 	int r = building_cache_request(s->b->caches, s->b->n_caches, question, &out, err);
-	build_progress_text(&s->progress, NULL, time_mono());
+	AUTO_FREE char *text = NULL;
+	for (size_t i = 0; !text && i < s->b->n_caches; i++)
+		if (s->b->caches[i].busy)
+			text = xasprintf(" => waiting for another build, which writes to %s", s->b->caches[i].path);
+	build_progress_text(&s->progress, text, time_mono());
 	return r;
 }
 
