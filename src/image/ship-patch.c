@@ -13,6 +13,7 @@
 #include "base/mem.h"
 
 #define SEED 12
+#define AHEAD 16        /* seeds that are hashed before they are put into the table */
 #define CANDIDATES 16   /* of one hash that are compared */
 #define LOOK_AHEAD 64   /* bytes in which a displacement that was left may fit again, */
 #define LOOK_AHEAD_FIT 40 /* so many of them */
@@ -62,6 +63,29 @@ static size_t seed_hash(const ShipPatcher *p, const uint8_t *b)
 	return (size_t) (((load64(b) * 0x9e3779b97f4a7c15ULL) ^ ((uint64_t) load32(b + 8) * 0xc2b2ae3d27d4eb4fULL)) * 0x165667b19e3779f9ULL >> p->shift);
 }
 
+/* A run of one byte gives one seed; else its chain would be all that is found. */
+static bool is_run(const ShipPatcher *p, size_t i)
+{
+	return i && i + SEED < p->m && load64(p->old + i - 1) == load64(p->old + i) && load64(p->old + i + 4) == load64(p->old + i + 3);
+}
+
+/* The table is larger than the processor's caches: what the next few need of it is asked for before it is waited for. */
+static void add_seeds(ShipPatcher *p, size_t at, size_t n)
+{
+	uint32_t *heads = p->heads, *links = p->links;
+	size_t hashes[AHEAD];
+	for (size_t i = 0; i < n; i++) {
+		hashes[i] = seed_hash(p, p->old + at + i);
+		__builtin_prefetch(&heads[hashes[i]], 1);
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool run = is_run(p, at + i);
+		links[at + i] = run ? 0 : heads[hashes[i]];
+		if (!run)
+			heads[hashes[i]] = (uint32_t) (at + i) + 1;
+	}
+}
+
 static void make_table(ShipPatcher *p)
 {
 	unsigned bits = 12;
@@ -79,16 +103,8 @@ static void make_table(ShipPatcher *p)
 		p->links = xmalloc(p->n_links * sizeof(*p->links));
 	}
 	memset(p->heads, 0, ((size_t) 1 << bits) * sizeof(*p->heads));
-	for (size_t i = 0; i + SEED <= p->m; i++) {
-		/* A run of one byte gives one seed; else its chain would be all that is found. */
-		if (i && i + SEED < p->m && load64(p->old + i - 1) == load64(p->old + i) && load64(p->old + i + 4) == load64(p->old + i + 3)) {
-			p->links[i] = 0;
-			continue;
-		}
-		size_t h = seed_hash(p, p->old + i);
-		p->links[i] = p->heads[h];
-		p->heads[h] = (uint32_t) i + 1;
-	}
+	for (size_t i = 0, end = p->m < SEED ? 0 : p->m - SEED + 1; i < end; i += AHEAD)
+		add_seeds(p, i, end - i < AHEAD ? end - i : AHEAD);
 	p->ready = true;
 }
 
