@@ -13,6 +13,7 @@
 #include "base/mem.h"
 
 #define SEED 12
+#define STEP 2          /* a seed at each second byte: matches of a byte more are found all the same */
 #define AHEAD 16        /* seeds that are hashed before they are put into the table */
 #define CANDIDATES 16   /* of one hash that are compared */
 #define LOOK_AHEAD 64   /* bytes in which a displacement that was left may fit again, */
@@ -70,19 +71,20 @@ static bool is_run(const ShipPatcher *p, size_t i)
 }
 
 /* The table is larger than the processor's caches: what the next few need of it is asked for before it is waited for. */
-static void add_seeds(ShipPatcher *p, size_t at, size_t n)
+static void add_seeds(ShipPatcher *p, size_t at, size_t end)
 {
 	uint32_t *heads = p->heads, *links = p->links;
-	size_t hashes[AHEAD];
-	for (size_t i = 0; i < n; i++) {
-		hashes[i] = seed_hash(p, p->old + at + i);
-		__builtin_prefetch(&heads[hashes[i]], 1);
+	size_t hashes[AHEAD], n = 0;
+	for (size_t i = at; i < end && n < AHEAD; i += STEP) {
+		hashes[n] = seed_hash(p, p->old + i);
+		__builtin_prefetch(&heads[hashes[n++]], 1);
 	}
-	for (size_t i = 0; i < n; i++) {
-		bool run = is_run(p, at + i);
-		links[at + i] = run ? 0 : heads[hashes[i]];
+	for (size_t k = 0; k < n; k++) {
+		size_t i = at + k * STEP;
+		bool run = is_run(p, i);
+		links[i] = run ? 0 : heads[hashes[k]];
 		if (!run)
-			heads[hashes[i]] = (uint32_t) (at + i) + 1;
+			heads[hashes[k]] = (uint32_t) i + 1;
 	}
 }
 
@@ -103,8 +105,8 @@ static void make_table(ShipPatcher *p)
 		p->links = xmalloc(p->n_links * sizeof(*p->links));
 	}
 	memset(p->heads, 0, ((size_t) 1 << bits) * sizeof(*p->heads));
-	for (size_t i = 0, end = p->m < SEED ? 0 : p->m - SEED + 1; i < end; i += AHEAD)
-		add_seeds(p, i, end - i < AHEAD ? end - i : AHEAD);
+	for (size_t i = 0, end = p->m < SEED ? 0 : p->m - SEED + 1; i < end; i += AHEAD * STEP)
+		add_seeds(p, i, end);
 	p->ready = true;
 }
 
