@@ -46,11 +46,14 @@ static int xattr_order(const void *a, const void *b)
 	return strcmp(((const EntryXattr *) a)->name, ((const EntryXattr *) b)->name);
 }
 
-static int take_xattrs(int dirfd, const char *name, Entry *e, Err *err)
+/* `fd`: of the file itself, or -1. */
+static int take_xattrs(int dirfd, const char *name, int fd, Entry *e, Err *err)
 {
-	AUTO_FREE char *proc = xasprintf("/proc/self/fd/%d/%s", dirfd, name);
 	char none;
-	if (llistxattr(proc, &none, 0) <= 0) /* most have none */
+	if (fd >= 0 && flistxattr(fd, &none, 0) <= 0) /* most have none, and a path through /proc is dear */
+		return 0;
+	AUTO_FREE char *proc = xasprintf("/proc/self/fd/%d/%s", dirfd, name);
+	if (llistxattr(proc, &none, 0) <= 0)
 		return 0;
 	AUTO_FREE char *names = xmalloc(XATTR_BYTES);
 	AUTO_FREE char *value = xmalloc(XATTR_BYTES);
@@ -79,7 +82,7 @@ static char type_of(mode_t mode)
 }
 
 /* Takes ownership of path, also on failure. */
-static int entry_of(char *path, int dirfd, const char *name, const struct stat *st, Entry *ret, Err *err)
+static int entry_of(char *path, int dirfd, const char *name, int fd, const struct stat *st, Entry *ret, Err *err)
 {
 	Entry e = {
 		.path = path, .source = xstrdup(path), .type = type_of(st->st_mode), .mode = st->st_mode & 07777, .uid = st->st_uid, .gid = st->st_gid,
@@ -92,7 +95,7 @@ static int entry_of(char *path, int dirfd, const char *name, const struct stat *
 		e.major = major(st->st_rdev);
 		e.minor = minor(st->st_rdev);
 	}
-	int r = take_xattrs(dirfd, name, &e, err);
+	int r = take_xattrs(dirfd, name, fd, &e, err);
 	if (r == 0 && e.type == 'l') {
 		ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
 		if (n < 0)
@@ -129,7 +132,7 @@ int tree_stat(const Tree *t, const char *path, Entry *ret, Err *err)
 	int r = view_stat(t->view, path, &st, &layer, err);
 	if (r <= 0)
 		return r;
-	r = entry_of(xstrdup(path), t->view->layers[layer], *path ? path : ".", &st, ret, err);
+	r = entry_of(xstrdup(path), t->view->layers[layer], *path ? path : ".", -1, &st, ret, err);
 	return r < 0 ? r : 1;
 }
 
@@ -196,17 +199,16 @@ static int on_view_entry(void *user, const char *path, int dirfd, const char *na
 	Entry e = { 0 };
 	if (S_ISSOCK(st->st_mode))
 		return 0;
-	int r = entry_of(xasprintf("%s%s%s", w->top, *w->top ? "/" : "", path), dirfd, name, st, &e, err);
+	AUTO_CLOSE int fd = S_ISREG(st->st_mode) ? openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	if (S_ISREG(st->st_mode) && fd < 0)
+		return err_errno(err, -errno, "'/%s%s%s'", w->top, *w->top ? "/" : "", path);
+	int r = entry_of(xasprintf("%s%s%s", w->top, *w->top ? "/" : "", path), dirfd, name, fd, st, &e, err);
 	if (r < 0)
 		return r;
-	if (e.type == 'f') {
-		AUTO_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		r = fd < 0 ? -errno : sha256_fd(fd, e.hash, &e.size);
-		if (r < 0) {
-			r = err_errno(err, r, "'/%s'", e.path);
-			entry_done(&e);
-			return r;
-		}
+	if (fd >= 0 && (r = sha256_fd(fd, e.hash, &e.size)) < 0) {
+		r = err_errno(err, r, "'/%s'", e.path);
+		entry_done(&e);
+		return r;
 	}
 	return w->fn(w->user, path, &e, err);
 }

@@ -35,6 +35,7 @@ typedef struct Pack {
 	RecipeWriter *recipe;
 	Sha256 sum;
 	int lowerfd;
+	int file; /* the regular file at hand, or -1 */
 	int64_t clamp;
 	LayerInfo info;
 	uint64_t entries;
@@ -144,8 +145,12 @@ static bool hides_something(const Pack *p, const char *path)
 }
 
 /* Collects what belongs into the tar, removes what overlayfs has written for itself. */
-static int take_xattrs(Pack *p, const char *proc, const char *path, TarEntry *e, bool *ret_opaque, Err *err)
+static int take_xattrs(Pack *p, int dirfd, const char *name_in_dir, const char *path, TarEntry *e, bool *ret_opaque, Err *err)
 {
+	/* Most files have none; a path through /proc costs more than all else that is done for a small one. */
+	if (p->file >= 0 && flistxattr(p->file, NULL, 0) == 0)
+		return 0;
+	AUTO_FREE char *proc = proc_path(dirfd, name_in_dir);
 	ssize_t n = llistxattr(proc, p->names, XATTR_MAX);
 	if (n < 0)
 		return errno == ENOTSUP ? 0 : err_errno(err, -errno, "'%s': attributes", path);
@@ -181,17 +186,14 @@ static int take_time(Pack *p, int dirfd, const char *name, const char *path, con
 
 /* Entries. */
 
-static int add_contents(Pack *p, int dirfd, const char *name, const char *path, uint64_t size, Err *err)
+static int add_contents(Pack *p, const char *path, uint64_t size, Err *err)
 {
 	static const char zero[TAR_BLOCK];
-	AUTO_CLOSE int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_errno(err, -errno, "'%s'", path);
 	if (size)
 		recipe_file(p->recipe, path);
 	for (uint64_t at = 0; at < size;) {
 		size_t want = size - at < CHUNK ? (size_t) (size - at) : CHUNK;
-		ssize_t n = pread(fd, p->chunk, want, (off_t) at);
+		ssize_t n = pread(p->file, p->chunk, want, (off_t) at);
 		if (n <= 0)
 			return err_errno(err, n < 0 ? -errno : -EIO, "'%s'", path);
 		add_bytes(p, p->chunk, (size_t) n);
@@ -255,7 +257,7 @@ static int add_typed(Pack *p, int dirfd, const char *name, const char *path, con
 		e->type = TAR_FILE;
 		e->size = e->stored = (uint64_t) st->st_size;
 		add_header(p, e);
-		return add_contents(p, dirfd, name, path, e->size, err);
+		return add_contents(p, path, e->size, err);
 	case S_IFLNK:
 		e->type = TAR_SYMLINK;
 		r = add_link_target(dirfd, name, path, e, err);
@@ -295,8 +297,11 @@ static int add_entry(Pack *p, int dirfd, const char *name, const char *path, Err
 	TarEntry e __attribute__((cleanup(tar_entry_done))) = {
 		.path = xstrdup(path), .mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid,
 	};
-	AUTO_FREE char *proc = proc_path(dirfd, name);
-	int r = take_xattrs(p, proc, path, &e, &opaque, err);
+	AUTO_CLOSE int file = S_ISREG(st.st_mode) ? openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	if (S_ISREG(st.st_mode) && file < 0)
+		return err_errno(err, -errno, "'%s'", path);
+	p->file = file;
+	int r = take_xattrs(p, dirfd, name, path, &e, &opaque, err);
 	if (r < 0 || (r = take_time(p, dirfd, name, path, &st, &e, err)) < 0)
 		return r;
 	return add_typed(p, dirfd, name, path, &st, &e, opaque, err);
@@ -350,7 +355,7 @@ static void pack_done(Pack *p)
 
 int pack_layer(int rootfd, int lowerfd, int64_t clamp, RecipeWriter *recipe, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret, Err *err)
 {
-	AUTO(pack_done) Pack p = { .recipe = recipe, .lowerfd = lowerfd, .clamp = clamp };
+	AUTO(pack_done) Pack p = { .recipe = recipe, .lowerfd = lowerfd, .file = -1, .clamp = clamp };
 	bool opaque = false;
 	TarEntry root = { 0 };
 	AUTO_BUF end = BUF_INIT;
@@ -358,9 +363,8 @@ int pack_layer(int rootfd, int lowerfd, int64_t clamp, RecipeWriter *recipe, cha
 	p.chunk = xmalloc(CHUNK);
 	p.names = xmalloc(XATTR_MAX);
 	p.value = xmalloc(XATTR_MAX);
-	AUTO_FREE char *proc = proc_path(rootfd, ".");
 	/* The root's own attributes are a lower layer's or the runtime's business: only overlay's marks go. */
-	int r = take_xattrs(&p, proc, "/", &root, &opaque, err);
+	int r = take_xattrs(&p, rootfd, ".", "/", &root, &opaque, err);
 	tar_entry_done(&root);
 	if (r < 0 || (r = add_directory(&p, rootfd, "", err)) < 0)
 		return r;
