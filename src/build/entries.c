@@ -343,6 +343,42 @@ int entries_parse(const void *p, size_t n, Entries *ret, Err *err)
 
 /* Writing. */
 
+/* Lists are written and hashed several times in a build: no printf(3), and the JSON library for what needs escapes alone. */
+
+static void put_number(Buf *b, const char *key, int64_t n)
+{
+	char text[24];
+	char *p = text + sizeof(text);
+	uint64_t left = n < 0 ? 0 - (uint64_t) n : (uint64_t) n;
+	do
+		*--p = (char) ('0' + left % 10);
+	while ((left /= 10) != 0);
+	if (n < 0)
+		*--p = '-';
+	buf_str(b, ",\"");
+	buf_str(b, key);
+	buf_str(b, "\":");
+	buf_append(b, p, (size_t) (text + sizeof(text) - p));
+}
+
+static void put_plain(Buf *b, const char *key, const char *suffix, const char *value, size_t n)
+{
+	buf_str(b, ",\"");
+	buf_str(b, key);
+	buf_str(b, suffix);
+	buf_str(b, "\":\"");
+	buf_append(b, value, n);
+	buf_char(b, '"');
+}
+
+static bool needs_escapes(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char) *s < 0x20 || *s == '"' || *s == '\\')
+			return true;
+	return false;
+}
+
 /* JSON is UTF-8, names of files are any bytes: what is not UTF-8 is written as "KEY_hex". */
 static void put_string(Buf *b, const char *key, const char *value)
 {
@@ -350,13 +386,15 @@ static void put_string(Buf *b, const char *key, const char *value)
 	if (!str_is_utf8(value, n)) {
 		AUTO_FREE char *hex = xmalloc(2 * n + 1);
 		hex_encode(value, n, hex);
-		buf_printf(b, ",\"%s_hex\":\"%s\"", key, hex);
-		return;
+		put_plain(b, key, "_hex", hex, 2 * n);
+	} else if (!needs_escapes(value)) {
+		put_plain(b, key, "", value, n);
+	} else {
+		json_t *v = json_string(value);
+		AUTO_FREE char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+		json_decref(v);
+		buf_printf(b, ",\"%s\":%s", key, text);
 	}
-	json_t *v = json_string(value);
-	AUTO_FREE char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-	json_decref(v);
-	buf_printf(b, ",\"%s\":%s", key, text);
 }
 
 static void put_xattrs(Buf *b, const Entry *e)
@@ -372,23 +410,31 @@ static void put_xattrs(Buf *b, const Entry *e)
 
 static void put_entry(Buf *b, const Entry *e, bool times)
 {
-	buf_printf(b, "{\"type\":\"%c\"", e->type);
+	buf_str(b, "{\"type\":\"");
+	buf_char(b, e->type);
+	buf_char(b, '"');
 	put_string(b, "path", e->path);
-	buf_printf(b, ",\"mode\":%u", (unsigned) e->mode);
-	if (e->uid || e->gid)
-		buf_printf(b, ",\"uid\":%u,\"gid\":%u", e->uid, e->gid);
-	if (e->type == 'f')
-		buf_printf(b, ",\"size\":%lld,\"hash\":\"%s\"", (long long) e->size, e->hash);
+	put_number(b, "mode", e->mode);
+	if (e->uid || e->gid) {
+		put_number(b, "uid", e->uid);
+		put_number(b, "gid", e->gid);
+	}
+	if (e->type == 'f') {
+		put_number(b, "size", e->size);
+		put_plain(b, "hash", "", e->hash, strlen(e->hash));
+	}
 	if (e->target)
 		put_string(b, "target", e->target);
 	if (e->link)
 		put_string(b, "link", e->link);
-	if (e->major || e->minor)
-		buf_printf(b, ",\"major\":%u,\"minor\":%u", e->major, e->minor);
+	if (e->major || e->minor) {
+		put_number(b, "major", e->major);
+		put_number(b, "minor", e->minor);
+	}
 	if (e->n_xattrs)
 		put_xattrs(b, e);
 	if (times && e->mtime)
-		buf_printf(b, ",\"mtime\":%lld", (long long) e->mtime);
+		put_number(b, "mtime", e->mtime);
 	buf_str(b, "}\n");
 }
 

@@ -20,12 +20,14 @@ static int parse(const char *text, Entries *ret, Err *err)
 static void what_is_written_is_read(void **state)
 {
 	/* Plain lines, and those that need the JSON reader: escapes, names that are no UTF-8, attributes, links. */
-	static const char text[] = "{\"type\":\"d\",\"path\":\"a\",\"mode\":493,\"mtime\":17}\n"
-				   "{\"type\":\"f\",\"path\":\"a/b\",\"mode\":2541,\"uid\":3,\"gid\":4,\"size\":9,\"hash\":\"" HEX "\",\"mtime\":5}\n"
-				   "{\"type\":\"f\",\"path\":\"a/c\",\"mode\":420,\"size\":9,\"hash\":\"" HEX "\",\"link\":\"a/b\",\"xattrs\":{\"user.x\":\"00ff\"}}\n"
-				   "{\"type\":\"c\",\"path\":\"a/d\",\"mode\":420,\"major\":1,\"minor\":3}\n"
-				   "{\"type\":\"l\",\"path\":\"a/e\",\"mode\":511,\"target\":\"../\\u00e4 \\\"x\\\"\"}\n"
-				   "{\"type\":\"d\",\"path_hex\":\"ff41\",\"mode\":448}\n";
+#define FIRST                                                                                                  \
+	"{\"type\":\"d\",\"path\":\"a\",\"mode\":493,\"mtime\":-17}\n"                                              \
+	"{\"type\":\"f\",\"path\":\"a/b\",\"mode\":2541,\"uid\":3,\"gid\":4,\"size\":9,\"hash\":\"" HEX "\",\"mtime\":5}\n" \
+	"{\"type\":\"f\",\"path\":\"a/c\",\"mode\":420,\"size\":0,\"hash\":\"" HEX "\",\"link\":\"a/b\",\"xattrs\":{\"user.x\":\"00ff\"}}\n" \
+	"{\"type\":\"c\",\"path\":\"a/d\",\"mode\":420,\"uid\":4294967294,\"gid\":0,\"major\":1,\"minor\":3}\n"
+#define LAST "{\"type\":\"d\",\"path_hex\":\"ff41\",\"mode\":448}\n"
+	static const char text[] = FIRST "{\"type\":\"l\",\"path\":\"a/e\",\"mode\":511,\"target\":\"../\\u00e4 \\\"x\\\"\"}\n" LAST;
+	static const char written[] = FIRST "{\"type\":\"l\",\"path\":\"a/e\",\"mode\":511,\"target\":\"../ä \\\"x\\\"\"}\n" LAST;
 	AUTO_ENTRIES l = { 0 };
 	AUTO_ENTRIES again = { 0 };
 	AUTO_BUF out = BUF_INIT;
@@ -39,6 +41,7 @@ static void what_is_written_is_read(void **state)
 	assert_int_equal(l.items[1].mode, 04755);
 	assert_true(l.items[1].uid == 3 && l.items[1].gid == 4 && l.items[1].size == 9 && l.items[1].mtime == 5);
 	entries_write(&l, &out);
+	assert_string_equal(buf_cstr(&out), written);
 	assert_int_equal(entries_parse(out.data, out.len, &again, NULL), 0);
 	assert_int_equal(again.n, l.n);
 	for (size_t i = 0; i < l.n; i++)
