@@ -55,7 +55,8 @@ static void durations(void **state)
 		const char *text;
 		int64_t ns;
 	} ok[] = { { "1m30s", 90000000000 }, { "500ms", 500000000 }, { "1.5s", 1500000000 }, { "0", 0 },
-		{ "2h", 7200000000000 }, { "100us", 100000 } };
+		{ "2h", 7200000000000 }, { "100us", 100000 },
+		{ "1.4ns", 1 }, { "1.5ns", 2 }, { "0.9us", 900 } };
 	for (size_t i = 0; i < ARRAY_SIZE(ok); i++) {
 		int64_t ns;
 		assert_int_equal(parse_duration(ok[i].text, &ns), 0);
