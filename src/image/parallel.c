@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/parallel.h"
 
-#include <malloc.h>
-
 #include "base/mem.h"
 
 #define THREADS_MAX 16
@@ -50,8 +48,6 @@ int parallel_run(Parallel *p, size_t threads, Err *err)
 	pthread_t others[THREADS_MAX];
 	size_t n = 0;
 	(void) pthread_mutex_init(&p->mutex, NULL);
-	/* Each thread's own heap would reserve a part of the address space that the worker's fence leaves. */
-	(void) mallopt(M_ARENA_MAX, 1);
 	/* This one works, too. */
 	while (n < THREADS_MAX && n + 1 < threads && n + 1 < p->n && pthread_create(&others[n], NULL, work, p) == 0)
 		n++;

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <malloc.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
@@ -117,6 +118,8 @@ int sandbox_enter(const char *state_dir, Err *err)
 	const struct rlimit memory = { ADDRESS_SPACE, ADDRESS_SPACE };
 	(void) setrlimit(RLIMIT_AS, &memory);
 #endif
+	/* Each thread's own heap would reserve a part of it. */
+	(void) mallopt(M_ARENA_MAX, 1);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_errno(err, -errno, "no_new_privs");
 	int r = restrict_writes(state_dir, err);

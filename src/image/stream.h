@@ -48,6 +48,12 @@ int stream_unpack(Stream *inner, uint64_t max, Stream **ret, bool *ret_packed, E
 /** -EFBIG: so many bytes out of so few are a decompression bomb (LIMIT_LAYER_RATIO). Holes of sparse files are bytes, too. */
 int stream_check_ratio(uint64_t out, uint64_t in, Err *err);
 
+/**
+ * What is in `inner` (owned by the result), read ahead by a thread of its own, some blocks at most. To free it waits for a read of `inner` that
+ * is under way. Where no thread can be made it is `inner` itself.
+ */
+Stream *stream_ahead(Stream *inner);
+
 /** Counts and hashes (SHA-256) what is read through it. `inner` stays the caller's. */
 Stream *stream_hash(Stream *inner);
 /** Reads the rest and gives "sha256:…" of all. */
