@@ -197,6 +197,78 @@ END
   says "$PROJECT-web"
 }
 
+@test "directories and images are contexts under names of their own" {
+  mkdir -p lib/bin src
+  echo tool >lib/bin/tool
+  echo secret >lib/left
+  echo left >lib/.dockerignore
+  echo one >src/a
+  dockerfile <<'END'
+FROM tiny AS one
+COPY --from=lib . /lib
+RUN --mount=from=lib,source=bin,target=/m cat /m/tool >/seen && test ! -e /lib/left
+FROM base
+COPY --from=one /lib /seen /all/
+COPY src /src
+END
+  ok stead build -t "built:$PROJECT" --build-context lib=lib --build-context base=docker-image://tiny .
+  is "$(cat "$(layer_of "built:$PROJECT" 1)/all/seen")" tool
+  ok stead build --progress plain -t "built:$PROJECT" --build-context lib=./lib --build-context base=docker-image://tiny .
+  is "$(grep -c CACHED <<<"$output")" 6
+  echo other >lib/bin/tool
+  ok stead build -t "built:$PROJECT" --build-context lib=lib --build-context base=docker-image://tiny .
+  is "$(cat "$(layer_of "built:$PROJECT" 1)/all/seen")" other
+  printf 'FROM lib\nCOPY src /src\n' | dockerfile
+  ok stead build -t "built:$PROJECT" --build-context lib=lib .
+  is "$(cat "$(layer_of "built:$PROJECT" 0)/bin/tool")" other
+  not test -e "$(layer_of "built:$PROJECT" 0)/left"
+  fails 2 stead build .
+  says "Dockerfile:1"
+}
+
+@test "a service's image is a context of another's" {
+  mkdir data
+  echo data >data/file
+  compose <<'END'
+services:
+  app:
+    command: [sleep, "1000000"]
+    build:
+      additional_contexts: {base: "service:base", data: ./data}
+      dockerfile_inline: |
+        FROM base
+        COPY --from=data file /data/
+  base:
+    command: [sleep, "1000000"]
+    build:
+      dockerfile_inline: |
+        FROM tiny
+        RUN echo base >/base
+END
+  ok stead build app
+  says "building base"
+  ok stead up -d
+  is "$(inside app cat /base /data/file | xargs)" "base data"
+}
+
+@test "progress counts as BuildKit does" {
+  dockerfile <<'END'
+FROM tiny AS one
+ENV A=b
+RUN echo from one
+FROM one
+WORKDIR /w
+COPY Dockerfile .
+CMD ["sleep", "1"]
+END
+  ok stead build --no-cache --progress plain .
+  says "#1 [one 1/2] FROM tiny AS one"
+  says "#2 [one 2/2] RUN echo from one"
+  says "#3 [stage-1 1/2] WORKDIR /w"
+  says "#4 [stage-1 2/2] COPY Dockerfile ."
+  says_not "ENV A=b"
+}
+
 @test "docker's classic builder is served" {
   command -v docker >/dev/null || skip "needs docker's client"
   mkdir -p ctx
@@ -204,6 +276,7 @@ END
   printf 'FROM tiny\nCOPY file /file\nRUN cat /file\n' >ctx/Dockerfile
   ok env DOCKER_BUILDKIT=0 docker -H "unix://$SOCK" build -t "docker:$PROJECT" ctx
   says content
+  says "Step 2/3 : COPY file /file"
   says "Successfully tagged docker:$PROJECT"
   printf 'FROM tiny\nRUN exit 4\n' >ctx/Dockerfile
   fails 1 env DOCKER_BUILDKIT=0 docker -H "unix://$SOCK" build ctx

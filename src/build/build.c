@@ -165,13 +165,10 @@ int build_context(Build *b, Err *err)
 	return r < 0 ? r : context_load(&b->context, err);
 }
 
-int build_context_hash(Build *b, const char **ret, Err *err)
+int build_open_context(Build *b, Err *err)
 {
 	int r = need_context(b, err);
-	if (r < 0 || (r = context_open(&b->context, err)) < 0)
-		return r;
-	*ret = *b->context.hash ? b->context.hash : NULL;
-	return 0;
+	return r < 0 ? r : context_open(&b->context, err);
 }
 
 /* Stages. */
@@ -250,8 +247,11 @@ static int plan(Build *b, Err *err)
 		b->stages[i].def = &b->file->stages[i];
 		b->stages[i].index = i;
 	}
-	for (size_t i = 0; i < b->graph->n_stages; i++)
-		b->stages[b->graph->stages[i].stage].plan = &b->graph->stages[i];
+	for (size_t i = 0; i < b->graph->n_stages; i++) {
+		BuildStage *s = &b->stages[b->graph->stages[i].stage];
+		s->plan = &b->graph->stages[i];
+		b->all_steps += (json_int_t) s->def->n_instructions + 1;
+	}
 	b->target = b->graph->stages[b->graph->n_stages - 1].stage;
 	return check_emulation(b, err);
 }
@@ -499,6 +499,12 @@ static void build_done(Build *b)
 	json_decref(b->notes);
 	buf_done(&b->in_buf);
 	context_done(&b->context);
+	for (size_t i = 0; i < b->n_named; i++) {
+		context_done(&b->named[i]->context);
+		free(b->named[i]->name);
+		free(b->named[i]);
+	}
+	free(b->named);
 	cache_close(&b->cache);
 	store_close(&b->store);
 	fetcher_free(b->fetcher);

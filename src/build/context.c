@@ -306,6 +306,16 @@ int context_git(Context *c, const char *url, char ret[GIT_COMMIT_MAX], Err *err)
 	return r;
 }
 
+int context_fetch_entries(Context *c, const Entries *l, Err *err)
+{
+	AUTO_FREE size_t *wanted = xcalloc(l->n + 1, sizeof(size_t));
+	size_t n = 0;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->items[i].type == 'f' && l->items[i].source)
+			wanted[n++] = entries_lower(&c->list, l->items[i].source);
+	return context_fetch(c, wanted, n, err);
+}
+
 int context_secret(Context *c, const char *id, Buf *ret, Err *err)
 {
 	AUTO_BUF frame = BUF_INIT;

@@ -49,6 +49,8 @@ int context_open(Context *c, Err *err);
 int context_load(Context *c, Err *err);
 /** Makes sure that the contents of these entries (indexes into the list; others than files are passed over) are in the mirror. */
 int context_fetch(Context *c, const size_t *indexes, size_t n, Err *err);
+/** The same for entries whose `source` is a path in the list. */
+int context_fetch_entries(Context *c, const Entries *l, Err *err);
 /** A frame from the client; of type J it is parsed, `ret_json` is the caller's (else NULL), and an error that it reports is ours. */
 int context_receive(Context *c, uint8_t *ret_type, Buf *ret, json_t **ret_json, Err *err);
 /** The commit that a repository's URL means now. */

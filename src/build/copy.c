@@ -24,6 +24,7 @@ typedef struct Copy {
 	const Instruction *i;
 	Selection selection;
 	Tree tree;
+	Context *context;        /* whose list the tree is; or NULL */
 	View source, below;      /* of --from; the stage so far */
 	Ignore *excludes;
 	char **local, **remote;  /* sources */
@@ -83,7 +84,7 @@ static int sort_sources(Copy *c, Err *err)
 /* False: it is not plain which files a source stands for. */
 static bool add_source(const Copy *c, const char *source, Entries *some)
 {
-	const Entries *all = &c->b->context.list;
+	const Entries *all = &c->context->list;
 	const Tree t = { .list = all };
 	AUTO_STRV char **paths = NULL;
 	if (tree_glob(&t, source, c->i->parents, &paths, NULL) < 0)
@@ -104,12 +105,12 @@ static int digest_sources(Copy *c, Err *err)
 {
 	Entries some = { 0 }; /* borrows what it has */
 	bool plain = true;
-	int r = build_context(c->b, err);
+	int r = context_load(c->context, err);
 	if (r < 0)
 		return r;
 	for (char **s = c->local; plain && s && *s; s++)
 		plain = add_source(c, *s, &some);
-	entries_digest(plain ? &some : &c->b->context.list, c->sources);
+	entries_digest(plain ? &some : &c->context->list, c->sources);
 	free(some.items);
 	return 0;
 }
@@ -117,19 +118,22 @@ static int digest_sources(Copy *c, Err *err)
 /* What it takes from; ret_input stands for all that can be copied, or is NULL. 1: the stage or image is not there yet. */
 static int find_source(Copy *c, const LayerStack **ret_layers, const char **ret_input, Err *err)
 {
-	int r = 0;
+	BuildSource from = { .context = &c->b->context };
+	int r = c->i->from ? build_source(c->b, c->s, c->s->at, c->i->from, &from, err) : c->local ? build_open_context(c->b, err) : 0;
 	*ret_layers = NULL;
 	*ret_input = NULL;
 	c->workdir = config_workdir(c->s->doc);
-	if (c->i->from) {
-		r = build_source(c->b, c->s, c->s->at, c->i->from, ret_layers, err);
-		if (r == 0)
-			*ret_input = *(*ret_layers)->chain ? (*ret_layers)->chain : "scratch";
+	if (r != 0)
+		return r;
+	c->context = from.context;
+	if (!from.context) {
+		*ret_layers = from.layers;
+		*ret_input = *from.layers->chain ? from.layers->chain : "scratch";
 	} else if (c->local && (c->b->o.n_cache_from || c->b->o.n_cache_to)) {
 		r = digest_sources(c, err);
 		*ret_input = c->sources;
-	} else if (c->local) {
-		r = build_context_hash(c->b, ret_input, err);
+	} else if (c->local && *from.context->hash) {
+		*ret_input = from.context->hash;
 	}
 	return r;
 }
@@ -144,10 +148,11 @@ static int prepare(Copy *c, const LayerStack *layers, Err *err)
 	if (layers)
 		c->tree.view = &c->source;
 	else
-		c->tree.list = &c->b->context.list;
+		c->tree.list = &c->context->list;
 	*s = (Selection) {
 		.tree = &c->tree, .below = &c->below, .workdir = c->workdir, .sources = c->local, .destination = i->args[strv_len(i->args) - 1],
-		.further = strv_len(c->remote) + c->n_gits + i->n_heredocs, .ignore = c->b->ignore, .ignore_name = c->b->ignore_name, .context = !i->from,
+		.further = strv_len(c->remote) + c->n_gits + i->n_heredocs, .ignore = i->from ? NULL : c->b->ignore, .ignore_name = c->b->ignore_name,
+		.context = c->context != NULL,
 		.parents = i->parents, .link = i->link, .chmod = !str_empty(i->chmod), .mode = i->chmod,
 	};
 	if (i->excludes && (r = ignore_from_patterns("--exclude", i->excludes, &c->excludes, err)) < 0)
@@ -369,7 +374,7 @@ static int fetch_contents(Copy *c, const bool *skip, Err *err)
 	for (size_t k = 0; k < c->n_wanted; k++)
 		if (c->wanted[k] != SIZE_MAX && (!skip || !skip[k]))
 			wanted[n++] = c->wanted[k];
-	return n ? context_fetch(&c->b->context, wanted, n, err) : 0;
+	return n ? context_fetch(c->context, wanted, n, err) : 0;
 }
 
 /* Archives that ADD names: what is in them takes their place in the list. */
@@ -512,7 +517,7 @@ static int run(Copy *c, Err *err)
 		input = NULL; /* is not all */
 	if (input && (r = look_quickly(c, input, err)) != 0)
 		return r < 0 ? r : 0;
-	if (!layers && c->local && (r = build_context(c->b, err)) < 0)
+	if (!layers && c->local && (r = context_load(c->context, err)) < 0)
 		return r;
 	if ((r = prepare(c, layers, err)) < 0 || (r = take_all(c, err)) < 0)
 		return r;

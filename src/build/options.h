@@ -11,7 +11,8 @@
  *   target, args {NAME: value}, platform, labels {NAME: value}, tags [normalised]
  *   no_cache, no_cache_filter [stages], pull
  *   secrets [ids], ssh [ids]
- *   contexts {NAME: "docker-image://REF"}   named contexts, for FROM and --from
+ *   contexts {NAME: "docker-image://REF" or "local://TEXT"}   named contexts, for FROM and --from. The latter is the client's to send; TEXT
+ *                    says of it what `context` says of the build's own
  *   cache_from, cache_to  [{"dir": N, "name": TEXT, "final_only": bool, "ignore_error": bool}]   directories of the client (build/cache-dir.h)
  *   source_date_epoch   seconds: all times of the image
  *   package_caches   false: none are mounted but those of the file

@@ -65,6 +65,7 @@ struct BuildStage {
 	const Instruction *at;   /* the step that it is at */
 	const Instruction *expanded;
 	json_int_t step;         /* its number in events */
+	size_t shown, total;     /* of the steps that people see: BuildKit's [stage 2/5] */
 	int64_t began;           /* monotonic; 0 = not yet */
 	json_t *doc;             /* image configuration */
 	LayerStack layers;
@@ -76,6 +77,18 @@ struct BuildStage {
 	json_t *note;            /* for `why`, of the step under way */
 	unsigned broken_line;    /* of the first step that was not cached, or 0 */
 };
+
+/** A directory of the client that has a name. */
+typedef struct NamedContext {
+	char *name;
+	Context context;
+} NamedContext;
+
+/** What --from names: layers, or a directory of the client, which is open. Borrowed. */
+typedef struct BuildSource {
+	const LayerStack *layers;
+	Context *context;
+} BuildSource;
 
 /** A record that is written when the layers that it names are on disk. */
 typedef struct PendingRecord {
@@ -101,6 +114,8 @@ struct Build {
 	Store store;
 	Cache cache;
 	Context context;
+	NamedContext **named;    /* those that were needed so far */
+	size_t n_named;
 	Fetcher *fetcher;        /* NULL: nothing is fetched, or it could not be started */
 	Err fetcher_error;
 	Dockerfile *file;
@@ -116,7 +131,7 @@ struct Build {
 	PendingRecord *pending;
 	size_t n_pending;
 	size_t running;          /* RUN requests without an answer */
-	json_int_t steps, requests;
+	json_int_t steps, all_steps, requests;
 	int64_t now;             /* seconds: of new directories and of the image */
 	char created[TIME_TEXT_MAX];
 	json_t *why;             /* what the report says of the steps */
@@ -143,8 +158,8 @@ char *build_layer_path(const Build *b, const char *diff_id);
 int build_commit(Build *b, Err *err);
 /** The context's list is there after this. */
 int build_context(Build *b, Err *err);
-/** What stands for all that is in the context, its times too: the same if nothing was touched. NULL: there is nothing such. Borrowed. */
-int build_context_hash(Build *b, const char **ret, Err *err);
+/** Its hash is there: what stands for all that is in it, times too. */
+int build_open_context(Build *b, Err *err);
 
 /** Of a stage that begins anew, or at the end. */
 void build_stage_done(BuildStage *s);
@@ -160,8 +175,8 @@ int build_wait(Build *b, int timeout, Err *err);
 
 /* ── stage.c ──────────────────────────────────────────────────────── */
 
-/** The layers of what --from names in an instruction: a stage, an image or a named context. 0; 1: they are not there yet. */
-int build_source(Build *b, const BuildStage *s, const Instruction *i, const char *name, const LayerStack **ret, Err *err);
+/** What --from names in an instruction: a stage, an image or a named context. 0; 1: it is not there yet. */
+int build_source(Build *b, const BuildStage *s, const Instruction *i, const char *name, BuildSource *ret, Err *err);
 /** Runs steps until one waits. 1: something was done. */
 int build_stage_advance(Build *b, BuildStage *s, Err *err);
 

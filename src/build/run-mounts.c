@@ -18,34 +18,36 @@
 
 /* What the file mounts. */
 
-/* Where a bind mount's files come from. 1: not there yet. */
-static int open_tree(Build *b, BuildStage *s, const RunMount *m, View *v, Tree *ret, const char **ret_chain, Err *err)
+/* Where a mount's files come from. */
+typedef struct MountSource {
+	Tree tree;
+	View view;
+	Context *context;  /* NULL: layers */
+	const char *chain; /* theirs */
+} MountSource;
+
+/* 1: not there yet. */
+static int open_source(Build *b, BuildStage *s, const RunMount *m, MountSource *ret, Err *err)
 {
-	const LayerStack *layers;
-	if (!m->from) {
-		int r = build_context(b, err);
-		ret->list = &b->context.list;
-		*ret_chain = NULL;
-		return r;
-	}
-	int r = build_source(b, s, s->at, m->from, &layers, err);
+	BuildSource from = { .context = &b->context };
+	int r = m->from ? build_source(b, s, s->at, m->from, &from, err) : build_context(b, err);
 	if (r != 0)
 		return r;
-	ret->view = v;
-	*ret_chain = layers->chain;
-	return build_view(b, layers, v, err);
+	ret->context = from.context;
+	if (from.context) {
+		ret->tree.list = &from.context->list;
+		return context_load(from.context, err);
+	}
+	ret->tree.view = &ret->view;
+	ret->chain = from.layers->chain;
+	return build_view(b, from.layers, &ret->view, err);
 }
 
-static int take(void *user, const char *path, Entry *e, Err *err)
+static void source_done(MountSource *s)
 {
-	Entries *out = user;
-	(void) err;
-	char *own = xstrdup(path); /* it may be a part of the old one */
-	free(e->path);
-	e->path = own;
-	*array_append(out->items, out->n) = *e;
-	return 0;
+	view_done(&s->view);
 }
+#define AUTO_SOURCE __attribute__((cleanup(source_done))) MountSource
 
 /* The files of a mount; one file alone is named "file". */
 static int mount_files(const Build *b, const Tree *t, const RunMount *m, Entries *ret, bool *ret_single, Err *err)
@@ -64,38 +66,36 @@ static int mount_files(const Build *b, const Tree *t, const RunMount *m, Entries
 	*ret_single = e.type != 'd';
 	if (e.type == 'd') {
 		entry_done(&e);
-		r = tree_walk(t, resolved, take, ret, err);
-	} else {
-		e.inode = 0;
-		r = tree_hash(t, &e, err);
-		(void) take(ret, "file", &e, NULL);
+		return select_below(t, resolved, ret, err);
 	}
-	return r < 0 ? r : select_finish(ret, err);
+	e.inode = 0;
+	r = tree_hash(t, &e, err);
+	str_set(&e.path, "file");
+	*array_append(ret->items, ret->n) = e;
+	return r;
 }
 
 int run_mounts_key(Build *b, BuildStage *s, const Instruction *i, CacheKey *k, Err *err)
 {
 	for (size_t n = 0; n < i->n_mounts; n++) {
 		const RunMount *m = &i->mounts[n];
-		AUTO_VIEW v = { 0 };
+		AUTO_SOURCE from = { 0 };
 		AUTO_ENTRIES list = { 0 };
-		Tree t = { 0 };
-		const char *chain;
 		bool single;
 		key_add(k, i->mount_flags[n]);
 		key_add(k, m->target);
 		if (m->type != RUN_MOUNT_BIND && !m->from)
 			continue;
-		int r = open_tree(b, s, m, &v, &t, &chain, err);
+		int r = open_source(b, s, m, &from, err);
 		if (r != 0)
 			return r;
-		if (chain) {
-			key_add(k, chain);
+		if (!from.context) {
+			key_add(k, from.chain);
 			key_add(k, m->source);
 			continue;
 		}
 		char hex[DIGEST_HEX_MAX];
-		if ((r = mount_files(b, &t, m, &list, &single, err)) < 0)
+		if ((r = mount_files(b, &from.tree, m, &list, &single, err)) < 0)
 			return r;
 		entries_digest(&list, hex);
 		key_add(k, hex);
@@ -110,39 +110,27 @@ static void add_mount(RunStep *r, json_t *mount, const BuildStage *s, const char
 	(void) json_array_append_new(r->mounts, mount);
 }
 
-static int fetch_files(Build *b, const Entries *list, Err *err)
-{
-	AUTO_FREE size_t *wanted = xcalloc(list->n + 1, sizeof(size_t));
-	size_t n = 0;
-	for (size_t i = 0; i < list->n; i++)
-		if (list->items[i].type == 'f' && list->items[i].source)
-			wanted[n++] = entries_lower(&b->context.list, list->items[i].source);
-	return context_fetch(&b->context, wanted, n, err);
-}
-
-static int fill_directory(Build *b, int dirfd, const Tree *t, const Entries *list, Err *err)
+static int fill_directory(Build *b, int dirfd, const MountSource *from, const Entries *list, Err *err)
 {
 	static const View nothing;
-	LayerSpec spec = { .list = list, .below = &nothing, .files = &b->context.files, .from = t->view, .now = b->now };
-	int r = t->view ? 0 : fetch_files(b, list, err);
+	LayerSpec spec = { .list = list, .below = &nothing, .files = &b->context.files, .from = from->tree.view, .now = b->now };
+	int r = from->context ? context_fetch_entries(from->context, list, err) : 0;
 	return r < 0 ? r : layer_fill(&b->store, dirfd, &spec, err);
 }
 
 static int bind_mount(Build *b, BuildStage *s, const RunMount *m, RunStep *r, Err *err)
 {
-	AUTO_VIEW v = { 0 };
+	AUTO_SOURCE from = { 0 };
 	AUTO_ENTRIES list = { 0 };
-	Tree t = { 0 };
-	const char *chain;
 	char *name = NULL;
 	bool single = false;
-	int e = open_tree(b, s, m, &v, &t, &chain, err);
-	if (e != 0 || (e = mount_files(b, &t, m, &list, &single, err)) < 0 || (e = store_stage_begin(&b->store, &name, err)) < 0)
+	int e = open_source(b, s, m, &from, err);
+	if (e != 0 || (e = mount_files(b, &from.tree, m, &list, &single, err)) < 0 || (e = store_stage_begin(&b->store, &name, err)) < 0)
 		return e;
 	strv_take(&r->temps, name);
 	AUTO_FREE char *root = xasprintf("%s/root", name);
 	AUTO_CLOSE int fd = openat(b->store.tmp, root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	e = fd < 0 ? err_errno(err, -errno, "tmp/%s", root) : fill_directory(b, fd, &t, &list, err);
+	e = fd < 0 ? err_errno(err, -errno, "tmp/%s", root) : fill_directory(b, fd, &from, &list, err);
 	if (e < 0)
 		return e;
 	AUTO_FREE char *source = xasprintf("tmp/%s%s", root, single ? "/file" : "");
@@ -164,18 +152,16 @@ static bool directory_is_empty(int state, const char *path)
 /* A new cache may begin with files of a stage. */
 static int seed_cache(Build *b, BuildStage *s, const RunMount *m, const char *path, Err *err)
 {
-	AUTO_VIEW v = { 0 };
+	AUTO_SOURCE from = { 0 };
 	AUTO_ENTRIES list = { 0 };
-	Tree t = { 0 };
-	const char *chain;
 	bool single;
 	if (!m->from || !directory_is_empty(b->store.state, path))
 		return 0;
-	int r = open_tree(b, s, m, &v, &t, &chain, err);
-	if (r != 0 || (r = mount_files(b, &t, m, &list, &single, err)) < 0)
+	int r = open_source(b, s, m, &from, err);
+	if (r != 0 || (r = mount_files(b, &from.tree, m, &list, &single, err)) < 0)
 		return r;
 	AUTO_CLOSE int fd = openat(b->store.state, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? err_errno(err, -errno, "%s", path) : fill_directory(b, fd, &t, &list, err);
+	return fd < 0 ? err_errno(err, -errno, "%s", path) : fill_directory(b, fd, &from, &list, err);
 }
 
 /* 1: somebody else has it. */

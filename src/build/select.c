@@ -400,3 +400,20 @@ int select_finish(Entries *l, Err *err)
 	link_names(l);
 	return r;
 }
+
+static int take_relative(void *user, const char *path, Entry *e, Err *err)
+{
+	Entries *out = user;
+	(void) err;
+	char *own = xstrdup(path); /* it may be a part of the old one */
+	free(e->path);
+	e->path = own;
+	*array_append(out->items, out->n) = *e;
+	return 0;
+}
+
+int select_below(const Tree *t, const char *dir, Entries *ret, Err *err)
+{
+	int r = tree_walk(t, dir, take_relative, ret, err);
+	return r < 0 ? r : select_finish(ret, err);
+}

@@ -49,6 +49,8 @@ int select_files(const Selection *s, Destination *ret_destination, Entries *ret,
 int select_missing(const Selection *s, const char *source, Err *err);
 /** Puts owner and mode of the flags on an entry. */
 int select_attributes(const Selection *s, Entry *e, Err *err);
+/** All that is below a resolved directory, with paths relative to it. */
+int select_below(const Tree *t, const char *dir, Entries *ret, Err *err);
 /** Order, the last of each path, hard links by their first path. After all entries are in. */
 int select_finish(Entries *l, Err *err);
 

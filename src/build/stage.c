@@ -10,30 +10,42 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/parts.h"
+#include "build/select.h"
 #include "image/manifest.h"
 #include "model/image.h"
 
 /* What stages take from each other. */
 
-/* The image that a named context stands for; -ENOTSUP for other kinds. Borrowed. */
-static int named_context(const Build *b, const char *name, const char **ret, Err *err)
+/* What a named context is: an image (then *ret_ref is its name), or a directory of the client. */
+static int named_context(Build *b, const char *name, const char **ret_ref, Context **ret, Err *err)
 {
-	const char *ref = strv_env(b->o.contexts, name);
-	if (!ref || !str_starts(ref, "docker-image://"))
-		return err_set(err, -ENOTSUP, "the named context '%s' is '%s': only docker-image://IMAGE can be one here", name, ref ? ref : "");
-	*ret = ref + strlen("docker-image://");
+	static const char image[] = "docker-image://", local[] = "local://";
+	const char *value = strv_env(b->o.contexts, name);
+	*ret = NULL;
+	if (value && str_starts(value, image)) {
+		*ret_ref = value + strlen(image);
+		return 0;
+	}
+	if (!value || !str_starts(value, local) || b->o.source == CONTEXT_TAR)
+		return err_set(err, -ENOTSUP, "the named context '%s' is '%s', which cannot be one here", name, value ? value : "");
+	for (size_t i = 0; i < b->n_named; i++)
+		if (str_eq(b->named[i]->name, name)) {
+			*ret = &b->named[i]->context;
+			return 0;
+		}
+	NamedContext *n = *array_append(b->named, b->n_named) = xcalloc(1, sizeof(*n));
+	n->name = xstrdup(name);
+	int r = context_init(&n->context, b->store.state, b->context.fd, CONTEXT_CLIENT, value + strlen(local), err);
+	if (r < 0)
+		return r;
+	n->context.name = n->name;
+	if ((r = context_open(&n->context, err)) < 0)
+		return r;
+	*ret = &n->context;
 	return 0;
 }
 
-/* The image behind a base or a --from. 1: not there yet. */
-static int source_image(Build *b, const From *f, const char *platform, const BaseImage **ret, Err *err)
-{
-	const char *ref = f->name;
-	int r = f->kind == FROM_CONTEXT ? named_context(b, f->name, &ref, err) : 0;
-	return r < 0 ? r : build_image(b, ref, platform, ret, err);
-}
-
-int build_source(Build *b, const BuildStage *s, const Instruction *i, const char *name, const LayerStack **ret, Err *err)
+int build_source(Build *b, const BuildStage *s, const Instruction *i, const char *name, BuildSource *ret, Err *err)
 {
 	static const LayerStack nothing;
 	AUTO(from_done) From f = { 0 };
@@ -41,32 +53,57 @@ int build_source(Build *b, const BuildStage *s, const Instruction *i, const char
 	int r = dockerfile_from(b->file, s->index, i, name, b->context_names, &f, err);
 	if (r < 0)
 		return r;
-	if (f.kind == FROM_SCRATCH) {
-		*ret = &nothing;
+	*ret = (BuildSource) { .layers = &nothing };
+	if (f.kind == FROM_SCRATCH)
 		return 0;
-	}
 	if (f.kind == FROM_STAGE) {
-		*ret = &b->stages[f.stage].layers;
+		ret->layers = &b->stages[f.stage].layers;
 		return b->stages[f.stage].done ? 0 : 1;
 	}
-	r = source_image(b, &f, b->o.platform, &image, err);
+	const char *ref = f.name;
+	if (f.kind == FROM_CONTEXT && ((r = named_context(b, f.name, &ref, &ret->context, err)) < 0 || ret->context))
+		return r;
+	r = build_image(b, ref, b->o.platform, &image, err);
 	if (r == 0)
-		*ret = &image->layers;
+		ret->layers = &image->layers;
 	return r;
 }
 
 /* Results. */
 
-/* Notes of a stage go by its name, or its number. */
+/* As BuildKit counts: what makes files, and a base that comes from elsewhere. */
+static bool is_shown(const BuildStage *s, const Instruction *i)
+{
+	static const bool makes[INSTRUCTION_KINDS] = {
+		[INSTRUCTION_ADD] = true, [INSTRUCTION_COPY] = true, [INSTRUCTION_RUN] = true, [INSTRUCTION_WORKDIR] = true,
+	};
+	if (i->kind == INSTRUCTION_FROM)
+		return s->plan->base.kind == FROM_IMAGE || s->plan->base.kind == FROM_CONTEXT;
+	return makes[i->kind];
+}
+
+static size_t count_shown(const BuildStage *s, const Instruction *list, size_t n)
+{
+	size_t shown = 0;
+	for (size_t i = 0; i < n; i++)
+		shown += is_shown(s, &list[i]);
+	return shown;
+}
+
 static void event_begin(Build *b, BuildStage *s)
 {
-	char number[16];
-	(void) snprintf(number, sizeof(number), "%zu", s->index);
+	AUTO_FREE char *number = xasprintf("stage-%zu", s->index);
+	const char *name = b->n_stages == 1 ? "" : s->def->name ? s->def->name : number;
+	bool shown = is_shown(s, s->at);
+	if (s->pc == 0)
+		s->total = shown + count_shown(s, s->def->instructions, s->def->n_instructions);
 	s->step = ++b->steps;
+	s->shown += shown;
 	s->began = time_mono();
 	json_t *text = json_string(s->at->text);
-	build_event(json_pack("{s:I, s:s, s:s, s:o, s:i}", "step", s->step, "state", "begin", "stage", s->def->name ? s->def->name : number, "text",
-		text ? text : json_string(instruction_name(s->at->kind)), "line", (int) s->at->line));
+	build_event(json_pack("{s:I, s:s, s:s, s:o, s:i, s:I, s:I, s:I}", "step", s->step, "state", "begin", "stage", name, "text",
+		text ? text : json_string(instruction_name(s->at->kind)), "line", (int) s->at->line, "index", (json_int_t) (shown ? s->shown : 0), "total",
+		(json_int_t) s->total, "steps", b->all_steps));
 }
 
 static void add_history(BuildStage *s, const char *created, size_t layers)
@@ -235,6 +272,8 @@ static int take_triggers(Build *b, BuildStage *s, Err *err)
 			return err_wrap(err, "a trigger (ONBUILD) of the base image");
 		*array_append(s->triggers, s->n_triggers) = i;
 	}
+	s->total += count_shown(s, s->triggers, s->n_triggers);
+	b->all_steps += (json_int_t) s->n_triggers;
 	return 0;
 }
 
@@ -256,20 +295,73 @@ static int base_config(const char *text, json_t **ret, Err *err)
 	return 0;
 }
 
-static int from_image(Build *b, BuildStage *s, const char *platform, Err *err)
+static int from_image(Build *b, BuildStage *s, const char *ref, const char *platform, Err *err)
 {
 	const BaseImage *image;
-	int r = source_image(b, &s->plan->base, platform, &image, err);
+	int r = build_image(b, ref, platform, &image, err);
 	if (r != 0 || (r = base_config(image->config, &s->doc, err)) < 0)
 		return r;
 	layer_stack_copy(&image->layers, &s->layers);
 	if (image->arch && !str_eq(image->arch, s->arch)) {
 		AUTO_FREE char *text = xasprintf("%s:%u: FROM: image '%s' is for %s, the build for %s", b->file->name, s->def->from.line,
-			s->plan->base.name, image->arch, s->arch);
+			ref, image->arch, s->arch);
 		build_event(json_pack("{s:s}", "warning", text));
 		str_set(&s->arch, image->arch);
 	}
 	return 0;
+}
+
+/* The layer that a directory is, as the cache has it, or a new one. */
+static int directory_layer(Build *b, BuildStage *s, Context *c, const Entries *list, Err *err)
+{
+	static const View nothing;
+	char key[DIGEST_HEX_MAX], hex[DIGEST_HEX_MAX], diff_id[sizeof(DIGEST_PREFIX) + 64];
+	LayerSpec spec = { .list = list, .below = &nothing, .files = &c->files, .now = b->now };
+	LayerInfo info;
+	CacheKey k = { BUF_INIT };
+	entries_digest(list, hex);
+	key_add(&k, "directory");
+	key_add(&k, hex);
+	key_finish(&k, key);
+	json_t *record = step_may_reuse(b, s) ? step_record(b, key) : NULL;
+	int r = record ? step_record_layers(b, record, &s->layers) : 0;
+	json_decref(record);
+	if (r == 1)
+		step_found(b, key);
+	if (r != 0 || (r = context_fetch_entries(c, list, err)) < 0 || (r = layer_make(&b->store, &spec, diff_id, &info, err)) < 0)
+		return r < 0 ? r : 0;
+	layer_stack_push(&s->layers, diff_id, info.size);
+	add_pending(b, key, json_pack("{s:s, s:[s], s:[I], s:s}", "what", s->def->from.text, "layers", diff_id, "sizes", (json_int_t) info.size, "created",
+		b->created));
+	return 0;
+}
+
+/* FROM a directory of the client: a file system, without a configuration. */
+static int from_directory(Build *b, BuildStage *s, Context *c, const char *platform, Err *err)
+{
+	AUTO_ENTRIES list = { 0 };
+	const Tree t = { .list = &c->list };
+	int r = context_load(c, err);
+	if (r == 0)
+		r = select_below(&t, "", &list, err);
+	if (r == 0 && list.n)
+		r = directory_layer(b, s, c, &list, err);
+	if (r < 0)
+		return r;
+	s->doc = config_new(platform);
+	if (s->layers.n)
+		config_add_history(s->doc, b->created, s->def->from.text, false);
+	return 0;
+}
+
+static int from_context(Build *b, BuildStage *s, const char *platform, Err *err)
+{
+	const char *ref = NULL;
+	Context *c;
+	int r = named_context(b, s->plan->base.name, &ref, &c, err);
+	if (r < 0)
+		return r;
+	return c ? from_directory(b, s, c, platform, err) : from_image(b, s, ref, platform, err);
 }
 
 static int from_any(Build *b, BuildStage *s, const char *platform, Err *err)
@@ -286,8 +378,10 @@ static int from_any(Build *b, BuildStage *s, const char *platform, Err *err)
 		layer_stack_copy(&base->layers, &s->layers);
 		str_set(&s->arch, base->arch);
 		return 0;
+	case FROM_CONTEXT:
+		return from_context(b, s, platform, err);
 	default:
-		return from_image(b, s, platform, err);
+		return from_image(b, s, s->plan->base.name, platform, err);
 	}
 }
 

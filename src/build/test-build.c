@@ -100,6 +100,46 @@ static void nothing_is_done_twice(void **state)
 	result_done(&first);
 }
 
+/* "[one 2/3]" of each step that people see, and "-" for each that they do not. */
+static char *numbers_of(const TestResult *r)
+{
+	Buf b = BUF_INIT;
+	for (size_t i = 0; i < json_array_size(r->events); i++) {
+		const json_t *e = json_array_get(r->events, i);
+		if (!str_eq(json_string_value(json_object_get(e, "state")), "begin"))
+			continue;
+		json_int_t index = json_integer_value(json_object_get(e, "index"));
+		if (index)
+			buf_printf(&b, "[%s %lld/%lld]", json_string_value(json_object_get(e, "stage")), (long long) index,
+				(long long) json_integer_value(json_object_get(e, "total")));
+		else
+			buf_char(&b, '-');
+	}
+	const json_t *last = json_array_get(r->events, json_array_size(r->events) - 2);
+	buf_printf(&b, " %lld", (long long) json_integer_value(json_object_get(last, "steps")));
+	return buf_steal(&b);
+}
+
+static void steps_have_numbers(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "FROM base\nENV A=1\nWORKDIR /app\nCOPY . .\nRUN [\"nothing\"]\nCMD [\"a\"]\n", "[ 1/4]-[ 2/4][ 3/4][ 4/4]- 6" },
+		{ "FROM base AS only\nADD src/a.txt /\n", "[ 1/2][ 2/2] 2" },
+		{ "FROM scratch\nCOPY . .\n", "-[ 1/1] 2" },
+		/* Stages that nothing needs do not count, and a base that is a stage is none of the steps. */
+		{ "FROM base AS none\nRUN [\"nothing\"]\nFROM base AS one\nONBUILD COPY . /x\nFROM one\nLABEL a=b\n", "[one 1/1]--[stage-2 1/1]- 5" },
+	};
+	(void) state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		TestBuild t = with_app(cases[i][0]);
+		TestResult r;
+		must_build(&t, &r);
+		AUTO_FREE char *got = numbers_of(&r);
+		assert_string_equal(got, cases[i][1]);
+		result_done(&r);
+	}
+}
+
 static const json_t *why_of(const TestResult *r, int line)
 {
 	const json_t *why = json_object_get(r->built, "why");
@@ -350,6 +390,74 @@ static void files_of_stages(void **state)
 	has_nothing(&r, "etc");
 	assert_int_equal(image_stat(&r, "passwd").st_size, 68);
 	result_done(&r);
+}
+
+static const TestBuild lib = {
+	.files = (TestFile[]) { { "bin", NULL, 0 }, { "bin/tool", "tool\n", 0755 }, { "bin/link", "-> tool", 0 }, { "empty", "", 0 } },
+	.n_files = 4,
+};
+
+#define LIB "{\"contexts\": {\"lib\": \"local://test:/lib\", \"img\": \"docker-image://base\"}}"
+
+static void named_contexts(void **state)
+{
+	TestBuild t = with_app("FROM base AS one\nCOPY --from=lib bin /b/\nCOPY --from=Lib /empty package.jso[n] /b/\n");
+	TestResult r;
+	(void) state;
+	t.lib = &lib;
+	t.options = LIB;
+	fails_with(&t, "Dockerfile:3: COPY: 'package.jso[n]' is not in the build context");
+	t.dockerfile = "FROM base AS one\nCOPY --from=lib bin /b/\nFROM img\nCOPY --from=one /b /b\nCOPY package.json /\nRUN --mount=from=lib,source=bin,target=/m "
+		       "--mount=type=cache,target=/c,from=lib [\"write\", \"/x\", \"x\"]\n";
+	must_build(&t, &r);
+	has_text(&r, "b/tool", "tool\n");
+	has_text(&r, "b/link", "tool\n");
+	has_text(&r, "package.json", "{}\n");
+	has_text(&r, "usr/lib/base", "base\n");
+	assert_int_equal(r.runs, 1);
+	struct stat st = image_stat(&r, "b/tool");
+	assert_int_equal(st.st_mode & 07777, 0755);
+	result_done(&r);
+	must_build(&t, &r);
+	assert_int_equal(r.runs, 0);
+	assert_int_equal(r.wanted, 0);
+	result_done(&r);
+	/* What a mount of it shows is part of what a step depends on. */
+	const TestBuild changed = { .files = (TestFile[]) { { "bin", NULL, 0 }, { "bin/tool", "other\n", 0755 } }, .n_files = 2 };
+	t.lib = &changed;
+	must_build(&t, &r);
+	assert_int_equal(r.runs, 1);
+	assert_int_equal(r.wanted, 1);
+	has_text(&r, "b/tool", "other\n");
+	result_done(&r);
+	t.options = "{\"contexts\": {\"lib\": \"https://h/x\"}}";
+	fails_with(&t, "Dockerfile:2: COPY: the named context 'lib' is 'https://h/x'");
+}
+
+static void a_directory_is_a_base(void **state)
+{
+	TestBuild t = with_app("FROM lib\nCOPY package.json /\n");
+	TestResult first, second;
+	(void) state;
+	t.lib = &lib;
+	t.options = LIB;
+	must_build(&t, &first);
+	has_text(&first, "bin/tool", "tool\n");
+	has_text(&first, "empty", "");
+	has_text(&first, "package.json", "{}\n");
+	assert_int_equal(first.image->n_layers, 2);
+	assert_int_equal(image_stat(&first, "bin/tool").st_uid, 0);
+	must_build(&t, &second);
+	assert_string_equal(first.id, second.id);
+	assert_int_equal(second.wanted, 0);
+	result_done(&first);
+	result_done(&second);
+	/* The name hides an image, however that is written, and a stage. */
+	t.dockerfile = "FROM base AS lib\nFROM docker.io/library/lib:latest\nWORKDIR /w\n";
+	must_build(&t, &second);
+	has_text(&second, "bin/tool", "tool\n");
+	has_nothing(&second, "usr");
+	result_done(&second);
 }
 
 static void what_is_asked_of_the_daemon(void **state)
@@ -681,9 +789,9 @@ static void times_can_be_fixed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_thinnest_path), cmocka_unit_test(nothing_is_done_twice), cmocka_unit_test(what_is_unchanged_is_found_in_each_way), cmocka_unit_test(a_change_makes_a_small_layer),
+		cmocka_unit_test(the_thinnest_path), cmocka_unit_test(nothing_is_done_twice), cmocka_unit_test(steps_have_numbers), cmocka_unit_test(what_is_unchanged_is_found_in_each_way), cmocka_unit_test(a_change_makes_a_small_layer),
 		cmocka_unit_test(layers_are_joined_in_time), cmocka_unit_test(what_lies_below_comes_back), cmocka_unit_test(destinations),
-		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages),
+		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages), cmocka_unit_test(named_contexts), cmocka_unit_test(a_directory_is_a_base),
 		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
 		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
 		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(what_has_no_room_is_not_kept), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),

@@ -46,6 +46,7 @@ typedef struct TestBuild {
 	int64_t mtime;       /* of all files, or 0 */
 	const char *cache;   /* a directory below the scratch directory: number 0 of cache_from and cache_to in the options */
 	size_t cut;          /* kill the worker at its so manieth question about that directory */
+	const struct TestBuild *lib; /* its files are the named context "lib" */
 } TestBuild;
 
 typedef struct TestResult {
@@ -100,9 +101,15 @@ static inline const char *text_of_file(const TestBuild *t, const char *path)
 	return "";
 }
 
-static inline void client_answer(const TestBuild *t, int fd, const Entries *l, const json_t *q, TestResult *r)
+/* `lists`: of the build's own context, of "lib". */
+static inline void client_answer(const TestBuild *t, int fd, const Entries *lists, const json_t *q, TestResult *r)
 {
 	AUTO_BUF b = BUF_INIT;
+	const char *name = json_string_value(json_object_get(json_object_get(q, "context") ? json_object_get(q, "context") : q, "name"));
+	assert_true(!name || (t->lib && str_eq(name, "lib")));
+	const Entries *l = name ? &lists[1] : &lists[0];
+	if (name)
+		t = t->lib;
 	const json_t *context = json_object_get(q, "context"), *want = json_object_get(q, "want");
 	const char *secret = json_string_value(json_object_get(q, "secret"));
 	if (context) {
@@ -280,10 +287,13 @@ static inline void worker_child(int in, int out, int context, const char *state)
 
 static inline void serve(const TestBuild *t, pid_t pid, int to, int from, int context, TestResult *r)
 {
-	AUTO_ENTRIES list = { 0 };
+	AUTO_ENTRIES own = { 0 };
+	AUTO_ENTRIES lib = { 0 };
 	AUTO_BUF in = BUF_INIT;
 	struct pollfd p[2] = { { .fd = from, .events = POLLIN }, { .fd = context, .events = POLLIN } };
-	manifest_of(t, &list);
+	manifest_of(t, &own);
+	if (t->lib)
+		manifest_of(t->lib, &lib);
 	for (;;) {
 		assert_true(poll(p, 2, 60000) > 0);
 		if (p[1].revents) {
@@ -301,7 +311,7 @@ static inline void serve(const TestBuild *t, pid_t pid, int to, int from, int co
 				else if (cache)
 					cache_answer(t, context, cache, r);
 				else
-					client_answer(t, context, &list, q, r);
+					client_answer(t, context, (Entries[]) { own, lib }, q, r);
 				json_decref(q);
 			}
 		}

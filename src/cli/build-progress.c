@@ -100,7 +100,7 @@ static void draw(BuildProgress *p, Buf *b, int64_t now)
 		draw_line(p, b, p->text, "", columns);
 	for (size_t i = 0; i < p->n_steps && p->drawn + BUILD_LIVE_LINES + 2 < rows; i++) {
 		const BuildStepView *s = &p->steps[i];
-		if (!s->running)
+		if (!s->running || !s->shown)
 			continue;
 		AUTO_BUF title = BUF_INIT;
 		AUTO_BUF time = BUF_INIT;
@@ -147,19 +147,19 @@ static void stay(BuildProgress *p, const char *text, const char *right)
 /* Steps that run at the same time take turns: a blank line and the title say whose turn it is. */
 static void turn(BuildProgress *p, const BuildStepView *s, Buf *b)
 {
-	if (p->last_step == s->number)
+	if (p->last_step == s->shown)
 		return;
 	if (p->last_step >= 0)
 		buf_char(b, '\n');
-	p->last_step = s->number;
-	buf_printf(b, "#%lld %s\n", (long long) s->number, s->title ? s->title : "");
+	p->last_step = s->shown;
+	buf_printf(b, "#%lld %s\n", (long long) s->shown, s->title ? s->title : "");
 }
 
 static void plain_end(BuildProgress *p, const BuildStepView *s, const char *how)
 {
 	AUTO_BUF b = BUF_INIT;
 	turn(p, s, &b);
-	buf_printf(&b, "#%lld %s\n", (long long) s->number, how);
+	buf_printf(&b, "#%lld %s\n", (long long) s->shown, how);
 	put(p, &b);
 }
 
@@ -172,16 +172,20 @@ static void begin(BuildProgress *p, BuildStepView *s, const json_t *e, int64_t n
 	const char *stage = json_text(e, "stage"), *text = json_text(e, "text");
 	AUTO_BUF title = BUF_INIT;
 	AUTO_BUF raw = BUF_INIT;
+	int64_t index = json_number(e, "index");
+	AUTO_FREE char *total = xasprintf("%lld", (long long) json_number(e, "total"));
+	if (index) {
+		s->shown = ++p->n_shown;
+		buf_printf(&raw, "[%s%s%*lld/%s] ", stage, *stage ? " " : "", (int) strlen(total), (long long) index, total);
+	}
 	/* A heredoc or a continued instruction is one line here. */
-	int64_t total = json_number(e, "total");
-	AUTO_FREE char *of = total ? xasprintf("/%lld", (long long) total) : xstrdup("");
-	buf_printf(&raw, "[%s%s%lld%s] %.*s", stage, *stage ? " " : "", (long long) s->number, of, (int) strcspn(text, "\n"), text);
+	buf_append(&raw, text, strcspn(text, "\n"));
 	term_clean(&title, buf_cstr(&raw));
 	str_set(&s->title, buf_cstr(&title));
 	s->line = (unsigned) json_number(e, "line");
 	s->began = now;
 	s->running = true;
-	if (p->mode == PROGRESS_PLAIN) {
+	if (p->mode == PROGRESS_PLAIN && s->shown) {
 		AUTO_BUF b = BUF_INIT;
 		turn(p, s, &b);
 		put(p, &b);
@@ -196,6 +200,8 @@ static void ended(BuildProgress *p, BuildStepView *s, const json_t *e, bool cach
 		take_line(p, s, now);
 	put_seconds(&time, json_is_number(seconds) ? (int64_t) (json_number_value(seconds) * NSEC_PER_SEC) : now - s->began);
 	s->running = false;
+	if (!s->shown)
+		return;
 	if (p->mode == PROGRESS_PLAIN) {
 		AUTO_FREE char *how = cached ? xstrdup("CACHED") : xasprintf("DONE %s", buf_cstr(&time));
 		plain_end(p, s, how);
@@ -246,7 +252,7 @@ static void take_line(BuildProgress *p, BuildStepView *s, int64_t now)
 		return;
 	AUTO_BUF b = BUF_INIT;
 	turn(p, s, &b);
-	buf_printf(&b, "#%lld %.3f %s\n", (long long) s->number, (double) (now - s->began) / NSEC_PER_SEC, *slot);
+	buf_printf(&b, "#%lld %.3f %s\n", (long long) s->shown, (double) (now - s->began) / NSEC_PER_SEC, *slot);
 	put(p, &b);
 }
 

@@ -20,6 +20,7 @@
 
 typedef struct BuildStepView {
 	int64_t number;
+	int64_t shown; /* how many came before it, and it; 0: BuildKit does not show such (ENV, CMD, …) either */
 	unsigned line; /* in the Dockerfile; 0 = none */
 	char *title;   /* "[web 2/5] RUN make", cleaned */
 	int64_t began; /* monotonic */
@@ -35,6 +36,7 @@ typedef struct BuildProgress {
 	bool colour;
 	BuildStepView *steps;
 	size_t n_steps;
+	int64_t n_shown;
 	int64_t last_step; /* plain: whose lines came last */
 	char *text;        /* live: what else goes on */
 	size_t drawn;      /* lines on the screen that the next drawing replaces */

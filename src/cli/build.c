@@ -37,7 +37,7 @@ static const Option options[] = {
 	{ "ssh", 0, OPTION_LIST, B(ssh), "default|ID=SOCKET|ID=KEY[,KEY]", "An SSH agent, or private keys, for RUN instructions that mount it", NULL },
 	{ "network", 0, OPTION_CHOICE, B(network), "MODE", "Network of RUN instructions", "default host none" },
 	{ "add-host", 0, OPTION_LIST, B(hosts), "NAME:ADDRESS", "A line of /etc/hosts for RUN instructions", NULL },
-	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=docker-image://IMAGE", "An image under a name of its own, as a further context", NULL },
+	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=DIRECTORY|docker-image://IMAGE", "A further context, for FROM, COPY --from and RUN --mount=from", NULL },
 	{ "memory", 'm', OPTION_STRING, B(memory), "SIZE", "Memory of a RUN instruction (default: what is free, but for some room)", NULL },
 	{ "cpus", 0, OPTION_STRING, B(cpus), "N", "CPUs of a RUN instruction (default: all, behind the services)", NULL },
 	{ "shm-size", 0, OPTION_STRING, B(shm_size), "SIZE", "Size of /dev/shm", NULL },
@@ -143,8 +143,11 @@ static int set_common(const BuildOptions *o, Building *b, Err *err)
 	int r = add_pairs(object_of(b->options, "args"), o->args, "build-arg", true, err);
 	if (r == 0)
 		r = add_pairs(object_of(b->options, "labels"), o->labels, "label", false, err);
-	if (r == 0)
-		r = add_pairs(object_of(b->options, "contexts"), o->contexts, "build-context", false, err);
+	for (char **c = o->contexts; r == 0 && c && *c; c++) {
+		const char *eq = strchr(*c, '=');
+		AUTO_FREE char *name = xstrndup(*c, eq ? (size_t) (eq - *c) : strlen(*c));
+		r = building_add_context(b, name, eq ? eq + 1 : "", err);
+	}
 	for (char **s = o->secrets; r == 0 && s && *s; s++)
 		r = building_add_secret(b, *s, err);
 	for (char **s = o->ssh; r == 0 && s && *s; s++)

@@ -19,20 +19,17 @@ static void add_image(const From *f, char ***images)
 		strv_add(images, f->name);
 }
 
-static void add_from(const Dockerfile *d, size_t stage, const Instruction *i, const char *name, char ***images)
+static void add_from(const Dockerfile *d, size_t stage, const Instruction *i, const char *name, char *const *contexts, char ***images)
 {
 	From f = { 0 };
-	if (name && dockerfile_from(d, stage, i, name, NULL, &f, NULL) == 0)
+	if (name && dockerfile_from(d, stage, i, name, contexts, &f, NULL) == 0)
 		add_image(&f, images);
 	from_done(&f);
 }
 
-char **building_images(const Building *b)
+char **building_args(const Building *b)
 {
-	AUTO(dockerfile_freep) Dockerfile *d = NULL;
-	AUTO(scope_freep) Scope *scope = NULL;
-	AUTO(graph_freep) Graph *g = NULL;
-	AUTO_STRV char **args = NULL, **images = NULL;
+	char **args = NULL;
 	const char *key;
 	json_t *value;
 	json_object_foreach(json_object_get(b->options, "args"), key, value)
@@ -40,21 +37,55 @@ char **building_images(const Building *b)
 		char *both = xasprintf("%s=%s", key, json_string_value(value) ? json_string_value(value) : "");
 		strv_take(&args, both);
 	}
+	return args;
+}
+
+char **building_context_names(const Building *b)
+{
+	char **names = NULL;
+	const char *key;
+	json_t *value;
+	json_object_foreach(json_object_get(b->options, "contexts"), key, value)
+		strv_add(&names, key);
+	return names;
+}
+
+/* The images that stand behind names of contexts. */
+static void add_contexts(const Building *b, char ***images)
+{
+	static const char image[] = "docker-image://";
+	const char *key;
+	json_t *value;
+	json_object_foreach(json_object_get(b->options, "contexts"), key, value)
+	{
+		const char *text = json_string_value(value);
+		if (text && str_starts(text, image) && !strv_has(*images, text + strlen(image)))
+			strv_add(images, text + strlen(image));
+	}
+}
+
+char **building_images(const Building *b)
+{
+	AUTO(dockerfile_freep) Dockerfile *d = NULL;
+	AUTO(scope_freep) Scope *scope = NULL;
+	AUTO(graph_freep) Graph *g = NULL;
+	AUTO_STRV char **args = building_args(b), **contexts = building_context_names(b), **images = NULL;
 	const BuildArguments a = { .args = args, .build_platform = "linux/amd64", .target_platform = json_string_value(json_object_get(b->options, "platform")) };
 	/* What is wrong with the file is for the builder to say. */
 	if (dockerfile_parse(b->dockerfile_name, b->dockerfile, strlen(b->dockerfile), &d, NULL) < 0 || scope_new_global(d, &a, &scope, NULL) < 0 ||
-		dockerfile_graph(d, scope, NULL, json_string_value(json_object_get(b->options, "target")), &g, NULL) < 0)
+		dockerfile_graph(d, scope, contexts, json_string_value(json_object_get(b->options, "target")), &g, NULL) < 0)
 		return NULL;
 	for (size_t i = 0; i < g->n_stages; i++) {
 		const Stage *s = &d->stages[g->stages[i].stage];
 		add_image(&g->stages[i].base, &images);
 		for (size_t k = 0; k < s->n_instructions; k++) {
 			const Instruction *in = &s->instructions[k];
-			add_from(d, g->stages[i].stage, in, in->from, &images);
+			add_from(d, g->stages[i].stage, in, in->from, contexts, &images);
 			for (size_t m = 0; m < in->n_mounts; m++)
-				add_from(d, g->stages[i].stage, in, in->mounts[m].from, &images);
+				add_from(d, g->stages[i].stage, in, in->mounts[m].from, contexts, &images);
 		}
 	}
+	add_contexts(b, &images);
 	return steal_ptr(&images);
 }
 

@@ -31,6 +31,15 @@ static void secret_done(BuildingSecret *s)
 	free(s->text);
 }
 
+static void named_context_done(BuildingContext *c)
+{
+	free(c->name);
+	free(c->dir);
+	free(c->ignore);
+	free(c->ignore_name);
+	*c = (BuildingContext) { 0 };
+}
+
 void building_done(Building *b)
 {
 	free(b->context);
@@ -50,6 +59,9 @@ void building_done(Building *b)
 	for (size_t i = 0; i < b->n_caches; i++)
 		building_cache_done(&b->caches[i]);
 	free(b->caches);
+	for (size_t i = 0; i < b->n_contexts; i++)
+		named_context_done(&b->contexts[i]);
+	free(b->contexts);
 	*b = (Building) { 0 };
 }
 
@@ -82,13 +94,12 @@ static int read_stdin(Buf *b, Err *err)
 }
 
 /* What a repository names stays in it, whatever its links say. */
-static int read_file(const Building *b, const char *path, Buf *ret)
+static int read_file(const char *checkout, const char *path, Buf *ret)
 {
-	size_t n = b->checkout.path ? strlen(b->checkout.path) : 0;
-	if (!n)
+	if (!checkout)
 		return file_read(AT_FDCWD, path, LIMIT_DOCKERFILE_BYTES, ret);
-	AUTO_CLOSE int root = open(b->checkout.path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	AUTO_CLOSE int fd = root < 0 ? -1 : open_in_root(root, path + n, O_RDONLY, 0);
+	AUTO_CLOSE int root = open(checkout, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = root < 0 ? -1 : open_in_root(root, path + strlen(checkout), O_RDONLY, 0);
 	if (fd < 0)
 		return -errno;
 	AUTO_FREE char *proc = xasprintf("/proc/self/fd/%d", fd);
@@ -98,7 +109,7 @@ static int read_file(const Building *b, const char *path, Buf *ret)
 static int read_dockerfile(Building *b, const char *path, Err *err)
 {
 	AUTO_BUF text = BUF_INIT;
-	int r = read_file(b, path, &text);
+	int r = read_file(b->checkout.path, path, &text);
 	if (r == -ENOENT)
 		return err_set(err, r, "there is no %s; name the Dockerfile with -f, or in compose with 'dockerfile:'", path);
 	if (r < 0)
@@ -106,23 +117,28 @@ static int read_dockerfile(Building *b, const char *path, Err *err)
 	return take_text(path, &text, &b->dockerfile, err);
 }
 
-/* Its own one counts before the context's. */
-static int read_ignore(Building *b, const char *dockerfile, Err *err)
+/* A Dockerfile's own one counts before the context's. `checkout` is the repository that the context is from, or NULL. */
+static int read_ignore_of(const char *checkout, const char *context, const char *dockerfile, char **ret_name, char **ret, Err *err)
 {
 	AUTO_FREE char *own = dockerfile ? ignore_name_for(dockerfile) : NULL;
-	AUTO_FREE char *common = xasprintf("%s/.dockerignore", b->context);
+	AUTO_FREE char *common = xasprintf("%s/.dockerignore", context);
 	const char *const paths[] = { own, common };
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		AUTO_BUF text = BUF_INIT;
-		int r = paths[i] ? read_file(b, paths[i], &text) : -ENOENT;
+		int r = paths[i] ? read_file(checkout, paths[i], &text) : -ENOENT;
 		if (r == -ENOENT || r == -ENOTDIR)
 			continue;
 		if (r < 0)
 			return err_errno(err, r, "%s", paths[i]);
-		str_set(&b->ignore_name, strrchr(paths[i], '/') ? strrchr(paths[i], '/') + 1 : paths[i]);
-		return take_text(paths[i], &text, &b->ignore, err);
+		str_set(ret_name, strrchr(paths[i], '/') ? strrchr(paths[i], '/') + 1 : paths[i]);
+		return take_text(paths[i], &text, ret, err);
 	}
 	return 0;
+}
+
+static int read_ignore(Building *b, const char *dockerfile, Err *err)
+{
+	return read_ignore_of(b->checkout.path, b->context, dockerfile, &b->ignore_name, &b->ignore, err);
 }
 
 static int check_context(Building *b, const char *context, Err *err)
@@ -165,6 +181,65 @@ int building_read(Building *b, const char *context, const char *file, const char
 	str_set(&b->dockerfile_name, inside ? path + below + 1 : path);
 	r = read_dockerfile(b, path, err);
 	return r < 0 ? r : read_ignore(b, path, err);
+}
+
+/* ── named contexts ───────────────────────────────────────────────── */
+
+char *building_context_id(const char *dir)
+{
+	char host[256] = "";
+	(void) gethostname(host, sizeof(host) - 1);
+	return xasprintf("%s:%s", host, dir);
+}
+
+static int add_directory(Building *b, const char *name, const char *value, BuildingContext **ret, Err *err)
+{
+	struct stat st;
+	BuildingContext *c = NULL;
+	char *dir = realpath(value, NULL);
+	if (!dir || stat(dir, &st) < 0) {
+		free(dir);
+		return err_errno(err, -errno, "the build context %s=%s", name, value);
+	}
+	for (size_t i = 0; i < b->n_contexts; i++)
+		if (str_eq(b->contexts[i].name, name))
+			c = &b->contexts[i];
+	if (!c)
+		c = array_append(b->contexts, b->n_contexts);
+	named_context_done(c);
+	*c = (BuildingContext) { .name = xstrdup(name), .dir = dir };
+	*ret = c;
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "the build context %s=%s is no directory", name, value);
+	return read_ignore_of(NULL, dir, NULL, &c->ignore_name, &c->ignore, err);
+}
+
+int building_add_context(Building *b, const char *name, const char *value, Err *err)
+{
+	static const char image[] = "docker-image://", layout[] = "oci-layout://";
+	json_t *all = json_object_get(b->options, "contexts");
+	if (!*name || !*value)
+		return err_set(err, -EINVAL, "the build context '%s=%s': write NAME=DIRECTORY or NAME=docker-image://IMAGE", name, value);
+	if (str_starts(value, layout))
+		return err_set(err, -ENOTSUP, "the build context %s=%s: load the images of the directory (tar -C %s -c . | stead load), and write docker-image://IMAGE", name,
+			value, value + strlen(layout));
+	if (!str_starts(value, image) && (strstr(value, "://") || str_starts(value, "git@")))
+		return err_set(err, -ENOTSUP, "the build context %s=%s is remote: clone or unpack it, and give the directory", name, value);
+	if (str_eq(value, image))
+		return err_set(err, -EINVAL, "the build context %s=%s: the image's name is missing", name, value);
+	if (!all) {
+		all = json_object();
+		(void) json_object_set_new(b->options, "contexts", all);
+	}
+	if (str_starts(value, image))
+		return json_object_set_new(all, name, json_string(value)) < 0 ? err_set(err, -EINVAL, "the build context %s: its name is not UTF-8", name) : 0;
+	BuildingContext *c;
+	int r = add_directory(b, name, value, &c, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *id = building_context_id(c->dir);
+	AUTO_FREE char *text = xasprintf("local://%s", id);
+	return json_object_set_new(all, name, json_string(text)) < 0 ? err_set(err, -EINVAL, "the build context %s=%s is not UTF-8", name, value) : 0;
 }
 
 /* ── secrets ─────────────────────────────────────────────── */
@@ -299,8 +374,6 @@ static void set_options(const Service *svc, Building *b)
 		(void) json_object_set_new(o, "target", json_string(from->target));
 	if (from->platforms || svc->platform)
 		(void) json_object_set_new(o, "platform", json_string(from->platforms ? from->platforms[0] : svc->platform));
-	if (from->contexts)
-		(void) json_object_set_new(o, "contexts", pairs(from->contexts));
 	if (from->network)
 		(void) json_object_set_new(b->limits, "network", json_string(from->network));
 	if (from->shm_size >= 0)
@@ -311,6 +384,20 @@ static void set_options(const Service *svc, Building *b)
 		(void) json_object_set_new(b->limits, "ulimits", ulimits(from));
 }
 
+/* "service:NAME" is the image of that service. */
+static int add_contexts(const Stack *stack, const ServiceBuild *from, Building *b, Err *err)
+{
+	int r = 0;
+	for (char **c = from->contexts; r == 0 && c && *c; c++) {
+		const char *eq = strchr(*c, '=');
+		AUTO_FREE char *name = xstrndup(*c, (size_t) (eq - *c));
+		const Service *other = str_starts(eq + 1, BUILD_CONTEXT_SERVICE) ? stack_service(stack, eq + 1 + strlen(BUILD_CONTEXT_SERVICE)) : NULL;
+		AUTO_FREE char *value = other ? xasprintf("docker-image://%s", other->image) : xstrdup(eq + 1);
+		r = building_add_context(b, name, value, err);
+	}
+	return r;
+}
+
 int building_from_service(const Stack *stack, const Service *svc, Building *b, Err *err)
 {
 	const ServiceBuild *from = &svc->build;
@@ -319,6 +406,8 @@ int building_from_service(const Stack *stack, const Service *svc, Building *b, E
 		file = from->dockerfile[0] == '/' || from->context[0] != '/' ? xstrdup(from->dockerfile) : xasprintf("%s/%s", from->context, from->dockerfile);
 	set_options(svc, b);
 	int r = add_secrets(stack, from, b, err);
+	if (r == 0)
+		r = add_contexts(stack, from, b, err);
 	for (char **k = from->ssh; r == 0 && k && *k; k++)
 		r = build_agents_add(&b->agents, *k, err);
 	for (char **k = from->cache_from; r == 0 && k && *k; k++)
@@ -355,48 +444,81 @@ static void add_named(const Stack *stack, const char *name, bool deps, char ***r
 		add_named(stack, svc->depends[i].service, deps, ret);
 }
 
-static int build_one(const Cli *cli, const Stack *stack, const Service *svc, int (*adjust)(void *, const Service *, Building *, Err *), void *user)
+typedef struct Services {
+	const Cli *cli;
+	const Stack *stack;
+	BuildServices which;
+	int (*adjust)(void *user, const Service *svc, Building *b, Err *err);
+	void *user;
+	HttpClient *client; /* NULL: not needed yet */
+	char **seen;        /* services */
+	char **built;       /* images */
+} Services;
+
+static int build_one(const Services *x, const Service *svc)
 {
 	AUTO_ERR err = ERR_INIT;
 	AUTO_BUILDING b;
 	building_init(&b);
-	int r = building_from_service(stack, svc, &b, &err);
-	if (r == 0 && adjust)
-		r = adjust(user, svc, &b, &err);
+	int r = building_from_service(x->stack, svc, &b, &err);
+	if (r == 0 && x->adjust)
+		r = x->adjust(x->user, svc, &b, &err);
 	if (r < 0) {
 		(void) err_wrap(&err, "service '%s'", svc->name);
 		return building_refuse(&err);
 	}
 	if (!b.quiet)
 		fprintf(stderr, "building %s\n", svc->name);
-	return building_run(cli, &b);
+	return building_run(x->cli, &b);
+}
+
+/* 1: it is wanted, 0: it is not; the exit code goes to *ret_code. */
+static int is_wanted(Services *x, const Service *svc, int *ret_code)
+{
+	AUTO_ERR err = ERR_INIT;
+	if (x->which != BUILD_MISSING || svc->pull_policy == PULL_BUILD)
+		return 1;
+	if (!x->client && (*ret_code = client_open_or_fail(x->cli, &x->client)))
+		return 0;
+	int there = image_there(x->client, svc->image, &err);
+	if (there < 0)
+		*ret_code = cli_fail(&err);
+	return there == 0;
+}
+
+/* The services whose images are its contexts come first. */
+static int build_service(Services *x, const Service *svc)
+{
+	int code = 0;
+	if (!svc || !svc->build.context || strv_has(x->seen, svc->name))
+		return 0;
+	strv_add(&x->seen, svc->name);
+	for (char **c = svc->build.contexts; !code && c && *c; c++) {
+		const char *value = strchr(*c, '=') + 1;
+		if (str_starts(value, BUILD_CONTEXT_SERVICE))
+			code = build_service(x, stack_service(x->stack, value + strlen(BUILD_CONTEXT_SERVICE)));
+	}
+	if (code || strv_has(x->built, svc->image) || !is_wanted(x, svc, &code))
+		return code;
+	strv_add(&x->built, svc->image);
+	return build_one(x, svc);
 }
 
 int building_services(const Cli *cli, Stack *stack, char *const *services, bool deps, BuildServices which,
 	int (*adjust)(void *user, const Service *svc, Building *b, Err *err), void *user)
 {
 	AUTO_STRV char **named = NULL;
-	AUTO_STRV char **built = NULL;
-	AUTO_HTTP *client = NULL;
+	Services x = { .cli = cli, .stack = stack, .which = which, .adjust = adjust, .user = user };
 	int code = 0;
 	for (char *const *s = services; s && *s; s++)
 		add_named(stack, *s, deps, &named);
 	for (size_t i = 0; !code && i < stack->n_services; i++) {
-		AUTO_ERR err = ERR_INIT;
 		const Service *svc = &stack->services[i];
-		if (!svc->build.context || (services && !strv_has(named, svc->name)) || strv_has(built, svc->image))
-			continue;
-		if (which == BUILD_MISSING && svc->pull_policy != PULL_BUILD) {
-			if (!client && (code = client_open_or_fail(cli, &client)))
-				return code;
-			int there = image_there(client, svc->image, &err);
-			if (there < 0)
-				return cli_fail(&err);
-			if (there)
-				continue;
-		}
-		code = build_one(cli, stack, svc, adjust, user);
-		strv_add(&built, svc->image);
+		if (!services || strv_has(named, svc->name))
+			code = build_service(&x, svc);
 	}
+	http_client_free(x.client);
+	strv_free(x.seen);
+	strv_free(x.built);
 	return code;
 }

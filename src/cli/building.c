@@ -121,6 +121,11 @@ static void open_contexts(Session *s, const Building *b)
 {
 	*array_append(s->contexts, s->n_contexts) = (SessionContext) { .dir = b->context, .ignore = b->ignore, .ignore_name = b->ignore_name,
 		.files = CONTEXT_INIT, .passing = b->checkout.path };
+	for (size_t i = 0; i < b->n_contexts; i++) {
+		const BuildingContext *c = &b->contexts[i];
+		*array_append(s->contexts, s->n_contexts) = (SessionContext) { .name = c->name, .dir = c->dir, .ignore = c->ignore, .ignore_name = c->ignore_name,
+			.files = CONTEXT_INIT };
+	}
 }
 
 static void close_contexts(Session *s)
@@ -480,10 +485,8 @@ static int finish(Session *s, int r, const Err *err)
 
 static json_t *make_body(const Building *b)
 {
-	char host[256] = "";
 	json_t *body = json_copy(b->options), *ids = json_array(), *ssh = json_array();
-	(void) gethostname(host, sizeof(host) - 1);
-	AUTO_FREE char *name = b->context_id ? xstrdup(b->context_id) : xasprintf("%s:%s", host, b->context ? b->context : "");
+	AUTO_FREE char *name = b->context_id ? xstrdup(b->context_id) : building_context_id(b->context ? b->context : "");
 	for (size_t i = 0; i < b->n_secrets; i++)
 		(void) json_array_append_new(ids, json_string(b->secrets[i].id));
 	for (size_t i = 0; i < b->agents.n; i++)

@@ -21,6 +21,13 @@ typedef struct BuildingSecret {
 	char *text; /* its value, else */
 } BuildingSecret;
 
+/** A directory that the Dockerfile knows by a name (--build-context, additional_contexts). */
+typedef struct BuildingContext {
+	char *name;
+	char *dir;                  /* absolute */
+	char *ignore, *ignore_name; /* of its own, or NULL */
+} BuildingContext;
+
 typedef struct Building {
 	char *context;         /* absolute directory; NULL: there is none */
 	char *context_id;      /* how the daemon knows it; NULL: by this machine and the directory */
@@ -35,6 +42,8 @@ typedef struct Building {
 	BuildAgents agents;    /* for RUN --mount=type=ssh */
 	BuildingCache *caches; /* directories, by their numbers in the options */
 	size_t n_caches;
+	BuildingContext *contexts;
+	size_t n_contexts;
 	bool quiet;            /* nothing but errors */
 	const char *id_file;   /* gets the image's id; or NULL */
 	char *image;           /* the result: its id */
@@ -63,9 +72,21 @@ int building_refuse(const Err *err);
  */
 int building_add_cache(Building *b, const char *text, bool write, const char *base, Err *err);
 
+/**
+ * A named context: docker-image://IMAGE, or a directory. -ENOTSUP for others, with what to do instead. A later one of the same name
+ * takes the place of an earlier one.
+ */
+int building_add_context(Building *b, const char *name, const char *value, Err *err);
+/** How the daemon knows a directory of this machine. Owned by the caller. */
+char *building_context_id(const char *dir);
+
 /** Builds. Gives the exit code; errors have been printed. */
 int building_run(const Cli *cli, Building *b);
 
+/** The build arguments, "NAME=value"; a strv of the caller. */
+char **building_args(const Building *b);
+/** The names of its named contexts; a strv of the caller. */
+char **building_context_names(const Building *b);
 /** Images that are not made in the Dockerfile but used there, as written; a strv of the caller. Nothing where the file is wrong. */
 char **building_images(const Building *b);
 /** The user's credentials for those of them that will be pulled, by the registry's name; NULL: none. New reference. */

@@ -55,16 +55,18 @@ static char *written(BuildProgress *p)
 static void plain(void **state)
 {
 	BuildProgress p = begin(PROGRESS_PLAIN);
-	event(&p, "{'step':1,'state':'begin','stage':'','text':'FROM debian','line':1,'total':3}", 0);
+	event(&p, "{'step':1,'state':'begin','stage':'','text':'FROM debian','line':1,'index':1,'total':12}", 0);
 	event(&p, "{'step':1,'state':'cached'}", 1);
-	event(&p, "{'step':2,'state':'begin','stage':'web','text':'RUN make \\\\\\n all','line':2,'total':3}", 10);
-	output(&p, 2, "one\ntw", 110);
-	output(&p, 2, "o\n\033[31mred\n", 260);
-	event(&p, "{'step':2,'state':'done','seconds':1.25}", 1300);
+	event(&p, "{'step':2,'state':'begin','stage':'','text':'ENV a=b','line':2,'index':0,'total':12}", 5);
+	event(&p, "{'step':2,'state':'cached'}", 6);
+	event(&p, "{'step':3,'state':'begin','stage':'web','text':'RUN make \\\\\\n all','line':3,'index':11,'total':12}", 10);
+	output(&p, 3, "one\ntw", 110);
+	output(&p, 3, "o\n\033[31mred\n", 260);
+	event(&p, "{'step':3,'state':'done','seconds':1.25}", 1300);
 	event(&p, "{'warning':'line 3: odd'}", 1300);
 	AUTO_FREE char *text = written(&p);
 	assert_string_equal(text,
-		"#1 [1/3] FROM debian\n#1 CACHED\n\n#2 [web 2/3] RUN make \\\n#2 0.100 one\n#2 0.250 two\n#2 0.250 ?[31mred\n#2 DONE 1.2s\n"
+		"#1 [ 1/12] FROM debian\n#1 CACHED\n\n#2 [web 11/12] RUN make \\\n#2 0.100 one\n#2 0.250 two\n#2 0.250 ?[31mred\n#2 DONE 1.2s\n"
 		"warning: line 3: odd\n");
 }
 
@@ -72,8 +74,8 @@ static void plain(void **state)
 static void plain_turns(void **state)
 {
 	BuildProgress p = begin(PROGRESS_PLAIN);
-	event(&p, "{'step':1,'state':'begin','stage':'a','text':'RUN a','total':2}", 0);
-	event(&p, "{'step':2,'state':'begin','stage':'b','text':'RUN b','total':2}", 0);
+	event(&p, "{'step':1,'state':'begin','stage':'a','text':'RUN a','index':1,'total':2}", 0);
+	event(&p, "{'step':2,'state':'begin','stage':'b','text':'RUN b','index':2,'total':2}", 0);
 	output(&p, 1, "x\n", 0);
 	output(&p, 2, "no newline", 0);
 	event(&p, "{'step':2,'state':'done','seconds':0}", 0);
@@ -84,7 +86,7 @@ static void plain_turns(void **state)
 static void live(void **state)
 {
 	BuildProgress p = begin(PROGRESS_LIVE);
-	event(&p, "{'step':1,'state':'begin','stage':'','text':'RUN make','total':1}", 1000);
+	event(&p, "{'step':1,'state':'begin','stage':'','text':'RUN make','index':1,'total':1}", 1000);
 	output(&p, 1, "compiling\n 10 %\r 90 %\r\nlast\n", 1200);
 	build_progress_tick(&p, 1500 * NSEC_PER_MSEC);
 	build_progress_tick(&p, 1501 * NSEC_PER_MSEC); /* too soon: nothing */
@@ -102,7 +104,7 @@ static void live(void **state)
 static void quiet_says_nothing(void **state)
 {
 	BuildProgress p = begin(PROGRESS_QUIET);
-	event(&p, "{'step':1,'state':'begin','stage':'','text':'RUN make','total':1}", 0);
+	event(&p, "{'step':1,'state':'begin','stage':'','text':'RUN make','index':1,'total':1}", 0);
 	output(&p, 1, "x\n", 0);
 	event(&p, "{'warning':'w'}", 0);
 	AUTO_FREE char *text = written(&p);
@@ -112,9 +114,9 @@ static void quiet_says_nothing(void **state)
 static void failure(void **state)
 {
 	BuildProgress p = begin(PROGRESS_QUIET);
-	event(&p, "{'step':1,'state':'begin','stage':'','text':'FROM a','line':1,'total':2}", 0);
+	event(&p, "{'step':1,'state':'begin','stage':'','text':'FROM a','line':1,'index':1,'total':2}", 0);
 	event(&p, "{'step':1,'state':'done'}", 0);
-	event(&p, "{'step':2,'state':'begin','stage':'','text':'RUN false','line':3,'total':2}", 0);
+	event(&p, "{'step':2,'state':'begin','stage':'','text':'RUN false','line':3,'index':2,'total':2}", 0);
 	for (int i = 0; i < 40; i++) {
 		AUTO_FREE char *line = xasprintf("line %d\n", i);
 		output(&p, 2, line, 0);

@@ -40,7 +40,7 @@ static void directory(void **state)
 	AUTO_BUF b = BUF_INIT;
 	write_file("Dockerfile", "FROM scratch\nLABEL a=b\n");
 	write_file(".dockerignore", "x\n");
-	frame(&b, 'J', "{\"event\":{\"step\":1,\"state\":\"begin\",\"stage\":\"\",\"text\":\"FROM scratch\",\"line\":1,\"total\":2}}");
+	frame(&b, 'J', "{\"event\":{\"step\":1,\"state\":\"begin\",\"stage\":\"\",\"text\":\"FROM scratch\",\"line\":1,\"index\":1,\"total\":2}}");
 	frame(&b, 'J', "{\"event\":{\"step\":1,\"state\":\"cached\"}}");
 	frame(&b, 'E', DONE);
 	const FakeRule rules[] = { answer(&b), { NULL } };
@@ -101,6 +101,63 @@ static void credentials(void **state)
 	assert_int_equal(unsetenv("DOCKER_CONFIG"), 0);
 }
 
+/* Each directory is sent when it is asked for, by its name, less what its own .dockerignore names. */
+static void contexts(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	(void) mkdir("lib", 0700);
+	(void) mkdir("img", 0700);
+	write_file("Dockerfile", "FROM scratch\n");
+	write_file("lib/kept", "k");
+	write_file("lib/left", "l");
+	write_file("lib/.dockerignore", "left\n");
+	frame(&b, 'J', "{\"context\":{\"have\":null,\"name\":\"lib\"}}");
+	frame(&b, 'J', "{\"want\":[1],\"name\":\"lib\"}");
+	frame(&b, 'E', DONE);
+	const FakeRule rules[] = { answer(&b), { NULL } };
+	Outcome o = run(rules, "build", "--build-context", "lib=img", "--build-context", "lib=./lib", "--build-context", "deb=docker-image://debian:12", ".");
+	expect(&o, EXIT_DONE, NULL, NULL);
+	assert_non_null(strstr(o.requests, "\"deb\":\"docker-image://debian:12\""));
+	assert_non_null(strstr(o.requests, "\"lib\":\"local://"));
+	done(&o);
+	/* .dockerignore and kept: that is all of it. */
+	AUTO_BUF more = BUF_INIT;
+	frame(&more, 'J', "{\"context\":{\"have\":null,\"name\":\"lib\"}}");
+	frame(&more, 'J', "{\"want\":[2],\"name\":\"lib\"}");
+	const FakeRule third[] = { answer(&more), { NULL } };
+	o = run(third, "build", "--build-context", "lib=lib", ".");
+	expect(&o, EXIT_FAILED, NULL, "wants a file that is not in the context");
+	done(&o);
+	AUTO_BUF other = BUF_INIT;
+	frame(&other, 'J', "{\"context\":{\"have\":null,\"name\":\"none\"}}");
+	const FakeRule asks[] = { answer(&other), { NULL } };
+	o = run(asks, "build", "--build-context", "lib=lib", ".");
+	expect(&o, EXIT_FAILED, NULL, "wants a build context that it was not told of");
+	done(&o);
+}
+
+/* The image that another is made from is built first, also where only the latter is asked for. */
+static void service_contexts(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	frame(&b, 'E', DONE);
+	const FakeRule rules[] = { answer(&b), { NULL } };
+	write_file("compose.yaml", "name: blog\nservices:\n  a: {build: {dockerfile_inline: FROM base, additional_contexts: {base: 'service:z', db: 'service:db'}}}\n"
+				   "  db: {image: 'pg:1'}\n  z: {build: {dockerfile_inline: FROM scratch}}\n");
+	Outcome o = run(rules, "build", "a");
+	expect(&o, EXIT_DONE, "", NULL);
+	assert_true(str_starts(o.err, "building z\n"));
+	assert_non_null(strstr(o.err, "building a\n"));
+	assert_non_null(strstr(o.requests, "\"base\":\"docker-image://blog-z\""));
+	assert_non_null(strstr(o.requests, "\"db\":\"docker-image://pg:1\""));
+	done(&o);
+	o = run(rules, "build");
+	expect(&o, EXIT_DONE, "", NULL);
+	assert_true(str_starts(o.err, "building z\n"));
+	assert_int_equal(unlink("compose.yaml"), 0);
+	done(&o);
+}
+
 static void failures(void **state)
 {
 	static const struct {
@@ -147,6 +204,11 @@ static void usage(void **state)
 		{ { "build", "--secret", "id=a,src=/none", "." }, "--secret id=a,src=/none: /none: No such file" },
 		{ { "build", "--secret", "id=a,what=b", "." }, "write id=ID,src=FILE" },
 		{ { "build", "--add-host", "a", "." }, "write NAME:ADDRESS" },
+		{ { "build", "--build-context", "a", "." }, "write NAME=DIRECTORY or NAME=docker-image://IMAGE" },
+		{ { "build", "--build-context", "a=/none", "." }, "the build context a=/none: No such file" },
+		{ { "build", "--build-context", "a=Dockerfile", "." }, "the build context a=Dockerfile is no directory" },
+		{ { "build", "--build-context", "a=https://h/x.git", "." }, "is remote: clone or unpack it, and give the directory" },
+		{ { "build", "--build-context", "a=oci-layout://d", "." }, "load the images of the directory (tar -C d -c . | stead load)" },
 		{ { "build", "-f", "no-file", "." }, "there is no no-file; name the Dockerfile with -f" },
 		{ { "build", "-f", "x", "-" }, "-f cannot name another one" },
 	};
@@ -251,7 +313,8 @@ static void why(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(directory), cmocka_unit_test(standard_input), cmocka_unit_test(credentials), cmocka_unit_test(failures), cmocka_unit_test(usage),
+		cmocka_unit_test(directory), cmocka_unit_test(standard_input), cmocka_unit_test(credentials), cmocka_unit_test(failures), cmocka_unit_test(contexts), cmocka_unit_test(service_contexts),
+		cmocka_unit_test(usage),
 		cmocka_unit_test(services), cmocka_unit_test(before_up), cmocka_unit_test(a_build_that_fails_stops_up), cmocka_unit_test(why),
 	};
 	return cmocka_run_group_tests(tests, cli_setup, cli_teardown);

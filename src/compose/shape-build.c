@@ -94,6 +94,20 @@ static Node *shape_platforms(Shape *s, const Node *n)
 	return list;
 }
 
+/* A directory, unless a colon stands before the first slash: what that means the model says. */
+static Node *shape_contexts(Shape *s, const Node *n)
+{
+	Node *out = shape_labels(s, n);
+	for (size_t i = 0; out && i < out->n; i++) {
+		const Node *v = out->items[i].value;
+		size_t before = path_enter(&s->path, out->items[i].key);
+		if (v->text[strcspn(v->text, ":/")] != ':' && !(out->items[i].value = shape_path(s, v)))
+			return NULL;
+		path_leave(&s->path, before);
+	}
+	return out;
+}
+
 static Node *shape_attestation(Shape *s, const Node *n)
 {
 	if (!node_is_scalar(n) || !str_eq(n->text, "false"))
@@ -119,7 +133,7 @@ static const ShapeKey build_keys[] = {
 	{ "extra_hosts", shape_extra_hosts },
 	{ "platforms", shape_platforms },
 	{ "tags", shape_strings },
-	{ "additional_contexts", shape_labels },
+	{ "additional_contexts", shape_contexts },
 	{ "ulimits", shape_ulimits },
 	{ "provenance", shape_attestation },
 	{ "sbom", shape_attestation },

@@ -525,7 +525,8 @@ static void builds(void **state)
 	Place *p = *state;
 	AUTO_STACK *s = load_text(p,
 		"services:\n  a: {build: ./src}\n  c: {build: 'git@git.test:a#main:web'}\n  b:\n    image: named:1\n    build:\n      args: [ONE=1, SET, NOT_SET]\n      secrets: [npm, {source: npm, target: id}]\n"
-		"      ssh: {default: '', k: /a, keys: './x,/y/../z'}\n      platforms: [Linux/ARM64]\n      shm_size: 1m\n      dockerfile_inline: |\n        FROM scratch\n"
+		"      ssh: {default: '', k: /a, keys: './x,/y/../z'}\n      platforms: [Linux/ARM64]\n      shm_size: 1m\n"
+		"      additional_contexts: [lib=../lib, img=docker-image://i, other=service:a]\n      dockerfile_inline: |\n        FROM scratch\n"
 		"secrets: {npm: {content: x}}\n");
 	AUTO_FREE char *src = xasprintf("%s/src", p->dir);
 	const Service *a = stack_service(s, "a"), *b = stack_service(s, "b");
@@ -545,6 +546,9 @@ static void builds(void **state)
 	AUTO_FREE char *keys = xasprintf("keys=%s/x,/z", p->dir);
 	assert_string_equal(b->build.ssh[2], keys);
 	assert_string_equal(b->build.platforms[0], "linux/arm64");
+	assert_true(str_starts(strv_env(b->build.contexts, "lib"), "/") && str_ends(strv_env(b->build.contexts, "lib"), "/lib"));
+	assert_string_equal(strv_env(b->build.contexts, "img"), "docker-image://i");
+	assert_string_equal(strv_env(b->build.contexts, "other"), "service:a");
 	assert_string_equal(b->build.dockerfile_inline, "FROM scratch\n");
 	assert_int_equal(s->n_secrets, 1);
 }

@@ -80,9 +80,8 @@ static bool on_event(void *user, const json_t *e)
 	if (warning) {
 		streamf(k, "[Warning] ", warning);
 	} else if (str_eq(what, "begin") && text) {
-		json_int_t total = json_integer_value(json_object_get(e, "total"));
-		AUTO_FREE char *of = total ? xasprintf("/%lld", (long long) total) : xstrdup("");
-		AUTO_FREE char *s = xasprintf("Step %lld%s : %s\n", (long long) json_integer_value(json_object_get(e, "step")), of, text);
+		AUTO_FREE char *s = xasprintf("Step %lld/%lld : %s\n", (long long) json_integer_value(json_object_get(e, "step")),
+			(long long) json_integer_value(json_object_get(e, "steps")), text);
 		stream(k, s);
 	} else if (str_eq(what, "cached")) {
 		stream(k, " ---> Using cache\n");

@@ -31,12 +31,26 @@ void from_done(From *f)
 	free_and_null(&f->name);
 }
 
-static bool is_context(char *const *contexts, const char *name)
+/* "docker.io/library/node:latest" is "node". Owned by the caller. */
+static char *short_name(const char *name)
 {
-	for (char *const *c = contexts; c && *c; c++)
-		if (strcasecmp(*c, name) == 0)
-			return true;
-	return false;
+	static const char *const prefixes[] = { "docker.io/", "index.docker.io/", "library/" };
+	for (size_t k = 0; k < ARRAY_SIZE(prefixes); k++)
+		if (str_starts(name, prefixes[k]))
+			name += strlen(prefixes[k]);
+	return xstrndup(name, strlen(name) - (str_ends(name, ":latest") ? strlen(":latest") : 0));
+}
+
+/* The context of that name, as it was given; NULL: there is none. */
+static const char *find_context(char *const *contexts, const char *name)
+{
+	AUTO_FREE char *wanted = contexts ? short_name(name) : NULL;
+	for (char *const *c = contexts; c && *c; c++) {
+		AUTO_FREE char *own = short_name(*c);
+		if (strcasecmp(own, wanted) == 0)
+			return *c;
+	}
+	return NULL;
 }
 
 /* Last stage of that name before `before`; or, if later ones count, any. SIZE_MAX: none. */
@@ -57,8 +71,9 @@ static bool all_digits(const char *s)
 int dockerfile_from(const Dockerfile *f, size_t stage, const Instruction *i, const char *name, char *const *contexts, From *ret, Err *err)
 {
 	const bool base = i->kind == INSTRUCTION_FROM;
-	if (is_context(contexts, name)) {
-		*ret = (From){ .kind = FROM_CONTEXT, .name = xstrdup(name) };
+	const char *context = find_context(contexts, name);
+	if (context) {
+		*ret = (From){ .kind = FROM_CONTEXT, .name = xstrdup(context) };
 		return 0;
 	}
 	if (base && str_eq(name, "scratch")) {

@@ -23,7 +23,7 @@ typedef enum FromKind {
 typedef struct From {
 	FromKind kind;
 	size_t stage; /* index in Dockerfile.stages */
-	char *name;   /* of the image or the context, as written; variables replaced. Owned */
+	char *name;   /* of the image, as written, variables replaced; of the context, as it was given. Owned */
 } From;
 
 typedef struct GraphStage {

@@ -76,6 +76,12 @@ static void graphs(void **state)
 	char *const contexts[] = { (char[]){ "ctx" }, NULL };
 	AUTO_FREE char *out = graph("FROM a AS ctx\nFROM ctx\nCOPY --from=ctx p q\n", NULL, contexts);
 	assert_string_equal(out, "1:context,ctx");
+	/* An image has many names. */
+	char *const images[] = { (char[]){ "node" }, (char[]){ "docker.io/me/x:latest" }, NULL };
+	AUTO_FREE char *hidden = graph("FROM docker.io/library/node:latest\nCOPY --from=Me/X p q\nCOPY --from=node:20 p q\n", NULL, images);
+	assert_string_equal(hidden, "0:context,node");
+	AUTO_FREE char *other = graph("FROM node:20\n", NULL, images);
+	assert_string_equal(other, "0:image,node:20");
 }
 
 static void errors(void **state)

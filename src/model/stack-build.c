@@ -35,10 +35,18 @@ static int check_network(Reader *r, const ServiceBuild *b)
 
 static int check_contexts(Reader *r, const ServiceBuild *b)
 {
+	static const char image[] = "docker-image://";
 	for (char **c = b->contexts; c && *c; c++) {
 		const char *value = strchr(*c, '=') + 1;
-		if (!str_starts(value, "docker-image://") || !value[strlen("docker-image://")])
-			return reader_fail_at(r, "additional_contexts", "'%s' is not supported yet; docker-image://IMAGE is", value);
+		if (value[0] == '/' || (str_starts(value, image) && value[strlen(image)]) ||
+			(str_starts(value, BUILD_CONTEXT_SERVICE) && value[strlen(BUILD_CONTEXT_SERVICE)]))
+			continue;
+		if (str_starts(value, "oci-layout://"))
+			return reader_fail_at(r, "additional_contexts", "'%s' is not supported; load the images of the directory (tar -C DIRECTORY -c . | stead load), and write "
+				"docker-image://IMAGE", value);
+		if (strstr(value, "://") || str_starts(value, "git@"))
+			return reader_fail_at(r, "additional_contexts", "'%s' is remote, which is not supported; clone or unpack it, and give the directory", value);
+		return reader_fail_at(r, "additional_contexts", "'%s' is no context; write a directory, docker-image://IMAGE or service:NAME", value);
 	}
 	return 0;
 }
@@ -96,6 +104,45 @@ static const Field build_fields[] = {
 	REFUSED("isolation", "remove it"),
 };
 const Schema build_schema = OBJECT_SCHEMA(build_fields, ServiceBuild, check_build, "a build");
+
+/* Images that need each other cannot be built. */
+typedef struct BuildWalk {
+	Reader *r;
+	const Stack *stack;
+	enum { BUILD_NEW, BUILD_OPEN, BUILD_DONE } *marks;
+} BuildWalk;
+
+static int walk_build(BuildWalk *w, const Service *s)
+{
+	size_t at = (size_t) (s - w->stack->services);
+	int e = 0;
+	if (w->marks[at] == BUILD_DONE)
+		return 0;
+	w->marks[at] = BUILD_OPEN;
+	for (char **c = s->build.contexts; e == 0 && c && *c; c++) {
+		const char *value = strchr(*c, '=') + 1, *name = value + strlen(BUILD_CONTEXT_SERVICE);
+		if (!str_starts(value, BUILD_CONTEXT_SERVICE))
+			continue;
+		const Service *other = stack_service(w->stack, name);
+		if (!other)
+			return stack_fail_in(w->r, s->name, "build.additional_contexts", "there is no service '%s' (or its profile is off)", name);
+		if (w->marks[other - w->stack->services] == BUILD_OPEN)
+			return stack_fail_in(w->r, s->name, "build.additional_contexts", "the images of '%s' and '%s' need each other", s->name, name);
+		e = walk_build(w, other);
+	}
+	w->marks[at] = BUILD_DONE;
+	return e;
+}
+
+int stack_check_builds(Reader *r, const Stack *st)
+{
+	BuildWalk w = { .r = r, .stack = st, .marks = xcalloc(st->n_services + 1, sizeof(*w.marks)) };
+	int e = 0;
+	for (size_t i = 0; e == 0 && i < st->n_services; i++)
+		e = walk_build(&w, &st->services[i]);
+	free(w.marks);
+	return e;
+}
 
 static bool secret_used(const Stack *s, const char *key)
 {

@@ -431,7 +431,7 @@ int stack_check(Reader *r, Stack *st)
 			if (checks[k](r, st, &st->services[i]) < 0)
 				return -EINVAL;
 	}
-	if (check_cycles(r, st) < 0 || check_ports(r, st) < 0 || stack_check_routes(r, st) < 0)
+	if (check_cycles(r, st) < 0 || stack_check_builds(r, st) < 0 || check_ports(r, st) < 0 || stack_check_routes(r, st) < 0)
 		return -EINVAL;
 	return check_container_names(r, st);
 }

@@ -21,5 +21,7 @@ int service_check(Reader *r, void *service);
 /** An error at services.SERVICE.KEY (KEY may be NULL). */
 int stack_fail_in(Reader *r, const char *service, const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/** That `service:` in builds leads to services, and in no circle. */
+int stack_check_builds(Reader *r, const Stack *s);
 /** That no two routes of the stack contradict each other. */
 int stack_check_routes(Reader *r, const Stack *s);

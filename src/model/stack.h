@@ -113,6 +113,8 @@ typedef struct BuildSecret {
 	char *target; /* its id in the Dockerfile; NULL = source */
 } BuildSecret;
 
+#define BUILD_CONTEXT_SERVICE "service:" /* the image of another service */
+
 /** How a service's image is made. context NULL: it is not built. The client builds: the daemon gets models without it (stack_drop_builds). */
 typedef struct ServiceBuild {
 	char *context;           /* absolute path of a directory on the client */
@@ -131,7 +133,7 @@ typedef struct ServiceBuild {
 	char **extra_hosts; /* "name=address" */
 	char **platforms;  /* "linux/arm64"; at most one */
 	char **tags;       /* further names */
-	char **contexts;   /* "NAME=docker-image://REF" */
+	char **contexts;   /* "NAME=docker-image://REF", "NAME=service:SERVICE", "NAME=/absolute/directory" */
 	Ulimit *ulimits;
 	size_t n_ulimits;
 } ServiceBuild;

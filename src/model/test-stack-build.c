@@ -38,7 +38,7 @@ static Stack *stack(const char *build)
 static const char full[] =
 	"{'context':'/src','dockerfile':'D','args':{'A':'1'},'target':'t','labels':{'l':'m'},'cache_from':['/c'],'cache_to':['/c'],"
 	"'no_cache':true,'pull':true,'network':'none','shm_size':'1048576','secrets':[{'source':'npm','target':'token'}],'ssh':['default'],"
-	"'extra_hosts':['a=10.0.0.1'],'platforms':['linux/arm64'],'tags':['x:1'],'additional_contexts':{'base':'docker-image://debian:12'},"
+	"'extra_hosts':['a=10.0.0.1'],'platforms':['linux/arm64'],'tags':['x:1'],'additional_contexts':{'base':'docker-image://debian:12','data':'service:db','lib':'/lib'},"
 	"'ulimits':{'nofile':{'soft':1,'hard':2}}}";
 
 static void values(void **state)
@@ -106,7 +106,14 @@ static void refusals(void **state)
 		{ "{'context':'/s','network':'back'}", "services.web.build.network: 'back' is unknown" },
 		{ "{'context':'/s','dockerfile':'a','dockerfile_inline':'b'}", "services.web.build.dockerfile_inline: stands beside 'dockerfile'" },
 		{ "{'context':'/s','platforms':['linux/amd64','linux/arm64']}", "services.web.build.platforms: names 2 platforms" },
-		{ "{'context':'/s','additional_contexts':{'a':'/b'}}", "services.web.build.additional_contexts: '/b' is not supported yet" },
+		{ "{'context':'/s','additional_contexts':{'a':'b'}}", "services.web.build.additional_contexts: 'b' is no context; write a directory" },
+		{ "{'context':'/s','additional_contexts':{'a':''}}", "services.web.build.additional_contexts: '' is no context" },
+		{ "{'context':'/s','additional_contexts':{'a':'target:b'}}", "'target:b' is no context" },
+		{ "{'context':'/s','additional_contexts':{'a':'docker-image://'}}", "services.web.build.additional_contexts: 'docker-image://' is" },
+		{ "{'context':'/s','additional_contexts':{'a':'https://h/a.git'}}", "is remote, which is not supported; clone or unpack it" },
+		{ "{'context':'/s','additional_contexts':{'a':'oci-layout:///d'}}", "load the images of the directory" },
+		{ "{'context':'/s','additional_contexts':{'a':'service:none'}}", "services.web.build.additional_contexts: there is no service 'none'" },
+		{ "{'context':'/s','additional_contexts':{'a':'service:web'}}", "the images of 'web' and 'web' need each other" },
 		{ "{'context':'/s','ulimits':{'nofiles':1}}", "services.web.build.ulimits: 'nofiles' is no limit" },
 		{ "{'context':'/s','dockerfil':'a'}", "services.web.build.dockerfil: unknown key of a build; did you mean 'dockerfile'?" },
 	};
