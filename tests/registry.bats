@@ -290,6 +290,25 @@ END
   rm -f "$DOCKER_CONFIG/config.json"
 }
 
+@test "docker build pulls a private base image with the credentials of docker login" {
+  command -v docker >/dev/null || skip "docker is not installed"
+  echo "ca $TLS $REG/cert" >"$RULES"
+  layout oci
+  skopeo_to --dest-creds me:sesame oci:oci "docker://$TLS/private:1"
+  mkdir -p ctx
+  printf 'FROM %s/private:1\nLABEL a=b\n' "$TLS" >ctx/Dockerfile
+  fails 1 env DOCKER_BUILDKIT=0 docker -H "unix://$SOCK" build -t private-build:1 ctx
+  says "stead login"
+  ok docker -H "unix://$SOCK" login -u me --password-stdin "$TLS" <<<sesame
+  ok env DOCKER_BUILDKIT=0 docker -H "unix://$SOCK" build -t private-build:1 ctx
+  says "Successfully tagged private-build:1"
+  is "$(curl -s --unix-socket "$SOCK" -o /dev/null -w '%{http_code}' -H 'X-Registry-Config: !' -X POST http://localhost/build)" 400
+  : >"$RULES"
+  rm -f "$DOCKER_CONFIG/config.json"
+  gone private-build:1
+  gone "$TLS/private:1"
+}
+
 @test "services' images are pulled before anything starts, as pull_policy says" {
   layout oci
   skopeo_to oci:oci "docker://$PLAIN/policy:1"

@@ -17,20 +17,19 @@
 
 #define AUTH_MAX (64U << 10)
 
-/** X-Registry-Auth: base64 of docker's AuthConfig. NULL in *ret where there is none. */
-static int registry_auth(const HttpRequest *r, json_t **ret, Err *err)
+int api_registry_header(const HttpRequest *r, const char *name, json_t **ret, Err *err)
 {
-	const char *header = http_header(r, "X-Registry-Auth");
+	const char *header = http_header(r, name);
 	AUTO_BUF text = BUF_INIT;
 	if (str_empty(header))
 		return 0;
 	if (strlen(header) > AUTH_MAX || base64_decode(header, &text) < 0)
-		return err_set(err, -EINVAL, "X-Registry-Auth is not base64");
+		return err_set(err, -EINVAL, "%s is not base64", name);
 	json_t *o = json_loadb(buf_cstr(&text), text.len, 0, NULL);
 	explicit_bzero(text.data, text.len);
 	if (!json_is_object(o)) {
 		json_decref(o);
-		return err_set(err, -EINVAL, "X-Registry-Auth is not a JSON object in base64");
+		return err_set(err, -EINVAL, "%s is not a JSON object in base64", name);
 	}
 	if (json_object_size(o) == 0) {
 		json_decref(o);
@@ -149,7 +148,7 @@ static void create(Daemon *d, HttpRequest *r, char *const *args)
 	}
 	AUTO_FREE char *ref = asked_reference(image, http_query(r, "tag"));
 	AUTO_FREE char *normal = NULL;
-	if (reference_normalise(ref, &normal, &err) < 0 || registry_auth(r, &auth, &err) < 0) {
+	if (reference_normalise(ref, &normal, &err) < 0 || api_registry_header(r, "X-Registry-Auth", &auth, &err) < 0) {
 		http_error_err(r, &err);
 		return;
 	}
@@ -278,7 +277,7 @@ static void push(Daemon *d, HttpRequest *r, char *const *args)
 	AUTO_FREE JobPushItem *items = NULL;
 	size_t n = 0;
 	json_t *auth = NULL;
-	if (push_items(d, args[0], http_query(r, "tag"), &items, &n, &err) < 0 || registry_auth(r, &auth, &err) < 0) {
+	if (push_items(d, args[0], http_query(r, "tag"), &items, &n, &err) < 0 || api_registry_header(r, "X-Registry-Auth", &auth, &err) < 0) {
 		http_error_err(r, &err);
 		return;
 	}

@@ -40,4 +40,6 @@ void api_submit(Daemon *d, HttpRequest *r, int operation_kind, const char *stack
 StackState *api_stack(Daemon *d, HttpRequest *r, const char *name);
 
 /** Starts to listen. */
+/** A header that is base64 of a JSON object (Docker's X-Registry-Auth, X-Registry-Config). New reference in *ret; left alone where there is none, or an empty one. */
+int api_registry_header(const HttpRequest *r, const char *name, json_t **ret, Err *err);
 int api_start(Daemon *d, Err *err);

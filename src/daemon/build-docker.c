@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "daemon/api.h"
 #include "daemon/build-parts.h"
 #include "daemon/json.h"
 #include "image/reference.h"
@@ -277,6 +278,26 @@ static void warn_of_cache(DockerBuild *k, HttpRequest *r)
 	json_decref(images);
 }
 
+/* Credentials by the registry's host; docker writes some of these as URLs. */
+static int take_auths(HttpRequest *r, BuildLimits *l, Err *err)
+{
+	json_t *given = NULL, *auth;
+	const char *key;
+	int e = api_registry_header(r, "X-Registry-Config", &given, err);
+	if (e < 0 || !given)
+		return e;
+	l->auths = json_object();
+	json_object_foreach(given, key, auth)
+	{
+		const char *host = strstr(key, "://") ? strstr(key, "://") + 3 : key;
+		AUTO_FREE char *name = xstrndup(host, strcspn(host, "/"));
+		if (json_is_object(auth))
+			(void) json_object_set(l->auths, str_eq(name, "index.docker.io") ? "docker.io" : name, auth);
+	}
+	json_decref(given);
+	return 0;
+}
+
 void build_api_docker(Daemon *d, HttpRequest *r)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -290,6 +311,8 @@ void build_api_docker(Daemon *d, HttpRequest *r)
 	int e = check_query(r, &err);
 	if (e == 0)
 		e = take_limits(r, &limits, &err);
+	if (e == 0)
+		e = take_auths(r, &limits, &err);
 	if (e == 0)
 		e = take_options(r, &options, &err);
 	if (e == 0)
