@@ -72,6 +72,7 @@ build|--shm-size||string|
 build|--ulimit||list|
 build|--quiet|-q|flag|
 build|--iidfile||string|file
+build|--check||flag|
 build|--shell-on-fail||flag|
 builder prune|||operands|
 builder prune|--all|-a|flag|

@@ -269,6 +269,40 @@ END
   says_not "ENV A=b"
 }
 
+@test "checks: warnings of a build, errors if the file says so, and alone" {
+  dockerfile <<'END'
+FROM tiny AS Base
+MAINTAINER me
+COPY $FIEL /
+END
+  echo x >Dockerfile.x
+  fails 2 stead build .
+  says "Dockerfile:1: FROM: write the name of the stage 'Base' in lower case"
+  says "MAINTAINER is deprecated"
+  fails 2 stead build --check .
+  says "Check complete, 3 warnings have been found!"
+  says "WARNING: UndefinedVar - COPY: \$FIEL has no value"
+  says "a source is empty"
+  dockerfile <<'END'
+# check=error=true
+FROM tiny
+RUN touch /x
+MAINTAINER me
+END
+  fails 2 stead build .
+  says "Dockerfile:4: MAINTAINER is deprecated"
+  says_not "RUN touch"
+  dockerfile <<'END'
+# check=skip=MaintainerDeprecated;error=true
+FROM tiny
+ENV P=$PATH
+MAINTAINER me
+END
+  ok stead build .
+  ok stead build --check .
+  says "Check complete, no warnings found."
+}
+
 @test "docker's classic builder is served" {
   command -v docker >/dev/null || skip "needs docker's client"
   mkdir -p ctx

@@ -264,11 +264,16 @@ static int check_size(Build *b, Err *err)
 	return n > LIMIT_DOCKERFILE_STEPS ? err_set(err, -EINVAL, "%s: more than %d instructions", b->file->name, LIMIT_DOCKERFILE_STEPS) : 0;
 }
 
-static void warn(Build *b)
+int build_warn(Build *b, Err *err)
+{
+	for (; b->warned < b->file->n_warnings; b->warned++)
+		build_event(json_pack("{s:s, s:s}", "warning", b->file->warnings[b->warned].text, "rule", b->file->warnings[b->warned].rule));
+	return check_result(b->file, err);
+}
+
+static void warn_of_arguments(Build *b)
 {
 	AUTO_STRV char **unused = dockerfile_unused_args(b->file, b->o.args);
-	for (size_t i = 0; i < b->file->n_warnings; i++)
-		build_event(json_pack("{s:s, s:s}", "warning", b->file->warnings[i].text, "rule", b->file->warnings[i].rule));
 	for (char **a = unused; a && *a; a++) {
 		AUTO_FREE char *text = xasprintf("%s: no ARG takes the build argument '%s'", b->file->name, *a);
 		build_event(json_pack("{s:s}", "warning", text));
@@ -290,9 +295,12 @@ static int read_file(Build *b, Err *err)
 		return err_set(err, -EINVAL, "there is no Dockerfile in the build's options");
 	r = b->o.dockerfile ? dockerfile_parse(b->o.dockerfile_name, b->o.dockerfile, strlen(b->o.dockerfile), &b->file, err) :
 			      dockerfile_parse(b->o.dockerfile_name, buf_cstr(&text), text.len, &b->file, err);
-	if (r < 0 || (r = scope_new_global(b->file, &a, &b->globals, err)) < 0 || (r = plan(b, err)) < 0 || (r = check_size(b, err)) < 0)
+	if (r < 0 || (r = scope_new_global(b->file, &a, &b->globals, err)) < 0)
 		return r;
-	warn(b);
+	check_bases(b->file, b->globals, &a);
+	if ((r = build_warn(b, err)) < 0 || (r = plan(b, err)) < 0 || (r = check_size(b, err)) < 0)
+		return r;
+	warn_of_arguments(b);
 	return 0;
 }
 

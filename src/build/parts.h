@@ -22,6 +22,7 @@
 #include "build/options.h"
 #include "build/tree.h"
 #include "build/view.h"
+#include "dockerfile/check.h"
 #include "dockerfile/config.h"
 #include "dockerfile/dockerfile.h"
 #include "dockerfile/graph.h"
@@ -121,6 +122,7 @@ struct Build {
 	Dockerfile *file;
 	Ignore *ignore;
 	char *ignore_name;
+	size_t warned;           /* of the file's warnings: those that the client has */
 	Scope *globals;
 	Graph *graph;
 	char **context_names;    /* of named contexts */
@@ -156,6 +158,8 @@ int build_view(Build *b, const LayerStack *l, View *ret, Err *err);
 char *build_layer_path(const Build *b, const char *diff_id);
 /** Commits what is staged, then writes the records that wait for it. */
 int build_commit(Build *b, Err *err);
+/** Tells of the file's warnings that are new. -EINVAL where the file says that they are errors. */
+int build_warn(Build *b, Err *err);
 /** The context's list is there after this. */
 int build_context(Build *b, Err *err);
 /** Its hash is there: what stands for all that is in it, times too. */

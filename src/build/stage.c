@@ -302,13 +302,12 @@ static int from_image(Build *b, BuildStage *s, const char *ref, const char *plat
 	if (r != 0 || (r = base_config(image->config, &s->doc, err)) < 0)
 		return r;
 	layer_stack_copy(&image->layers, &s->layers);
-	if (image->arch && !str_eq(image->arch, s->arch)) {
-		AUTO_FREE char *text = xasprintf("%s:%u: FROM: image '%s' is for %s, the build for %s", b->file->name, s->def->from.line,
-			ref, image->arch, s->arch);
-		build_event(json_pack("{s:s}", "warning", text));
-		str_set(&s->arch, image->arch);
-	}
-	return 0;
+	if (!image->arch || str_eq(image->arch, s->arch))
+		return 0;
+	dockerfile_warn(b->file, s->def->from.line, "InvalidBaseImagePlatform", "FROM: image '%s' is for %s, the build for %s", s->plan->base.name, image->arch,
+		s->arch);
+	str_set(&s->arch, image->arch);
+	return build_warn(b, err);
 }
 
 /* The layer that a directory is, as the cache has it, or a new one. */
@@ -494,6 +493,16 @@ static int expand_and_run(Build *b, BuildStage *s, Err *err)
 	return r == 0 && !from ? scope_apply(s->scope, &i, err) : r;
 }
 
+static int begin_step(Build *b, BuildStage *s, Err *err)
+{
+	event_begin(b, s);
+	/* A trigger was written for other files. */
+	if (s->at->kind == INSTRUCTION_FROM || s->pc <= s->n_triggers)
+		return 0;
+	check_variables(b->file, s->scope, s->at);
+	return build_warn(b, err);
+}
+
 static int too_many_layers(const Build *b, const BuildStage *s, Err *err)
 {
 	(void) err_set(err, -E2BIG, "the image gets more than %d layers: join RUN or COPY instructions", LIMIT_IMAGE_LAYERS);
@@ -510,9 +519,9 @@ int build_stage_advance(Build *b, BuildStage *s, Err *err)
 			s->done = true;
 			return 1;
 		}
-		if (!s->began)
-			event_begin(b, s);
-		int r = expand_and_run(b, s, err);
+		int r = s->began ? 0 : begin_step(b, s, err);
+		if (r == 0)
+			r = expand_and_run(b, s, err);
 		if (r < 0 && import_retry(b, err))
 			return 1;
 		if (r < 0)

@@ -600,6 +600,43 @@ static void a_tar_is_a_context(void **state)
 	fails_with(&t, "leads out");
 }
 
+static size_t warned(const TestResult *r, const char *rule, const char *text)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < json_array_size(r->events); i++) {
+		const json_t *e = json_array_get(r->events, i);
+		const char *warning = json_string_value(json_object_get(e, "warning"));
+		n += warning && strstr(warning, text) && str_eq(json_string_value(json_object_get(e, "rule")), rule);
+	}
+	return n;
+}
+
+/* Once each, though steps are come back to while they wait; what the base image sets is known. */
+static void checks_of_a_build(void **state)
+{
+	TestBuild t = with_app("FROM base AS One\nRUN --mount=type=cache,target=/c/$NONE [\"nothing\"]\nENV A=$BASE B=$MISSING\nCOPY --from=two /usr /u\n"
+			       "FROM base AS two\nONBUILD ENV C=$LATER\n");
+	TestResult r;
+	(void) state;
+	t.options = "{\"target\": \"one\"}";
+	must_build(&t, &r);
+	assert_int_equal(warned(&r, "StageNameCasing", "Dockerfile:1: FROM: "), 1);
+	assert_int_equal(warned(&r, "UndefinedVar", "Dockerfile:2: RUN: $NONE"), 1);
+	assert_int_equal(warned(&r, "UndefinedVar", "Dockerfile:3: ENV: $MISSING"), 1);
+	assert_int_equal(warned(&r, "UndefinedVar", ""), 2);
+	result_done(&r);
+	t.options = "{\"platform\": \"linux/s390x\"}";
+	t.dockerfile = "FROM base\nCOPY package.json /\n";
+	must_build(&t, &r);
+	assert_int_equal(warned(&r, "InvalidBaseImagePlatform", "Dockerfile:1: FROM: image 'base' is for "), 1);
+	result_done(&r);
+	t.dockerfile = "# check=error=true\nFROM base\nCOPY package.json /\n";
+	fails_with(&t, "InvalidBaseImagePlatform; an error because");
+	t.options = NULL;
+	t.dockerfile = "# check=skip=MaintainerDeprecated;error=true\nFROM base\nMAINTAINER x\nRUN [\"nothing\"]\nLABEL a=$b\n";
+	fails_with(&t, "Dockerfile:5: LABEL: $b has no value");
+}
+
 static void errors_say_where_and_what(void **state)
 {
 	static const struct {
@@ -793,7 +830,7 @@ int main(void)
 		cmocka_unit_test(layers_are_joined_in_time), cmocka_unit_test(what_lies_below_comes_back), cmocka_unit_test(destinations),
 		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages), cmocka_unit_test(named_contexts), cmocka_unit_test(a_directory_is_a_base),
 		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
-		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
+		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(checks_of_a_build), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
 		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(what_has_no_room_is_not_kept), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
 		cmocka_unit_test(configuration_and_triggers), cmocka_unit_test(times_can_be_fixed),
 	};

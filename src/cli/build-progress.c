@@ -293,7 +293,7 @@ void build_progress_note(BuildProgress *p, const char *text)
 
 /* ── failure ──────────────────────────────────────────────────────── */
 
-static void excerpt(Buf *b, const char *name, const char *text, unsigned line)
+void build_progress_excerpt(Buf *b, const char *name, const char *text, unsigned line)
 {
 	unsigned n = 1;
 	buf_printf(b, "%s:%u\n--------------------\n", name, line);
@@ -327,7 +327,7 @@ void build_progress_failure(BuildProgress *p, const char *name, const char *text
 			buf_str(&b, "------\n");
 		}
 		if (s->line && text)
-			excerpt(&b, name, text, s->line);
+			build_progress_excerpt(&b, name, text, s->line);
 	}
 	put(p, &b);
 }

@@ -58,4 +58,6 @@ void build_progress_tick(BuildProgress *p, int64_t now);
 void build_progress_clear(BuildProgress *p);
 /** Of a step that is still running, that is, has failed: its last lines and where it stands in the Dockerfile (`text` of `name`). */
 void build_progress_failure(BuildProgress *p, const char *name, const char *text, int64_t now);
+/** Appends where a line stands: some of `text`, what `name` has in it. */
+void build_progress_excerpt(Buf *b, const char *name, const char *text, unsigned line);
 void build_progress_done(BuildProgress *p);

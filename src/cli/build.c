@@ -17,7 +17,7 @@
 typedef struct BuildOptions {
 	char **tags, **args, **labels, **secrets, **ssh, **hosts, **ulimits, **contexts, **no_cache_filter, **cache_from, **cache_to;
 	const char *dockerfile, *target, *platform, *network, *memory, *cpus, *shm_size, *id_file;
-	bool no_cache, pull, quiet, shell;
+	bool no_cache, pull, quiet, shell, check;
 } BuildOptions;
 
 #define B(member) offsetof(BuildOptions, member)
@@ -44,6 +44,7 @@ static const Option options[] = {
 	{ "ulimit", 0, OPTION_LIST, B(ulimits), "NAME=SOFT[:HARD]", "A ulimit of RUN instructions", NULL },
 	{ "quiet", 'q', OPTION_FLAG, B(quiet), NULL, "Print nothing but the image's id", NULL },
 	{ "iidfile", 0, OPTION_STRING, B(id_file), "FILE", "Write the image's id to this file", "file" },
+	{ "check", 0, OPTION_FLAG, B(check), NULL, "Look for what is wrong with the Dockerfile, and build nothing", NULL },
 	{ "shell-on-fail", 0, OPTION_FLAG, B(shell), NULL, "When a RUN instruction fails, open a shell in what it has left", NULL },
 	{ NULL },
 };
@@ -194,6 +195,7 @@ static int run_directory(const Cli *cli, const BuildOptions *o, const char *cont
 		return building_refuse(&err);
 	(void) json_object_set_new(b.options, "tags", strv_to_json(o->tags));
 	b.id_file = o->id_file;
+	b.check = o->check;
 	return building_run(cli, &b);
 }
 
@@ -225,7 +227,7 @@ static int run_services(const Cli *cli, BuildOptions *o, char **services)
 		cli_warning("no service of the compose file has 'build:'; a directory is built with: stead build DIRECTORY");
 		return EXIT_DONE;
 	}
-	return building_services(cli, stack, services, false, BUILD_ALL, adjust, o);
+	return building_services(cli, stack, services, false, o->check ? BUILD_CHECK : BUILD_ALL, adjust, o);
 }
 
 static bool is_directory(const BuildOptions *o, char *const *args)
@@ -254,6 +256,7 @@ const Command command_build = {
 		".dockerignore names). With names of services, or with nothing, as compose: what has 'build:' in the compose file. A bare\n"
 		"word is a service; write ./word for a directory of that name. The context - is a Dockerfile on standard input; that of a git\n"
 		"repository (https://HOST/PATH.git, ssh://…, git://…, USER@HOST:PATH, with #REF:DIRECTORY) is fetched by your own git.\n"
+		"--check prints what BuildKit's checks find; the exit code is 1 if that is anything.\n"
 		"Ctrl-C ends the build; what its steps have made so far stays in the cache.",
 	.options = options,
 	.size = sizeof(BuildOptions),

@@ -467,8 +467,9 @@ static int build_one(const Services *x, const Service *svc)
 		(void) err_wrap(&err, "service '%s'", svc->name);
 		return building_refuse(&err);
 	}
+	b.check = x->which == BUILD_CHECK;
 	if (!b.quiet)
-		fprintf(stderr, "building %s\n", svc->name);
+		fprintf(stderr, "%s %s\n", b.check ? "checking" : "building", svc->name);
 	return building_run(x->cli, &b);
 }
 
@@ -495,7 +496,7 @@ static int build_service(Services *x, const Service *svc)
 	strv_add(&x->seen, svc->name);
 	for (char **c = svc->build.contexts; !code && c && *c; c++) {
 		const char *value = strchr(*c, '=') + 1;
-		if (str_starts(value, BUILD_CONTEXT_SERVICE))
+		if (str_starts(value, BUILD_CONTEXT_SERVICE) && x->which != BUILD_CHECK)
 			code = build_service(x, stack_service(x->stack, value + strlen(BUILD_CONTEXT_SERVICE)));
 	}
 	if (code || strv_has(x->built, svc->image) || !is_wanted(x, svc, &code))
@@ -512,10 +513,10 @@ int building_services(const Cli *cli, Stack *stack, char *const *services, bool 
 	int code = 0;
 	for (char *const *s = services; s && *s; s++)
 		add_named(stack, *s, deps, &named);
-	for (size_t i = 0; !code && i < stack->n_services; i++) {
+	for (size_t i = 0; i < stack->n_services && (!code || which == BUILD_CHECK); i++) {
 		const Service *svc = &stack->services[i];
-		if (!services || strv_has(named, svc->name))
-			code = build_service(&x, svc);
+		int one = services && !strv_has(named, svc->name) ? 0 : build_service(&x, svc);
+		code = one > code ? one : code;
 	}
 	http_client_free(x.client);
 	strv_free(x.seen);

@@ -517,6 +517,8 @@ int building_run(const Cli *cli, Building *b)
 	AUTO_ERR err = ERR_INIT;
 	AUTO_HTTP *client = NULL;
 	Session s = { .b = b, .rfd = -1, .wfd = -1 };
+	if (b->check)
+		return building_check(cli, b);
 	if (build_agents_start(&b->agents, &err) < 0)
 		return cli_refuse(&err);
 	int code = client_open_or_fail(cli, &client);

@@ -44,6 +44,7 @@ typedef struct Building {
 	size_t n_caches;
 	BuildingContext *contexts;
 	size_t n_contexts;
+	bool check;            /* look for what is wrong with the Dockerfile, and build nothing */
 	bool quiet;            /* nothing but errors */
 	const char *id_file;   /* gets the image's id; or NULL */
 	char *image;           /* the result: its id */
@@ -80,8 +81,11 @@ int building_add_context(Building *b, const char *name, const char *value, Err *
 /** How the daemon knows a directory of this machine. Owned by the caller. */
 char *building_context_id(const char *dir);
 
-/** Builds. Gives the exit code; errors have been printed. */
+/** Builds, or checks. Gives the exit code; errors have been printed. */
 int building_run(const Cli *cli, Building *b);
+
+/** `stead build --check`: prints what it finds. EXIT_FAILED if there is something. */
+int building_check(const Cli *cli, const Building *b);
 
 /** The build arguments, "NAME=value"; a strv of the caller. */
 char **building_args(const Building *b);
@@ -98,6 +102,7 @@ int building_from_service(const Stack *stack, const Service *svc, Building *ret,
 typedef enum BuildServices {
 	BUILD_ALL,     /* whatever has `build:` */
 	BUILD_MISSING, /* whose image is not there, or whose pull_policy says so */
+	BUILD_CHECK,   /* as the first, but nothing is built: their Dockerfiles are checked, and all of them, whatever is found */
 } BuildServices;
 
 /**

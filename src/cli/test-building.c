@@ -136,6 +136,36 @@ static void contexts(void **state)
 	done(&o);
 }
 
+static void check(void **state)
+{
+	const FakeRule rules[] = { { .request = "GET /images/base/json", .status = 200, .body = "{\"Config\":{\"Env\":[\"HERE=1\"]}}" },
+		{ .request = "GET /images/", .status = 404, .body = "{\"message\":\"no such image\"}" }, { NULL } };
+	write_file("Dockerfile", "FROM base AS a\nENV A=$HERE B=$GONE\nFROM a\nLABEL c=$B d=$D\nCMD x\n");
+	Outcome o = run(rules, "build", "--check", ".");
+	expect(&o, EXIT_FAILED, "Check complete, 3 warnings have been found!\n\nWARNING: UndefinedVar - ENV: $GONE has no value\nDockerfile:2\n--------------------\n"
+		"   1 |     FROM base AS a\n   2 | >>> ENV A=$HERE B=$GONE\n   3 |     FROM a\n--------------------\n\nWARNING: UndefinedVar - LABEL: $D has no value", "");
+	assert_non_null(strstr(o.out, "JSONArgsRecommended"));
+	assert_null(strstr(o.requests, BUILD));
+	done(&o);
+	/* What is not here is not pulled for this. */
+	write_file("Dockerfile", "FROM other\nENV A=$B\n");
+	o = run(rules, "build", "--check", ".");
+	expect(&o, EXIT_DONE, "Check complete, no warnings found.\n", "image 'other' is not here");
+	done(&o);
+	write_file("Dockerfile", "FROM scratch\nRNU x\n");
+	o = run(rules, "build", "--check", ".");
+	expect(&o, EXIT_USAGE, "", "Dockerfile:2: unknown instruction 'RNU'; did you mean RUN?");
+	done(&o);
+	write_file("compose.yaml", "name: blog\nservices:\n  a: {build: {dockerfile_inline: 'from scratch'}}\n  b: {build: {dockerfile_inline: \"FROM scratch\\nCMD x\"}}\n"
+				   "  c: {build: {dockerfile_inline: \"FROM scratch\\nWORKDIR x\"}}\n");
+	o = run(rules, "build", "--check");
+	expect(&o, EXIT_FAILED, NULL, "checking c\n");
+	assert_non_null(strstr(o.out, "JSONArgsRecommended"));
+	assert_non_null(strstr(o.out, "WorkdirRelativePath"));
+	assert_int_equal(unlink("compose.yaml"), 0);
+	done(&o);
+}
+
 /* The image that another is made from is built first, also where only the latter is asked for. */
 static void service_contexts(void **state)
 {
@@ -313,7 +343,7 @@ static void why(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(directory), cmocka_unit_test(standard_input), cmocka_unit_test(credentials), cmocka_unit_test(failures), cmocka_unit_test(contexts), cmocka_unit_test(service_contexts),
+		cmocka_unit_test(directory), cmocka_unit_test(standard_input), cmocka_unit_test(credentials), cmocka_unit_test(failures), cmocka_unit_test(contexts), cmocka_unit_test(check), cmocka_unit_test(service_contexts),
 		cmocka_unit_test(usage),
 		cmocka_unit_test(services), cmocka_unit_test(before_up), cmocka_unit_test(a_build_that_fails_stops_up), cmocka_unit_test(why),
 	};

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * From text to stages. lines.c gives one logical line after the other, instruction.c reads each, here they are put
- * into the stage that they belong to, and get their place in front of what is wrong with them. What works but is
- * probably not meant becomes a warning, with BuildKit's name of the check, so that "# check=skip=" means the same here.
+ * into the stage that they belong to, and get their place in front of what is wrong with them.
  */
 #include "dockerfile/dockerfile.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <strings.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "dockerfile/check.h"
 #include "dockerfile/lines.h"
 #include "dockerfile/parse.h"
 
@@ -24,49 +23,6 @@ static int place(const Dockerfile *f, unsigned line, const char *name, Err *err)
 int instruction_wrap(const Dockerfile *f, const Instruction *i, Err *err)
 {
 	return place(f, i->line, instruction_name(i->kind), err);
-}
-
-static bool skipped(const Dockerfile *f, const char *rule)
-{
-	for (char **s = f->check_skip; s && *s; s++)
-		if (strcasecmp(*s, rule) == 0 || strcasecmp(*s, "all") == 0)
-			return true;
-	return false;
-}
-
-static void warn(Dockerfile *f, unsigned line, const char *rule, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-static void warn(Dockerfile *f, unsigned line, const char *rule, const char *fmt, ...)
-{
-	if (skipped(f, rule))
-		return;
-	va_list ap;
-	va_start(ap, fmt);
-	AUTO_FREE char *text = xvasprintf(fmt, ap);
-	va_end(ap);
-	DockerfileWarning *w = array_append(f->warnings, f->n_warnings);
-	*w = (DockerfileWarning){ .line = line, .rule = rule, .text = xasprintf("%s:%u: %s", f->name, line, text) };
-}
-
-static void warn_of_instruction(Dockerfile *f, const Instruction *i)
-{
-	const char *name = instruction_name(i->kind);
-	if (i->kind == INSTRUCTION_MAINTAINER)
-		warn(f, i->line, "MaintainerDeprecated", "MAINTAINER is deprecated; write LABEL org.opencontainers.image.authors=…");
-	if ((i->kind == INSTRUCTION_CMD || i->kind == INSTRUCTION_ENTRYPOINT) && i->args && !i->json) {
-		if (i->args[0][0] == '[')
-			warn(f, i->line, "JSONArgsRecommended",
-				"%s: looks like a list but is no JSON (double quotes?), so the shell gets it as it stands", name);
-		else
-			warn(f, i->line, "JSONArgsRecommended",
-				"%s: write it as a JSON list, so that the command gets signals itself and not the shell around it", name);
-	}
-	if ((i->kind == INSTRUCTION_ENV || i->kind == INSTRUCTION_LABEL) && i->n_pairs == 1) {
-		const char *p = i->text + strcspn(i->text, " \t\v\f\r");
-		while (dockerfile_is_space(*p))
-			p++;
-		if (p[strlen(i->pairs[0].key)] != '=')
-			warn(f, i->line, "LegacyKeyValueFormat", "%s: write %s=…, with a '='", name, i->pairs[0].key);
-	}
 }
 
 /* Image names that mean BuildKit's own frontend, whatever registry they come from. */
@@ -108,16 +64,6 @@ static int read_check(Dockerfile *f, const char *check, Err *err)
 	return 0;
 }
 
-static bool mixed_case(const char *word)
-{
-	bool upper = false, lower = false;
-	for (; *word; word++) {
-		upper |= isupper((unsigned char) *word) != 0;
-		lower |= islower((unsigned char) *word) != 0;
-	}
-	return upper && lower;
-}
-
 /* Fills `i` from the line; its heredocs go along. */
 static int read_instruction(Dockerfile *f, Line *line, Instruction *i, Err *err)
 {
@@ -150,24 +96,9 @@ static int read_instruction(Dockerfile *f, Line *line, Instruction *i, Err *err)
 			i->args[0] = with;
 		}
 	i->text = buf_steal(&whole);
-	if (mixed_case(word))
-		warn(f, i->line, "ConsistentInstructionCasing", "%s: write it in upper case", word);
 	if (line->empty_continuation)
-		warn(f, i->line, "NoEmptyContinuation", "%s: an empty line within it; put a '\\' or a '#' there", instruction_name(i->kind));
-	warn_of_instruction(f, i);
+		dockerfile_warn(f, i->line, "NoEmptyContinuation", "%s: an empty line within it; put a '\\' or a '#' there", instruction_name(i->kind));
 	return 0;
-}
-
-static void warn_of_stage(Dockerfile *f, const Stage *s)
-{
-	if (!s->name)
-		return;
-	if (str_eq(s->name, "scratch") || str_eq(s->name, "context"))
-		warn(f, s->from.line, "ReservedStageName", "FROM: '%s' is a reserved name; call the stage something else", s->name);
-	for (size_t k = 0; k + 1 < f->n_stages; k++)
-		if (str_eq(f->stages[k].name, s->name))
-			warn(f, s->from.line, "DuplicateStageName", "FROM: there is a stage '%s' in line %u already; this one hides it",
-				s->name, f->stages[k].from.line);
 }
 
 /* Puts the instruction where it belongs; takes what is in it. */
@@ -186,7 +117,6 @@ static int add_instruction(Dockerfile *f, Instruction *i, size_t *n_all, Err *er
 		s->name = xstrdup(i->stage_name);
 		s->from = *i;
 		*i = (Instruction){ 0 };
-		warn_of_stage(f, s);
 		return 0;
 	}
 	if (!f->n_stages && i->kind != INSTRUCTION_ARG) {
@@ -201,23 +131,6 @@ static int add_instruction(Dockerfile *f, Instruction *i, size_t *n_all, Err *er
 	}
 	*i = (Instruction){ 0 };
 	return 0;
-}
-
-/* CMD, ENTRYPOINT and HEALTHCHECK count once a stage, the last of them. */
-static void warn_of_repeats(Dockerfile *f)
-{
-	for (size_t s = 0; s < f->n_stages; s++) {
-		const Instruction *last[INSTRUCTION_KINDS] = { NULL };
-		for (size_t k = 0; k < f->stages[s].n_instructions; k++) {
-			const Instruction *i = &f->stages[s].instructions[k];
-			if (i->kind != INSTRUCTION_CMD && i->kind != INSTRUCTION_ENTRYPOINT && i->kind != INSTRUCTION_HEALTHCHECK)
-				continue;
-			if (last[i->kind])
-				warn(f, last[i->kind]->line, "MultipleInstructionsDisallowed", "%s: line %u replaces it; only the last one of a stage counts",
-					instruction_name(i->kind), i->line);
-			last[i->kind] = i;
-		}
-	}
 }
 
 static int read_lines(Dockerfile *f, Lines *l, Err *err)
@@ -266,15 +179,13 @@ int dockerfile_parse(const char *name, const char *text, size_t n, Dockerfile **
 	if (r < 0)
 		return place(f, l.line, NULL, err);
 	if (f->syntax && !syntax_known(f->syntax))
-		warn(f, 1, "UnknownSyntax", "the syntax image '%s' is not used: the file is read as docker/dockerfile:1 would", f->syntax);
+		dockerfile_warn(f, 1, "UnknownSyntax", "the syntax image '%s' is not used: the file is read as docker/dockerfile:1 would", f->syntax);
 	r = read_lines(f, &l, err);
 	if (r < 0)
 		return r;
 	if (!f->n_stages)
 		return err_set(err, -EINVAL, "%s: has no FROM; begin with FROM IMAGE, or FROM scratch", name);
-	warn_of_repeats(f);
-	if (f->check_error && f->n_warnings)
-		return err_set(err, -EINVAL, "%s (an error because of '# check=error=true')", f->warnings[0].text);
+	check_stages(f);
 	*ret = steal_ptr(&f);
 	return 0;
 }

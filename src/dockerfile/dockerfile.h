@@ -121,7 +121,7 @@ typedef struct Dockerfile {
 	char *name;    /* for messages: "Dockerfile" */
 	char escape;   /* '\\' or '`' */
 	char *syntax;  /* # syntax=, or NULL */
-	bool check_error;   /* # check=error=true: warnings are errors */
+	bool check_error;   /* # check=error=true: warnings are errors, see dockerfile/check.h */
 	char **check_skip;  /* # check=skip=…: rules, or "all" */
 	Instruction *globals; /* ARG before the first FROM */
 	size_t n_globals;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "dockerfile/check.h"
 #include "dockerfile/config.h"
 #include "dockerfile/graph.h"
 
@@ -23,7 +24,7 @@ static void apply_triggers(const Dockerfile *f, json_t *image)
 	}
 }
 
-static void apply_stage(const Dockerfile *f, const Scope *global, const Stage *stage)
+static void apply_stage(Dockerfile *f, const Scope *global, const Stage *stage)
 {
 	AUTO(scope_freep) Scope *s = scope_new_stage(global, f, NULL);
 	json_t *image = config_new("linux/amd64");
@@ -33,6 +34,7 @@ static void apply_stage(const Dockerfile *f, const Scope *global, const Stage *s
 		AUTO_ERR err = ERR_INIT;
 		if (!stage->instructions[k].text || !stage->instructions[k].line)
 			abort();
+		check_variables(f, s, &stage->instructions[k]);
 		if (instruction_expand(s, &stage->instructions[k], &i, &err) < 0 || scope_apply(s, &i, &err) < 0 ||
 			config_apply(f, &i, image, &state, &err) < 0) {
 			if (!err.text)
@@ -69,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
+	check_bases(f, global, &a);
 	for (size_t k = 0; k < g->n_stages; k++) {
 		for (size_t n = 0; n < g->stages[k].n_needs; n++)
 			if (g->stages[k].needs[n] >= k)

@@ -14,6 +14,9 @@
 
 bool dockerfile_is_space(char c);
 
+/** check.c: warnings about what the stages say, all of them read, in order of lines. */
+void check_stages(Dockerfile *f);
+
 /** Fills in all but kind, line, last_line and heredocs from what follows the keyword. `i` is freed by the caller, also after an error. */
 int instruction_parse(Instruction *i, const char *rest, char escape, Err *err);
 /** The kind by its name, in any case; INSTRUCTION_KINDS: unknown, and the error suggests the nearest. */

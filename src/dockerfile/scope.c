@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dockerfile/scope.h"
 
+#include <ctype.h>
 #include <errno.h>
 
 #include "base/limits.h"
@@ -17,6 +18,7 @@ struct Scope {
 	char **platform;     /* global: BUILDPLATFORM, … */
 	char **env;          /* stage: ENV */
 	char **args;         /* ARGs that have a value */
+	char **declared;     /* names of those that have none */
 	size_t bytes;        /* of env and args */
 };
 
@@ -78,6 +80,7 @@ void scope_free(Scope *s)
 	strv_free(s->platform);
 	strv_free(s->env);
 	strv_free(s->args);
+	strv_free(s->declared);
 	free(s);
 }
 
@@ -129,6 +132,8 @@ int scope_apply(Scope *s, const Instruction *i, Err *err)
 	for (size_t k = 0; r == 0 && k < i->n_pairs; k++)
 		if (i->pairs[k].value)
 			r = set(s, i->kind == INSTRUCTION_ENV ? &s->env : &s->args, i->pairs[k].key, i->pairs[k].value, err);
+		else if (!strv_has(s->declared, i->pairs[k].key))
+			strv_add(&s->declared, i->pairs[k].key);
 	return r < 0 ? instruction_wrap(s->f, i, err) : 0;
 }
 
@@ -166,7 +171,7 @@ static int expand_args(const Scope *s, const WordVariables *v, const Instruction
 		local->platform = strv_dup(s->platform);
 		local->global = NULL;
 	}
-	const WordVariables seen = { get_variable, local, v->escape };
+	const WordVariables seen = { get_variable, local, v->escape, v->unset };
 	for (size_t k = 0; k < i->n_pairs; k++) {
 		KeyValue *kv = array_append(ret->pairs, ret->n_pairs);
 		int r = word_expand(i->pairs[k].key, &seen, &kv->key, err);
@@ -327,6 +332,53 @@ static int expand_by_kind(const Scope *s, const WordVariables *v, const Instruct
 		ret->args = strv_dup(i->args);
 		return 0;
 	}
+}
+
+/* $1 and $? are the shell's in some cases, and set by nobody. */
+static bool is_name(const char *s)
+{
+	return *s == '_' || isalpha((unsigned char) *s);
+}
+
+static bool declares(const Instruction *i, size_t n, const char *name);
+
+char **instruction_unset(const Scope *s, const Instruction *i)
+{
+	AUTO(instruction_done) Instruction copy = { .kind = i->kind };
+	AUTO_STRV char **found = NULL;
+	char **unset = NULL;
+	const WordVariables v = { get_variable, (void *) (uintptr_t) s, s->f->escape, &found };
+	if (!strchr(i->text, '$'))
+		return NULL;
+	/* What is wrong with it is said by whoever expands it. */
+	(void) expand_by_kind(s, &v, i, &copy, NULL);
+	(void) expand_optional(&v, i->platform, &copy.platform, NULL);
+	for (char **n = found; n && *n; n++)
+		if (is_name(*n) && !strv_has(s->declared, *n) && !word_in(proxies, *n) && !declares(i, 1, *n))
+			strv_add(&unset, *n);
+	return unset;
+}
+
+static void add_names(char *const *from, char ***names)
+{
+	for (char *const *e = from; e && *e; e++)
+		strv_take(names, xstrndup(*e, strcspn(*e, "=")));
+}
+
+char *scope_nearest(const Scope *s, const char *name)
+{
+	AUTO_STRV char **names = NULL;
+	add_names(s->env, &names);
+	add_names(s->args, &names);
+	add_names(s->declared, &names);
+	add_names(s->platform, &names);
+	return xstrdup(names ? word_nearest((const char *const *) names, name) : NULL);
+}
+
+bool scope_has_global(const Scope *s, const char *name)
+{
+	const Scope *g = s->global ? s->global : s;
+	return strv_env(g->args, name) || strv_env(g->platform, name) || strv_has(g->declared, name);
 }
 
 int instruction_expand(const Scope *s, const Instruction *i, Instruction *ret, Err *err)

@@ -37,6 +37,12 @@ const char *scope_get(const Scope *s, const char *name);
  * variables in RUN, CMD, ENTRYPOINT and HEALTHCHECK stay. Checks what could not be checked before. -EINVAL with its place in front.
  */
 int instruction_expand(const Scope *s, const Instruction *i, Instruction *ret, Err *err);
+/** Variables that it uses though nothing gives them a value, nor a word such as :- says what to do then; $1 and the like apart. A strv of the caller; NULL = none. */
+char **instruction_unset(const Scope *s, const Instruction *i);
+/** The variable that was probably meant; NULL = none. Owned by the caller. */
+char *scope_nearest(const Scope *s, const char *name);
+/** Is it an ARG before the first FROM, or one of the platform? */
+bool scope_has_global(const Scope *s, const char *name);
 /** Lets an expanded ENV or ARG take effect on the stage; other instructions have none. -EINVAL beyond LIMIT_DOCKERFILE_ENV. */
 int scope_apply(Scope *s, const Instruction *expanded, Err *err);
 

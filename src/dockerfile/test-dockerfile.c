@@ -285,7 +285,6 @@ static void errors(void **state)
 		{ "# escape=`\n# escape=`\nFROM a\n", "Dockerfile:2: the parser directive 'escape'" },
 		{ "# syntax=a\n# syntax=b\nFROM a\n", "Dockerfile:2: the parser directive 'syntax'" },
 		{ "# check=skip\nFROM a\n", "the directive 'check' has 'skip'" },
-		{ "# check=error=true\nFROM a\nMAINTAINER b\n", "Dockerfile:3: MAINTAINER is deprecated" },
 		{ "FROM a\nRUN \xff\n", "not in UTF-8" },
 	};
 	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
@@ -300,37 +299,6 @@ static void errors(void **state)
 	Dockerfile *f;
 	assert_true(dockerfile_parse("D", "FROM a\n\0", 8, &f, &err) < 0);
 	assert_non_null(strstr(err_text(&err), "NUL"));
-}
-
-static void warnings(void **state)
-{
-	static const char *const cases[][3] = {
-		{ "FROM a\nMAINTAINER b\n", "MaintainerDeprecated", "Dockerfile:2: " },
-		{ "FROM a\nCMD b\n", "JSONArgsRecommended", "Dockerfile:2: CMD: write it as a JSON list" },
-		{ "FROM a\nCMD ['b']\n", "JSONArgsRecommended", "no JSON" },
-		{ "FROM a\nENV b c\n", "LegacyKeyValueFormat", "write b=" },
-		{ "FROM a\nRUN b \\\n\n c\n", "NoEmptyContinuation", "Dockerfile:2: RUN" },
-		{ "FROM a\nRun b\n", "ConsistentInstructionCasing", "Run" },
-		{ "FROM a AS b\nFROM a AS B\n", "DuplicateStageName", "line 1" },
-		{ "FROM a AS scratch\n", "ReservedStageName", "scratch" },
-		{ "FROM a\nCMD [\"b\"]\nCMD [\"c\"]\n", "MultipleInstructionsDisallowed", "Dockerfile:2: CMD: line 3" },
-		{ "# syntax=mine/language\nFROM a\n", "UnknownSyntax", "mine/language" },
-	};
-	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
-		AUTO(dockerfile_freep) Dockerfile *f = parse(cases[k][0]);
-		if (f->n_warnings != 1 || !str_eq(f->warnings[0].rule, cases[k][1]) || !strstr(f->warnings[0].text, cases[k][2]))
-			fail_msg("%s gave %zu: %s", cases[k][0], f->n_warnings, f->n_warnings ? f->warnings[0].text : "-");
-		AUTO_FREE char *text = xasprintf("# check=skip=%s\n%s", cases[k][1], cases[k][0]);
-		AUTO(dockerfile_freep) Dockerfile *quiet = parse(text);
-		assert_int_equal(quiet->n_warnings, 0);
-	}
-	static const char *const fine[] = { "# syntax=docker/dockerfile:1\nFROM a\n", "# syntax=r:5000/docker/dockerfile@sha256:ab\nFROM a\n",
-		"FROM a\nENV b=c\nLABEL \"d e\"=f\nfrom a\nrun b \\\n# c\n d\n" };
-	for (size_t k = 0; k < ARRAY_SIZE(fine); k++) {
-		AUTO(dockerfile_freep) Dockerfile *f = parse(fine[k]);
-		if (f->n_warnings)
-			fail_msg("%s", f->warnings[0].text);
-	}
 }
 
 static void texts(void **state)
@@ -399,7 +367,6 @@ int main(void)
 		cmocka_unit_test(stages),
 		cmocka_unit_test(directives_end),
 		cmocka_unit_test(errors),
-		cmocka_unit_test(warnings),
 		cmocka_unit_test(texts),
 		cmocka_unit_test(triggers),
 		cmocka_unit_test(commands),

@@ -206,6 +206,14 @@ static char *take_name(Expander *x)
 	return xstrndup(p, n);
 }
 
+static const char *value_of(const Expander *x, const char *name)
+{
+	const char *value = x->v->get(x->v->user, name);
+	if (!value && x->v->unset && !strv_has(*x->v->unset, name))
+		strv_add(x->v->unset, name);
+	return value;
+}
+
 /* Behind the name: the operator and its words. */
 static int expand_operator(Expander *x, const char *name, Buf *out)
 {
@@ -228,7 +236,7 @@ static int expand_operator(Expander *x, const char *name, Buf *out)
 	if (r < 0)
 		return r;
 	/* The value may have gone while the words were expanded. */
-	value = x->v->get(x->v->user, name);
+	value = strchr("-+?", op) ? x->v->get(x->v->user, name) : value_of(x, name);
 	const Pattern pattern = { buf_cstr(&word), word.len, x->v->escape };
 	if (op == '?' && !set)
 		return err_set(x->err, -EINVAL, "%s: %s", name, word.len ? buf_cstr(&word) : value ? "must not be empty" : "must be set");
@@ -256,7 +264,7 @@ static int expand_variable(Expander *x, Buf *out)
 	x->p += braces;
 	AUTO_FREE char *name = take_name(x);
 	if (!braces) {
-		const char *value = *name ? x->v->get(x->v->user, name) : "$";
+		const char *value = *name ? value_of(x, name) : "$";
 		buf_str(out, value ? value : "");
 		return 0;
 	}
@@ -265,7 +273,7 @@ static int expand_variable(Expander *x, Buf *out)
 	if (!*name)
 		return err_set(x->err, -EINVAL, "${%.20s: a name is missing behind ${", x->p);
 	if (*x->p == '}') {
-		const char *value = x->v->get(x->v->user, name);
+		const char *value = value_of(x, name);
 		buf_str(out, value ? value : "");
 		x->p++;
 		return 0;

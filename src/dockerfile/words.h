@@ -14,6 +14,7 @@ typedef struct WordVariables {
 	const char *(*get)(void *user, const char *name);
 	void *user;
 	char escape; /* '\\' or '`' */
+	char ***unset; /* gets the names that have no value where the word says nothing of that case (as :- does); NULL = not wanted */
 } WordVariables;
 
 /** Replaces variables, removes quotes and escape characters; spaces stay. -EINVAL also for results beyond LIMIT_DOCKERFILE_VALUE. */
