@@ -361,37 +361,74 @@ int layer_make(Store *s, const LayerSpec *spec, char ret_diff_id[sizeof(DIGEST_P
 
 /* An overlay's upper directory. */
 
-/* overlayfs marks each new directory opaque, which says nothing where there was none before. */
-static int clear_marks(int dir, const char *path, const View *below, size_t *entries, Err *err)
+/* Has it any that is not overlayfs's own, or one that hides what lies below? */
+static bool has_attributes(int fd)
+{
+	static const char own[] = "trusted.overlay.";
+	char names[1024];
+	ssize_t n = flistxattr(fd, names, sizeof(names));
+	for (const char *p = names; n > 0 && p < names + n; p += strlen(p) + 1)
+		if (!str_starts(p, own) || str_eq(p, OPAQUE))
+			return true;
+	return n < 0 && errno != ENOTSUP;
+}
+
+/* As what lies below: overlayfs copies a directory up before anything changes in it, and places of mounts come and go. */
+static bool is_mere_copy(int fd, const char *path, const View *below)
+{
+	struct stat st, old;
+	if (fstat(fd, &st) < 0 || view_stat(below, path, &old, NULL, NULL) != 1 || st.st_mode != old.st_mode || st.st_uid != old.st_uid ||
+		st.st_gid != old.st_gid || st.st_mtim.tv_sec != old.st_mtim.tv_sec || st.st_mtim.tv_nsec != old.st_mtim.tv_nsec)
+		return false;
+	AUTO_CLOSE int lower = view_open(below, path, O_RDONLY | O_DIRECTORY, NULL);
+	return lower >= 0 && !has_attributes(fd) && !has_attributes(lower);
+}
+
+static int clean_upper(int dir, const char *path, const View *below, size_t *entries, Err *err);
+
+/* overlayfs marks each new directory opaque, which says nothing where there was none before. 1: it went. */
+static int clean_directory(int dir, const char *name, const char *path, const View *below, size_t *entries, Err *err)
+{
+	char value = 0;
+	struct stat st;
+	size_t before = *entries;
+	AUTO_CLOSE int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = fd < 0 ? 0 : 1;
+	if (r == 1 && fgetxattr(fd, OPAQUE, &value, 1) == 1) {
+		r = view_stat(below, path, &st, NULL, err);
+		if (r == 0 || (r == 1 && !S_ISDIR(st.st_mode)))
+			(void) fremovexattr(fd, OPAQUE);
+		r = r < 0 ? r : 1;
+	}
+	if (r == 1)
+		r = clean_upper(fd, path, below, entries, err);
+	return r < 0 ? r : fd >= 0 && *entries == before && is_mere_copy(fd, path, below) && unlinkat(dir, name, AT_REMOVEDIR) == 0;
+}
+
+/* Counts what is left of it. */
+static int clean_upper(int dir, const char *path, const View *below, size_t *entries, Err *err)
 {
 	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *e;
+	struct stat st;
+	bool changed = false;
 	int r = 0;
 	if (!d)
 		return err_errno(err, -errno, "'/%s'", path);
-	while (r == 0 && (e = readdir(d))) {
-		char value = 0;
-		struct stat st;
+	bool known = fstat(dir, &st) == 0;
+	while (r >= 0 && (e = readdir(d))) {
 		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
 			continue;
-		(*entries)++;
-		if (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN)
-			continue;
-		AUTO_CLOSE int fd = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0)
-			continue;
 		AUTO_FREE char *child = xasprintf("%s%s%s", path, *path ? "/" : "", e->d_name);
-		if (fgetxattr(fd, OPAQUE, &value, 1) == 1 && (r = view_stat(below, child, &st, NULL, err)) >= 0) {
-			if (r == 0 || !S_ISDIR(st.st_mode))
-				(void) fremovexattr(fd, OPAQUE);
-			r = 0;
-		}
-		if (r == 0)
-			r = clear_marks(fd, child, below, entries, err);
+		r = e->d_type == DT_DIR || e->d_type == DT_UNKNOWN ? clean_directory(dir, e->d_name, child, below, entries, err) : 0;
+		changed = changed || r == 1;
+		*entries += r == 0;
 	}
+	if (known && changed)
+		(void) futimens(dir, (const struct timespec[]) { st.st_atim, st.st_mtim });
 	(void) closedir(d);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 int layer_from_upper(Store *s, char *name, const View *below, int64_t clamp, char ret_diff_id[sizeof(DIGEST_PREFIX) + 64], LayerInfo *ret,
@@ -400,7 +437,7 @@ int layer_from_upper(Store *s, char *name, const View *below, int64_t clamp, cha
 	AUTO_FREE char *root = xasprintf("%s/root", name);
 	size_t entries = 0;
 	AUTO_CLOSE int fd = openat(s->tmp, root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int r = fd < 0 ? err_errno(err, -errno, "%s", root) : clear_marks(fd, "", below, &entries, err);
+	int r = fd < 0 ? err_errno(err, -errno, "%s", root) : clean_upper(fd, "", below, &entries, err);
 	if (r == 0 && entries)
 		return pack_and_stage(s, name, clamp, ret_diff_id, ret, err);
 	(void) tree_remove(s->tmp, name);

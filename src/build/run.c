@@ -126,13 +126,23 @@ static int prepare(Build *b, BuildStage *s, const Instruction *i, RunStep *r, ch
 	return make_directories(b, r, err);
 }
 
+/* An overlay takes no directory twice; what a layer says counts where it is uppermost. */
+static bool comes_again(const LayerStack *l, size_t k)
+{
+	for (size_t i = k + 1; i < l->n; i++)
+		if (str_eq(l->diff_ids[i], l->diff_ids[k]))
+			return true;
+	return false;
+}
+
 static void send_request(Build *b, BuildStage *s, const Instruction *i, RunStep *r, char *const *argv)
 {
 	json_t *lower = json_array();
 	AUTO_FREE char *workdir = config_workdir(s->doc);
 	for (size_t k = 0; k < s->layers.n; k++) {
 		AUTO_FREE char *path = build_layer_path(b, s->layers.diff_ids[k]);
-		(void) json_array_append_new(lower, json_string(path));
+		if (!comes_again(&s->layers, k))
+			(void) json_array_append_new(lower, json_string(path));
 	}
 	AUTO_FREE char *upper = xasprintf("tmp/%s/root", r->tmp);
 	AUTO_FREE char *work = xasprintf("tmp/%s/work", r->tmp);

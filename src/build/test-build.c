@@ -496,6 +496,31 @@ static const char *mount_at(const TestResult *r, size_t run, const char *target)
 	return NULL;
 }
 
+/* What overlayfs copies up and nobody changes makes no layer; and no directory is twice in an overlay. */
+static void what_changes_nothing_is_no_layer(void **state)
+{
+	TestBuild t = with_app("FROM base\nRUN [\"same\", \"/usr/lib\", \"and\", \"same\", \"/usr\", \"and\", \"same\", \"/etc\"]\n");
+	TestResult r;
+	(void) state;
+	must_build(&t, &r);
+	assert_int_equal(r.image->n_layers, 1);
+	result_done(&r);
+	t.dockerfile = "FROM base\nRUN [\"same\", \"/etc\", \"and\", \"same\", \"/usr/lib\", \"and\", \"write\", \"/usr/x\", \"x\", \"and\", \"same\", \"/new\"]\n";
+	must_build(&t, &r);
+	assert_int_equal(r.image->n_layers, 2);
+	has_text(&r, "usr/x", "x");
+	has_text(&r, "usr/lib/base", "base\n");
+	assert_true(S_ISDIR(image_stat(&r, "new").st_mode));
+	result_done(&r);
+	t.options = "{\"source_date_epoch\": 1000}";
+	t.dockerfile = "FROM base\nRUN [\"write\", \"/twice\", \"x\"]\nRUN [\"write\", \"/twice\", \"x\", \"and\", \"nothing\"]\nRUN [\"nothing\"]\n";
+	must_build(&t, &r);
+	assert_int_equal(r.image->n_layers, 3);
+	assert_string_equal(r.image->layers[1].diff_id, r.image->layers[2].diff_id);
+	assert_int_equal(json_array_size(json_object_get(json_array_get(r.requests, 2), "lower")), 2);
+	result_done(&r);
+}
+
 static void package_caches_come_by_themselves(void **state)
 {
 	TestBuild t = with_app("FROM base AS b\nRUN npm ci && ./mvnw package\nRUN echo gonpm\nFROM base\nCOPY --from=b /etc/gr?up /etc/passwd /x/\nRUN npm ci; mvn x\n");
@@ -829,7 +854,7 @@ int main(void)
 		cmocka_unit_test(the_thinnest_path), cmocka_unit_test(nothing_is_done_twice), cmocka_unit_test(steps_have_numbers), cmocka_unit_test(what_is_unchanged_is_found_in_each_way), cmocka_unit_test(a_change_makes_a_small_layer),
 		cmocka_unit_test(layers_are_joined_in_time), cmocka_unit_test(what_lies_below_comes_back), cmocka_unit_test(destinations),
 		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages), cmocka_unit_test(named_contexts), cmocka_unit_test(a_directory_is_a_base),
-		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
+		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(what_changes_nothing_is_no_layer), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
 		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(checks_of_a_build), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
 		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(what_has_no_room_is_not_kept), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
 		cmocka_unit_test(configuration_and_triggers), cmocka_unit_test(times_can_be_fixed),

@@ -3,7 +3,8 @@
 
 /*
  * A build in a test: the worker's job in a child, while this process is the daemon and the client. A RUN in exec form is done
- * here: ["write", PATH, TEXT], ["remove", PATH], ["fail", CODE], ["nothing"]; more of them in a row are joined by "and".
+ * here: ["write", PATH, TEXT], ["remove", PATH], ["same", DIRECTORY] (as overlayfs copies it up), ["fail", CODE], ["nothing"]; more of them in
+ * a row are joined by "and".
  */
 
 #include <dirent.h>
@@ -228,6 +229,14 @@ static inline int do_run(const json_t *q)
 			continue;
 		if (str_eq(verb, "fail"))
 			return (int) strtol(path, NULL, 10);
+		if (str_eq(verb, "same")) {
+			const struct timespec then[] = { { .tv_sec = 1600000000 }, { .tv_sec = 1600000000 } };
+			AUTO_FREE char *dir = xasprintf("%s%s", upper, path);
+			assert_int_equal(dir_make(dir, 0755), 0);
+			assert_int_equal(utimensat(AT_FDCWD, dir, then, 0), 0);
+			i++;
+			continue;
+		}
 		if (!str_eq(verb, "write") && !str_eq(verb, "remove"))
 			return 0; /* a command: it does nothing here */
 		AUTO_FREE char *full = xasprintf("%s%s", upper, path);

@@ -266,7 +266,7 @@ Container *daemon_container_by_name(Daemon *d, const char *name);
  * for an ambiguous prefix, -EINVAL.
  */
 int daemon_find_container(Daemon *d, const char *ref, Container **ret, Err *err);
-/** Names of its layers' directories, bottom first; a strv of the caller. */
+/** Names of its layers' directories, bottom first, each once, where it is uppermost: as an overlay takes them. A strv of the caller. */
 char **image_layer_names(const Image *img);
 /** By id, id prefix, or reference ("redis", "redis:7", "sha256:…"). `ret_ref` (may be NULL) gets the normalised tag if it was found by one. */
 int daemon_find_image(Daemon *d, const char *ref, Image **ret, char **ret_ref, Err *err);

@@ -117,8 +117,12 @@ char **image_layer_names(const Image *img)
 	char **names = NULL;
 	char name[33];
 	for (size_t i = 0; i < img->n_layers; i++) {
+		bool again = false;
+		for (size_t k = i + 1; k < img->n_layers; k++)
+			again = again || str_eq(img->layers[i].diff_id, img->layers[k].diff_id);
 		layer_dir_name(img->layers[i].diff_id, name);
-		strv_add(&names, name);
+		if (!again)
+			strv_add(&names, name);
 	}
 	return names;
 }
