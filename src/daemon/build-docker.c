@@ -220,6 +220,26 @@ static int take_hosts(HttpRequest *r, BuildLimits *l)
 	return 0;
 }
 
+/* [{"Name": "nofile", "Soft": 100, "Hard": 200}] */
+static int take_ulimits(HttpRequest *r, BuildLimits *l, Err *err)
+{
+	const char *text = http_query(r, "ulimits"), *name;
+	json_int_t soft, hard;
+	json_t *list = str_empty(text) ? NULL : json_loads(text, 0, NULL), *one;
+	size_t i;
+	int e = str_empty(text) || json_is_array(list) ? 0 : err_set(err, -EINVAL, "ulimits: a JSON list is expected");
+	l->ulimits = json_object();
+	json_array_foreach(list, i, one)
+	{
+		if (json_unpack(one, "{s:s, s:I, s:I}", "Name", &name, "Soft", &soft, "Hard", &hard) < 0)
+			e = err_set(err, -EINVAL, "ulimits: each of them has Name, Soft and Hard");
+		else
+			(void) json_object_set_new(l->ulimits, name, json_pack("{s:I, s:I}", "soft", soft, "hard", hard));
+	}
+	json_decref(list);
+	return e;
+}
+
 static int take_limits(HttpRequest *r, BuildLimits *l, Err *err)
 {
 	int64_t quota, period;
@@ -244,6 +264,8 @@ static int take_limits(HttpRequest *r, BuildLimits *l, Err *err)
 		e = query_number(r, "cpuquota", 0, &quota, err);
 	if (e == 0 && quota > 0 && period > 0)
 		l->cpus = (double) quota / (double) period;
+	if (e == 0)
+		e = take_ulimits(r, l, err);
 	return e < 0 ? e : take_hosts(r, l);
 }
 
