@@ -202,6 +202,49 @@ ends_with() { # CODE
   is "$code" "$1"
 }
 
+@test "build: context, ignore file, secret and output, in one connection" {
+  mkdir -p ctx/src
+  echo content >ctx/src/file
+  head -c 3000000 /dev/urandom >ctx/src/large
+  echo no >ctx/src/no.log
+  echo '**/*.log' >ctx/.dockerignore
+  echo hush-hush >token
+  printf 'FROM tiny\nCOPY src /src\nRUN --mount=type=secret,id=s wc -c </run/secrets/s >/size; ls /src; sha256sum /src/large\n' >ctx/Dockerfile
+  ok over build --secret id=s,src=token -t "built:$PROJECT" ctx
+  says "$(sha256sum ctx/src/large | cut -d' ' -f1)"
+  says_not no.log
+  says_not hush-hush
+  is "$(ssh_runs)" 1
+  is "$(stead inspect "built:$PROJECT" | jq '.[0].RootFS.Layers | length')" 3
+  ok over build -t "built:$PROJECT" ctx
+  says "#2 CACHED"
+  printf 'FROM tiny\nRUN echo "last words"; exit 7\n' >ctx/Dockerfile
+  fails 1 over build ctx
+  says "last words"
+  says "exit code 7"
+  fails 2 over build nowhere/
+}
+
+@test "build: Ctrl-C ends it there, and so does kill -9 of the command" {
+  local signal code
+  nothing_builds() { [[ -z $(find "$SANDBOX/run/containers" "$SANDBOX/run/netns" -mindepth 1 -maxdepth 1) ]]; }
+  printf 'FROM tiny\nRUN echo begun; sleep 1000\n' >Dockerfile
+  for signal in INT KILL; do
+    group build .
+    within 60 grep -q '^#.*begun' out.txt
+    if [[ $signal == INT ]]; then
+      kill -INT -- "-$background"
+      code=130
+    else
+      kill -KILL "$background"
+      code=137
+    fi
+    ends_with "$code"
+    within 30 nothing_builds
+    within 20 ssh_quiet
+  done
+}
+
 @test "up in the foreground: Ctrl-C stops the stack" {
   compose <<'END'
 services:
