@@ -40,6 +40,12 @@ void build_options_done(BuildOptions *o)
 	*o = (BuildOptions) { 0 };
 }
 
+/* As others write it: v8 is what arm64 without a variant means. */
+static const char *written_variant(const char *arch, const char *variant)
+{
+	return str_eq(arch, "arm64") && str_eq(variant, "v8") ? NULL : variant;
+}
+
 int platform_split(const char *platform, char **ret_arch, char **ret_variant, Err *err)
 {
 	const char *arch = platform, *variant = NULL, *known;
@@ -51,7 +57,7 @@ int platform_split(const char *platform, char **ret_arch, char **ret_variant, Er
 	if (!known)
 		return err_set(err, -EINVAL, "platform '%s' is not known: write linux/amd64, linux/arm64, linux/arm/v7, …", platform);
 	*ret_arch = xstrdup(known);
-	*ret_variant = xstrdup(slash ? slash + 1 : variant);
+	*ret_variant = xstrdup(written_variant(known, slash ? slash + 1 : variant));
 	return 0;
 }
 
@@ -179,6 +185,7 @@ static int set_platforms(BuildOptions *o, Err *err)
 	const char *variant, *arch = platform_host(&variant);
 	AUTO_FREE char *asked_arch = NULL;
 	AUTO_FREE char *asked_variant = NULL;
+	variant = written_variant(arch, variant);
 	o->build_platform = xasprintf("linux/%s%s%s", arch, variant ? "/" : "", variant ? variant : "");
 	if (str_empty(o->platform)) {
 		str_set(&o->platform, o->build_platform);

@@ -372,6 +372,24 @@ static void heredocs(void **state)
 	result_done(&r);
 }
 
+static void platforms_are_written_as_others_do(void **state)
+{
+	static const char *const written[][2] = { { "linux/arm64", "linux/arm64" }, { "linux/arm64/v8", "linux/arm64" }, { "arm64", "linux/arm64" },
+		{ "linux/arm/v6", "linux/arm/v6" }, { "linux/arm", "linux/arm/v7" }, { "linux/amd64", "linux/amd64" } };
+	TestBuild t = with_app("FROM base\nARG TARGETPLATFORM\nLABEL p=[$TARGETPLATFORM]\n");
+	(void) state;
+	for (size_t i = 0; i < ARRAY_SIZE(written); i++) {
+		AUTO_FREE char *options = xasprintf("{\"platform\": \"%s\"}", written[i][0]);
+		AUTO_FREE char *label = xasprintf("\"p\":\"[%s]\"", written[i][1]);
+		TestResult r;
+		t.options = options;
+		must_build(&t, &r);
+		if (!strstr(r.image->config_json, label))
+			fail_msg("no %s in %s", label, r.image->config_json);
+		result_done(&r);
+	}
+}
+
 static void files_of_stages(void **state)
 {
 	TestBuild t = with_app("FROM base AS b\nRUN [\"write\", \"/out/one\", \"1\", \"and\", \"write\", \"/out/sub/two\", \"2\", \"and\", \"remove\", \"/usr/lib/base\"]\n"
@@ -856,7 +874,7 @@ int main(void)
 		cmocka_unit_test(workdir_belongs_to_the_user), cmocka_unit_test(attributes_of_directories_below_stay), cmocka_unit_test(heredocs), cmocka_unit_test(files_of_stages), cmocka_unit_test(named_contexts), cmocka_unit_test(a_directory_is_a_base),
 		cmocka_unit_test(what_is_asked_of_the_daemon), cmocka_unit_test(what_changes_nothing_is_no_layer), cmocka_unit_test(package_caches_come_by_themselves), cmocka_unit_test(archives_are_unpacked),
 		cmocka_unit_test(a_tar_is_a_context), cmocka_unit_test(checks_of_a_build), cmocka_unit_test(errors_say_where_and_what), cmocka_unit_test(what_changes_on_the_way_is_noticed),
-		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(what_has_no_room_is_not_kept), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
+		cmocka_unit_test(steps_before_a_failure_stay), cmocka_unit_test(platforms_are_written_as_others_do), cmocka_unit_test(what_has_no_room_is_not_kept), cmocka_unit_test(a_kill_leaves_a_usable_cache), cmocka_unit_test(a_damaged_mirror_is_noticed),
 		cmocka_unit_test(configuration_and_triggers), cmocka_unit_test(times_can_be_fixed),
 	};
 	int skipped = need_root();
