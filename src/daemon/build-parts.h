@@ -56,7 +56,7 @@ struct Builder {
 	size_t held;            /* callers that still need it: it is not freed meanwhile */
 	bool cancelled;
 	int64_t began;          /* seconds since the epoch */
-	bool shared; /* others were built meanwhile: where two made the same, one of them is not needed */
+	bool twice; /* without the cache, or beside another: what is made may have been made before, and one of them is not needed */
 	char *image_id;         /* what was made */
 	json_t *report;
 	Err err;

@@ -188,7 +188,7 @@ static void job_done(void *user, JobResult *result, const Err *err)
 	else
 		take_images(b, result);
 	/* What a worker that did not come to its end has left, or had done twice. */
-	if (b->cancelled || b->err.code || b->shared)
+	if (b->cancelled || b->err.code || b->twice)
 		image_sweep(b->d, NULL, NULL);
 	build_cache_tidy(b->d);
 	kill_steps(b);
@@ -442,8 +442,9 @@ int builder_start(Daemon *d, json_t *options, BuildLimits *limits, int context, 
 	b->waiting = json_array();
 	*limits = (BuildLimits) { .cpu_shares = -1, .shm_size = -1, .memory_swap = -1 };
 	*array_append(d->builds->list, d->builds->n) = b;
+	b->twice = json_is_true(json_object_get(options, "no_cache")) || json_array_size(json_object_get(options, "no_cache_filter"));
 	for (size_t i = 0; d->builds->n > 1 && i < d->builds->n; i++)
-		d->builds->list[i]->shared = true;
+		d->builds->list[i]->twice = true;
 	int r = check_space(d, err);
 	if (r == 0)
 		r = open_requests(b, &theirs, err);

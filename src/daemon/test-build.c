@@ -729,6 +729,25 @@ static void nobody_reads(void **state)
 
 /* ── frames ───────────────────────────────────────────────────────── */
 
+/* Layers of stages are in no image: the cache that named them names new ones. */
+static void what_is_made_anew_leaves_something(void **state)
+{
+	ask("{\"dockerfile\": \"FROM x\", \"source\": \"none\", \"no_cache\": true}");
+	worker_ends(0);
+	assert_int_equal(sweeps, 1);
+	client_leaves();
+	begin();
+	int first = client;
+	JobCallbacks cb = worker.cb;
+	begin();
+	worker_ends(0);
+	assert_int_equal(sweeps, 2);
+	cb.done(cb.user, &(JobResult) { 0 }, &(Err) { .code = -EIO });
+	assert_int_equal(sweeps, 3);
+	(void) close(first);
+	nothing_is_left();
+}
+
 static void frames_go_through_whole(void **state)
 {
 	AUTO_BUF from_client = BUF_INIT;
@@ -890,6 +909,7 @@ int main(void)
 		BUILD_TEST(a_flood_that_fails),
 		BUILD_TEST(a_flood_of_pulls),
 		BUILD_TEST(nobody_reads),
+		BUILD_TEST(what_is_made_anew_leaves_something),
 		BUILD_TEST(frames_go_through_whole),
 		BUILD_TEST(frames_that_are_none),
 		BUILD_TEST(a_client_that_says_no_more),
