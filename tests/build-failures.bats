@@ -17,7 +17,7 @@ layer_of() { # IMAGE N: the directory of its N-th layer
 
 # A user at a terminal. What is typed and seen is a program on standard input, with the words below.
 at_terminal() { # CMD…
-  cat >talk
+  cat >talk.py
   cat >terminal <<'END'
 import os, pty, re, select, signal, sys
 def too_long(*_):
@@ -59,7 +59,7 @@ def ends(code):
     got = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     print(seen.decode())
     assert got == code, got
-exec(open("talk").read())
+exec(open("talk.py").read())
 END
   ok env TERM=xterm python3 terminal "$@"
 }
