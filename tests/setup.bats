@@ -121,6 +121,7 @@ told() { grep -qxF -- "$1" "$BOXDIR/var/log/systemctl"; }
   says "crun"
   says "haproxy"
   says "libuv1"
+  says "with man page and completion for bash"
   says "make stead, add pi to it"
   says "enable and start stead.service"
   fails 2 on_box setup </dev/null
@@ -181,6 +182,9 @@ told() { grep -qxF -- "$1" "$BOXDIR/var/log/systemctl"; }
   is "$(stat -c %a "$BOXDIR/usr/local/libexec/stead" "$BOXDIR/usr/local/bin/stead" | xargs)" "755 755"
   not test -e "$BOXDIR/usr/sbin/policy-rc.d"
   is "$(ls "$BOXDIR/var/tmp")" ""
+  cmp "$BATS_TEST_DIRNAME/../data/stead.1" "$BOXDIR/usr/local/share/man/man1/stead.1"
+  cmp "$BATS_TEST_DIRNAME/../data/stead.bash" "$BOXDIR/usr/local/share/bash-completion/completions/stead"
+  is "$(stat -c %a "$BOXDIR/usr/local/share/man/man1" "$BOXDIR/usr/local/share/man/man1/stead.1" | xargs)" "755 644"
   ok on_box ps -A
   ok on_box version
   ok on_box info

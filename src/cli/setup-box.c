@@ -145,7 +145,7 @@ void setup_box_plan(const SetupBox *b, const char *where, const char *version, B
 	} else {
 		buf_str(out, "  packages: all there\n");
 	}
-	buf_printf(out, "  programs: stead %s", version);
+	buf_printf(out, "  programs: stead %s, with man page and completion for bash", version);
 	if (*b->stead)
 		buf_printf(out, " (there is: %s)", b->stead);
 	buf_printf(out, "\n  group:    %s", b->group ? "stead is there" : "make stead");

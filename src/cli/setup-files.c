@@ -22,6 +22,12 @@ static const char install_script[] =
 static const char unit[] =
 #include "cli/stead-service.inc"
 	;
+static const char man_page[] =
+#include "cli/stead-man.inc"
+	;
+static const char completion[] =
+#include "cli/stead-bash.inc"
+	;
 
 const char *const setup_helpers[] = { "stead-cache", "stead-crun", "stead-exec", "stead-fetch", "stead-init", "stead-names", "stead-notify",
 	"stead-seccomp", "stead-worker", NULL };
@@ -119,6 +125,11 @@ static int add_program(const char *dir, bool given, const char *name, const char
 	return 0;
 }
 
+static void add_text(Buf *out, const char *name, const char *text)
+{
+	setup_archive_file(out, name, 0644, text, strlen(text));
+}
+
 int setup_archive(const char *dir, const char *arch, const char *user, Buf *ret, Err *err)
 {
 	static const char end[] = "/libexec/stead", libexec[] = STEAD_LIBEXECDIR;
@@ -135,11 +146,13 @@ int setup_archive(const char *dir, const char *arch, const char *user, Buf *ret,
 		return r;
 	for (size_t i = 0; setup_packages[i]; i++)
 		buf_printf(&packages, "%s\n", setup_packages[i]);
-	setup_archive_file(ret, "new/stead.service", 0644, unit, strlen(unit));
-	setup_archive_file(ret, "setup", 0755, install_script, strlen(install_script));
-	setup_archive_file(ret, "packages", 0644, packages.data, packages.len);
-	setup_archive_file(ret, "prefix", 0644, prefix, strlen(prefix));
-	setup_archive_file(ret, "user", 0644, user, strlen(user));
+	add_text(ret, "new/stead.service", unit);
+	add_text(ret, "new/man/stead.1", man_page);
+	add_text(ret, "new/completions/stead", completion);
+	add_text(ret, "setup", install_script);
+	add_text(ret, "packages", buf_cstr(&packages));
+	add_text(ret, "prefix", prefix);
+	add_text(ret, "user", user);
 	setup_archive_end(ret);
 	return 0;
 }

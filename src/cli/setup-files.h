@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What `stead setup` sends: an archive (ustar, POSIX.1-1988) with the programs, the unit, the script that installs them, and what the
- * script needs to know.
+ * What `stead setup` sends: an archive (ustar, POSIX.1-1988) with the programs, the unit, the man page, the completion for bash, the script
+ * that installs them, and what the script needs to know.
  */
 
 #include "base/buf.h"

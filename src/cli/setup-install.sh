@@ -97,6 +97,8 @@ install_programs() {
   for f in new/libexec/*; do put "$f" 755 "$libexecdir"; done
   put new/bin/stead 755 "$bindir"
   put new/stead.service 644 "$unitdir"
+  put new/man/stead.1 644 "$prefix/share/man/man1"
+  put new/completions/stead 644 "$prefix/share/bash-completion/completions"
   if [ -n "$changed" ]; then say "installed $("$bindir/stead" --version)"; else say "the programs are there already"; fi
 }
 

@@ -203,9 +203,10 @@ const Command command_setup = {
 	.name = "setup",
 	.operands = "",
 	.summary = "Install stead on the machine that -H names, through ssh",
-	.text = "For Debian 12, Ubuntu 22.04, Raspberry Pi OS of 2023 and later ones: the packages that stead runs on, its programs, the group\n"
-		"stead, and the service, which is enabled and started. Says what it will do, asks, and can be run again at any time: to\n"
-		"update stead, too. As root, or with sudo. A machine of another architecture needs --binary-dir.",
+	.text = "For Debian 12, Ubuntu 22.04, Raspberry Pi OS of 2023 and later ones: the packages that stead runs on, its programs with\n"
+		"man page and completion for bash, the group stead, and the service, which is enabled and started. Says what it will do,\n"
+		"asks, and can be run again at any time: to update stead, too. As root, or with sudo. A machine of another architecture\n"
+		"needs --binary-dir.",
 	.options = options,
 	.size = sizeof(SetupOptions),
 	.run = run,

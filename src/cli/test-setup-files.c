@@ -73,6 +73,14 @@ static char *file_of(const Buf *archive, const char *name)
 	return found;
 }
 
+static void same_as(const char *file, const char *text)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", STEAD_SOURCE_ROOT, file);
+	AUTO_BUF content = BUF_INIT;
+	assert_int_equal(file_read(AT_FDCWD, path, 1 << 20, &content), 0);
+	assert_string_equal(text, buf_cstr(&content));
+}
+
 static void archive(void **state)
 {
 	char *dir = make_programs(NULL);
@@ -80,7 +88,8 @@ static void archive(void **state)
 	AUTO_ERR err = ERR_INIT;
 	assert_int_equal(setup_archive(dir, "amd64", "pi", &b, &err), 0);
 	AUTO_FREE char *user = file_of(&b, "user"), *prefix = file_of(&b, "prefix"), *packages = file_of(&b, "packages"), *script = file_of(&b, "setup"),
-		       *unit = file_of(&b, "new/stead.service"), *stead = file_of(&b, "new/bin/stead"), *worker = file_of(&b, "new/libexec/stead-worker");
+		       *unit = file_of(&b, "new/stead.service"), *stead = file_of(&b, "new/bin/stead"), *worker = file_of(&b, "new/libexec/stead-worker"), *man = file_of(&b, "new/man/stead.1"),
+		       *completion = file_of(&b, "new/completions/stead");
 	assert_string_equal(user, "pi");
 	assert_true(str_starts(STEAD_LIBEXECDIR, prefix) && str_eq(STEAD_LIBEXECDIR + strlen(prefix), "/libexec/stead"));
 	assert_non_null(strstr(packages, "\nnginx-light|nginx\n"));
@@ -90,6 +99,8 @@ static void archive(void **state)
 	assert_null(strchr(unit, '@'));
 	assert_memory_equal(stead, amd64, 4);
 	assert_non_null(worker);
+	same_as("data/stead.1", man);
+	same_as("data/stead.bash", completion);
 	remove_programs(dir);
 }
 
