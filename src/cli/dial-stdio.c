@@ -106,7 +106,8 @@ static int on_open(void *user, int *ret_fd, Err *err)
 		const struct passwd *pw = getpwuid(geteuid());
 		const char *name = pw ? pw->pw_name : "USER";
 		return err_set(err, r, "the user %s may not use the daemon's socket %s there: on that machine, run 'sudo usermod -aG stead %s'; "
-			"the group stead counts from the next login on", name, d->socket, name);
+			"the group stead counts from the next login on, and a connection that ssh keeps open (ControlMaster) is none: 'ssh -O stop' ends that",
+			name, d->socket, name);
 	}
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return err_set(err, r, "the stead daemon is not running there: nobody answers at %s; start it on that machine with "

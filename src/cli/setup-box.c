@@ -151,7 +151,7 @@ void setup_box_plan(const SetupBox *b, const char *where, const char *version, B
 	buf_printf(out, "\n  group:    %s", b->group ? "stead is there" : "make stead");
 	if (b->root != ROOT_IS)
 		buf_printf(out, b->member ? ", %s is in it" : ", add %s to it", b->user);
-	buf_printf(out, "\n  service:  %s\n", b->active ? "stead.service runs; restart it where anything changes (containers run on)" : "enable and start stead.service");
+	buf_printf(out, "\n  service:  %s\n", b->active ? "stead.service runs; restart it where it changes (containers run on)" : "enable and start stead.service");
 }
 
 const char *setup_elf_arch(const uint8_t *p, size_t n)

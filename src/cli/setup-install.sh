@@ -18,7 +18,9 @@ case $prefix in
   /usr | /usr/local) unitdir=$prefix/lib/systemd/system ;;
   *) unitdir=/etc/systemd/system ;;
 esac
-changed='' regroup=''
+changed=''
+# The daemon that runs is older than what is installed. It outlives a run that was cut short, and no boot.
+restart=/run/stead-setup.restart
 policy=/usr/sbin/policy-rc.d
 
 say() { echo "  $*"; }
@@ -40,11 +42,23 @@ missing() { # one package for each that is wanted and not there
   done <packages
 }
 
+# A fresh machine may be at its own updates: apt's lists have no lock that can be waited for.
+update_lists() {
+  for pause in 5 10 20 40 80 0; do
+    apt-get update -qq >apt.log 2>&1 && return 0
+    grep -q 'Could not get lock' apt.log || break
+    [ "$pause" != 5 ] || say "another apt runs there; waiting for it"
+    sleep "$pause"
+  done
+  cat apt.log >&2
+  return 1
+}
+
 # The daemon starts HAProxy and nginx itself: the services of packages that come now stay off, or they would take ports 80 and 443.
 install_packages() {
   [ -n "$(missing)" ] || return 0
   say "reading the package lists"
-  apt-get update -qq || say "apt-get update failed; going on with the lists that are here"
+  update_lists || say "apt-get update failed; going on with the lists that are here"
   list=$(missing)
   off=''
   for s in haproxy nginx; do
@@ -61,7 +75,7 @@ install_packages() {
   fi
   say "installing $(echo "$list" | tr '\n' ' ')"
   # shellcheck disable=SC2086 # words are wanted
-  apt-get install -y -qq --no-install-recommends $list </dev/null >apt.log 2>&1 || {
+  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $list </dev/null >apt.log 2>&1 || {
     tail -n 15 apt.log >&2
     fail "apt-get could not install the packages; what it says stands above"
   }
@@ -85,8 +99,9 @@ Build stead on it or on one like it, and name the directory with --binary-dir."
 }
 
 # Renamed into place: who runs keeps running.
-put() { # FILE MODE DIRECTORY
+put() { # FILE MODE DIRECTORY [MARK that is made first]
   if cmp -s "$1" "$3/${1##*/}"; then return 0; fi
+  [ -z "${4:-}" ] || : >"$4"
   mkdir -p "$3"
   cp "$1" "$3/.${1##*/}.new"
   chmod "$2" "$3/.${1##*/}.new"
@@ -94,9 +109,9 @@ put() { # FILE MODE DIRECTORY
   changed=1
 }
 install_programs() {
-  for f in new/libexec/*; do put "$f" 755 "$libexecdir"; done
-  put new/bin/stead 755 "$bindir"
-  put new/stead.service 644 "$unitdir"
+  for f in new/libexec/*; do put "$f" 755 "$libexecdir" "$restart"; done
+  put new/bin/stead 755 "$bindir" "$restart"
+  put new/stead.service 644 "$unitdir" "$restart"
   put new/man/stead.1 644 "$prefix/share/man/man1"
   put new/completions/stead 644 "$prefix/share/bash-completion/completions"
   if [ -n "$changed" ]; then say "installed $("$bindir/stead" --version)"; else say "the programs are there already"; fi
@@ -105,8 +120,8 @@ install_programs() {
 install_group() {
   user=$(cat user)
   if ! getent group stead >/dev/null; then
+    : >"$restart" # the socket of a daemon that runs is not the group's yet
     groupadd --system stead
-    regroup=1 # the socket of a daemon that runs is not the group's yet
     say "made the group stead"
   fi
   [ "$user" != root ] || return 0
@@ -135,7 +150,7 @@ start() {
   if ! systemctl is-active --quiet stead.service; then
     systemctl start stead.service || true
     say "started the daemon; it starts at every boot"
-  elif [ -n "$changed$regroup" ]; then
+  elif [ -e "$restart" ]; then
     systemctl restart stead.service || true
     say "restarted the daemon; containers ran on"
   fi
@@ -144,6 +159,7 @@ start() {
     cat version.txt >&2
     fail "the daemon does not answer; its log stands above"
   }
+  rm -f "$restart"
 }
 
 install_packages

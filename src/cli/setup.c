@@ -143,6 +143,15 @@ static int install(const HostAddress *a, const char *url, const SetupBox *b, Buf
 	return r;
 }
 
+/* A connection that the user's ssh keeps for all (ControlMaster) was made before the group counted: it takes no further sessions; those it has go on. */
+static void end_sharing(const HostAddress *a, const char *url)
+{
+	static const char *const options_ssh[] = { "-O", "stop", NULL };
+	AUTO_BUF unused = BUF_INIT, errors = BUF_INIT;
+	const SshRun run = { .options = options_ssh, .command = "true" };
+	(void) ssh_run(a, url, &run, &unused, &errors, NULL); /* mostly there is none */
+}
+
 /* The way that every other command takes. */
 static int check(const Cli *cli, const char *url, Err *err)
 {
@@ -193,6 +202,8 @@ static int run(Cli *cli, void *values, char **args)
 		return cli_refuse(&err);
 	buf_append(&input, archive.data, archive.len);
 	int r = install(&a, url, &b, &input, &err);
+	if (r == 0 && b.root != ROOT_IS && !b.member)
+		end_sharing(&a, url);
 	if (r == 0)
 		r = check(cli, url, &err);
 	explicit_bzero(input.data, input.len);

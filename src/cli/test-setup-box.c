@@ -92,7 +92,7 @@ static void plans(void **state)
 		{ "id=debian\nname=Debian 12\nroot=sudo\nmissing=crun\nmissing=libuv1t64|libuv1\n",
 			{ "ssh://box: Debian 12, amd64, as pi with sudo\n", "install crun, libuv1t64 or libuv1\n", "make stead, add pi to it", "enable and start" }, "password" },
 		{ "id=debian\nroot=yes\nuser=root\ngroup=yes\nstead=stead 0.0.9\nactive=yes\n",
-			{ "packages: all there", "stead 1.2.3, with man page and completion for bash (there is: stead 0.0.9)", "stead is there\n", "restart it where anything changes" }, "sudo" },
+			{ "packages: all there", "stead 1.2.3, with man page and completion for bash (there is: stead 0.0.9)", "stead is there\n", "restart it where it changes" }, "sudo" },
 		{ "id=debian\nroot=password\ngroup=yes\nmember=yes\n", { "asks for a password", "pi is in it" }, "add pi" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
