@@ -70,8 +70,8 @@ clean:
 	@tools/demo-deploy stop --if-running
 	rm -rf build build-asan build-fuzz
 
-# In QEMU, a Debian with systemd and cgroup v2: limits, OOM kills, power cuts, reboots (PARTS="power reboot";
-# see tools/test-vm), and exec beside docker's. Not part of `make test`; long where KVM does not work.
+# In QEMU, a Debian with systemd and cgroup v2: limits, OOM kills, power cuts, reboots, setup over ssh (PARTS="power
+# reboot"; see tools/test-vm), and exec beside docker's. Not part of `make test`; long where KVM does not work.
 .PHONY: test-vm bench-vm
 test-vm: all
 	@$(ROOT) tools/test-vm $(PARTS)

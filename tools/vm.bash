@@ -3,16 +3,19 @@
 #
 # A virtual machine for tests and measurements that need one: Debian 12 with its own kernel, systemd and pure
 # cgroup v2, 1 GiB of memory, no swap. QEMU, with KVM where it works and software emulation elsewhere; its
-# network is QEMU's own user mode, without a way in.
+# network is QEMU's own user mode, without a way out, and in only to its sshd.
 #
-#   vm_prepare                 makes the disk, once; kept below build/vm
+#   vm_prepare                 looks whether there is what it takes
 #   vm_stage [--sources]       puts what is built, the tests and an image into the payload
 #   vm_payload DIR…            what lies in these directories goes to the guest's root at the next boot
-#   vm_new                     a fresh disk, backed by the one that is kept
+#   vm_new [DISK]              a fresh disk, backed by one that is made once and kept below build/vm:
+#                                base   all that stead runs on, is built from and is compared with
+#                                fresh  nothing of that: an sshd and sudo, and as packages to install what `stead setup` wants
 #   vm_boot                    boots and waits until the guest listens
 #   vm_do <<'END' …            runs a script in the guest; its output on standard output, its exit code
 #   vm_cut                     the power fails: QEMU is killed at once
 #   vm_off                     orderly; waits until it is off
+#   $VM_SSH                    the port of 127.0.0.1 that leads to the guest's sshd, where it has one
 #
 # The host talks to a shell in the guest through a virtio port whose host end are two fifos. What the guest
 # has not flushed to its disk when the power fails is lost, as on a real machine: the disk's cache
@@ -24,6 +27,7 @@ VM_MEMORY=${VM_MEMORY:-1024}
 VM_CPUS=${VM_CPUS:-2}
 VM_PATIENCE=${VM_PATIENCE:-600} # seconds for a boot or a script
 VM_PID=''
+VM_DISK=base
 vm_marks=0
 
 vm_die() {
@@ -33,8 +37,7 @@ vm_die() {
 
 # --- the disk
 
-vm_packages() {
-  echo systemd-sysv dbus udev linux-image-cloud-amd64 initramfs-tools
+vm_packages_base() {
   # What stead runs and is tested with, and what it is built from.
   echo crun runc conmon nftables mmdebstrap haproxy nginx-light uacme openssl nghttp2-client bats jq curl sqlite3 iproute2 procps netcat-openbsd busybox-static strace
   echo gcc libc6-dev meson ninja-build pkg-config make libuv1-dev libjansson-dev libfyaml-dev libsqlite3-dev libmd-dev libmnl-dev \
@@ -43,18 +46,20 @@ vm_packages() {
   echo docker.io
 }
 
+vm_packages_fresh() { echo openssh-server sudo libpam-systemd man-db bash-completion ca-certificates; }
+
 # The distribution's mirror and the proxy that this machine's apt uses, if it is the same distribution.
 vm_mirror() {
   apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
     awk '$2 == "bookworm" && $3 == "main" { print $1; exit }'
 }
 
-vm_make_disk() {
+vm_make_disk() { # DISK
   local tree=$VM/tree packages mirror proxy
-  packages=$(vm_packages | tr ' \n' ',,')
+  packages=$({ echo systemd-sysv dbus udev linux-image-cloud-amd64 initramfs-tools; "vm_packages_$1"; } | tr ' \n' ',,')
   mirror=$(vm_mirror)
   proxy=$(apt-config dump Acquire::http::Proxy 2>/dev/null || true)
-  echo "making the virtual machine's disk; this is done once" >&2
+  echo "making the virtual machine's disk '$1'; this is done once" >&2
   rm -rf --one-file-system "${tree:?}"
   # shellcheck disable=SC2016 # $1 is the hook's
   mmdebstrap --variant=minbase --mode=root --include="${packages%,}" ${proxy:+"--aptopt=$proxy"} \
@@ -92,24 +97,62 @@ echo '@@ready' >&3
 exec bash <&3 >&3 2>&1
 END
   chmod +x "$tree/usr/local/sbin/vm-agent"
-  local unit
-  for unit in serial-getty@ttyS0.service getty@tty1.service docker.service docker.socket containerd.service haproxy.service nginx.service apt-daily.timer apt-daily-upgrade.timer \
-    dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-timesyncd.service; do
-    ln -sf /dev/null "$tree/etc/systemd/system/$unit"
-  done
+  vm_mask "$tree" serial-getty@ttyS0.service getty@tty1.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+    e2scrub_all.timer e2scrub_reap.service fstrim.timer man-db.timer systemd-timesyncd.service
+  "vm_finish_$1" "$tree"
   chroot "$tree" systemctl enable vm-agent systemd-networkd >/dev/null 2>&1 || vm_die "the disk's services could not be enabled"
-  cp "$tree"/boot/vmlinuz-* "$VM/kernel"
-  cp "$tree"/boot/initrd.img-* "$VM/initrd"
-  rm -f "$VM/base.new"
-  truncate -s 8G "$VM/base.new"
-  mke2fs -q -t ext4 -d "$tree" "$VM/base.new" || vm_die "mke2fs failed"
+  cp "$tree"/boot/vmlinuz-* "$VM/$1.kernel"
+  cp "$tree"/boot/initrd.img-* "$VM/$1.initrd"
+  rm -f "$VM/$1.new"
+  truncate -s 8G "$VM/$1.new"
+  mke2fs -q -t ext4 -d "$tree" "$VM/$1.new" || vm_die "mke2fs failed"
   rm -rf --one-file-system "${tree:?}"
-  vm_recipe >"$VM/recipe"
-  mv "$VM/base.new" "$VM/base.img"
+  vm_recipe "$1" >"$VM/$1.recipe"
+  mv "$VM/$1.new" "$VM/$1.img"
+}
+
+vm_mask() { # TREE UNIT…
+  local tree=$1 unit
+  shift
+  for unit in "$@"; do ln -sf /dev/null "$tree/etc/systemd/system/$unit"; done
+}
+
+vm_finish_base() { vm_mask "$1" docker.service docker.socket containerd.service haproxy.service nginx.service; }
+
+# The names in setup's own table, "a|b" for either.
+vm_setup_packages() { sed -n '/^const char \*const setup_packages/,/NULL/p' "$VM_TOP/src/cli/setup-box.c" | grep -o '"[^"]*"' | tr -d '"'; }
+
+# What the distribution's mirror is to other machines is a directory of packages in this one, which cannot reach any.
+vm_finish_fresh() {
+  local tree=$1 names either p wanted=() deb
+  cp /etc/resolv.conf "$tree/etc/resolv.conf"
+  {
+    chroot "$tree" apt-get update
+    names=$(chroot "$tree" apt-cache pkgnames)
+    for either in $(vm_setup_packages); do
+      for p in ${either//|/ }; do
+        ! grep -qxF -- "$p" <<<"$names" || { wanted+=("$p"); break; }
+      done
+    done
+    mkdir -p "$tree/srv/packages/partial"
+    chroot "$tree" apt-get install -y --download-only --no-install-recommends -o APT::Sandbox::User=root -o Dir::Cache::archives=/srv/packages "${wanted[@]}"
+  } >>"$VM/mmdebstrap.log" 2>&1 || { tail -n 20 "$VM/mmdebstrap.log" >&2; vm_die "the packages that setup wants could not be downloaded"; }
+  rm -rf "$tree"/srv/packages/{partial,lock} "$tree"/var/lib/apt/lists/* "$tree"/etc/apt/sources.list.d/*
+  for deb in "$tree"/srv/packages/*.deb; do
+    p=${deb##*/}
+    p=${p/_*%3a/_} # an epoch
+    [[ $p == "${deb##*/}" ]] || mv "$deb" "${deb%/*}/$p"
+    dpkg-deb -f "${deb%/*}/$p"
+    printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$p" "$(stat -c %s "${deb%/*}/$p")" "$(sha256sum <"${deb%/*}/$p" | cut -d' ' -f1)"
+  done >"$VM/packages"
+  mv "$VM/packages" "$tree/srv/packages/Packages"
+  echo 'deb [trusted=yes] file:/srv/packages ./' >"$tree/etc/apt/sources.list"
 }
 
 # Says whether the disk that is kept is still the one that would be made.
-vm_recipe() { declare -f vm_packages vm_make_disk | sha256sum; }
+vm_recipe() { # DISK
+  { declare -f "vm_packages_$1" vm_make_disk "vm_finish_$1"; [[ $1 != fresh ]] || vm_setup_packages; } | sha256sum
+}
 
 # A nested KVM may be there and not work. Whether a kernel says anything within some seconds tells.
 vm_choose_accel() {
@@ -120,7 +163,7 @@ vm_choose_accel() {
   [[ ! -e $VM/no-kvm ]] || return 0
   rm -f "$VM/probe"
   timeout 15 qemu-system-x86_64 -M q35 -accel kvm -cpu host,-arch-capabilities -m 512 -display none -monitor none -serial "file:$VM/probe" \
-    -net none -no-reboot -kernel "$VM/kernel" -append 'console=ttyS0 earlyprintk=serial panic=-1' >/dev/null 2>&1 || true
+    -net none -no-reboot -kernel "$VM/$VM_DISK.kernel" -append 'console=ttyS0 earlyprintk=serial panic=-1' >/dev/null 2>&1 || true
   if grep -q 'Linux version' "$VM/probe" 2>/dev/null; then VM_ACCEL=kvm; else touch "$VM/no-kvm"; fi
 }
 
@@ -133,15 +176,15 @@ vm_prepare() {
   mkdir -p "$VM"
   exec 6>"$VM/lock"
   flock -n 6 || vm_die "another run uses $VM"
-  [[ -s $VM/base.img && $(cat "$VM/recipe" 2>/dev/null) == "$(vm_recipe)" ]] || vm_make_disk
-  vm_choose_accel
   [[ -p $VM/agent.in ]] || mkfifo "$VM/agent.in" "$VM/agent.out"
   trap vm_cut EXIT
 }
 
-vm_new() {
+vm_new() { # [DISK]
+  VM_DISK=${1:-base}
+  [[ -s $VM/$VM_DISK.img && $(cat "$VM/$VM_DISK.recipe" 2>/dev/null) == "$(vm_recipe "$VM_DISK")" ]] || vm_make_disk "$VM_DISK"
   rm -f "$VM/disk.qcow2"
-  qemu-img create -q -f qcow2 -b "$VM/base.img" -F raw "$VM/disk.qcow2" || vm_die "no disk"
+  qemu-img create -q -f qcow2 -b "$VM/$VM_DISK.img" -F raw "$VM/disk.qcow2" || vm_die "no disk"
 }
 
 vm_payload() { # DIRECTORY…
@@ -152,19 +195,27 @@ vm_payload() { # DIRECTORY…
 
 # --- power
 
+# One where nobody listens.
+vm_choose_port() {
+  VM_SSH=${VM_SSH:-22022}
+  while (exec 9<>"/dev/tcp/127.0.0.1/$VM_SSH") 2>/dev/null; do VM_SSH=$((VM_SSH + 1)); done
+}
+
 vm_boot() {
   local cpu=max begin=$SECONDS
+  vm_choose_accel
+  vm_choose_port
   [[ $VM_ACCEL != kvm ]] || cpu=host,-arch-capabilities # which a nested KVM may not set
   [[ -s $VM/payload.tar ]] || truncate -s 64K "$VM/payload.tar"
   exec 7<>"$VM/agent.in" 8<>"$VM/agent.out"
   while read -r -t 0.01 -u 8 _; do :; done # what a killed machine has left
   while read -r -t 0.01 -u 7 _; do :; done
   qemu-system-x86_64 -M q35 -accel "$VM_ACCEL" -cpu "$cpu" -smp "$VM_CPUS" -m "$VM_MEMORY" -display none -monitor none \
-    -serial "file:$VM/serial" -no-reboot -kernel "$VM/kernel" -initrd "$VM/initrd" \
+    -serial "file:$VM/serial" -no-reboot -kernel "$VM/$VM_DISK.kernel" -initrd "$VM/$VM_DISK.initrd" \
     -append 'root=/dev/vda rw console=ttyS0 quiet panic=1 mitigations=off systemd.show_status=no' \
     -drive "file=$VM/disk.qcow2,if=virtio,format=qcow2,cache=writeback" \
     -drive "file=$VM/payload.tar,if=virtio,format=raw,readonly=on" \
-    -netdev user,id=n,restrict=on -device virtio-net-pci,netdev=n \
+    -netdev "user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:$VM_SSH-:22" -device virtio-net-pci,netdev=n \
     -chardev "pipe,id=agent,path=$VM/agent" -device virtio-serial -device virtserialport,chardev=agent,name=agent \
     6>&- 7>&- 8>&- </dev/null &
   VM_PID=$!
@@ -250,11 +301,16 @@ vm_make_archive() { # DIRECTORY
   tar -C "$dir" -cf "$dir/app.tar" manifest.json config.json a.tar b.tar
 }
 
-vm_stage() { # [--sources]: what is built; with them all that a build needs
-  local stage=$VM/stage
+vm_app() {
   cd "$VM_TOP" || exit 1
   [[ -s build/test/images/tiny.tar ]] || STEAD_TEST_CACHE=$VM_TOP/build/test/images tests/tiny/make >"$VM/tiny.log" 2>&1 ||
     { cat "$VM/tiny.log" >&2; exit 1; }
+  [[ -s $VM/archive/app.tar ]] || vm_make_archive "$VM/archive"
+}
+
+vm_stage() { # [--sources]: what is built; with them all that a build needs
+  local stage=$VM/stage
+  vm_app
   rm -rf "${stage:?}"
   mkdir -p "$stage/root" "$stage/src"
   DESTDIR=$stage meson install -C build --no-rebuild --quiet >"$VM/install.log" || { cat "$VM/install.log" >&2; exit 1; }
@@ -264,26 +320,8 @@ vm_stage() { # [--sources]: what is built; with them all that a build needs
     cp build/test/images/tiny.tar "$stage/src/build/test/images/"
     (cd build && find src -maxdepth 2 -type f -perm -u+x ! -name 'test-*' ! -name 'fuzz-*' -print0 | tar --null -T - -cf -) | tar -xf - -C "$stage/src/build"
   fi
-  [[ -s $VM/archive/app.tar ]] || vm_make_archive "$VM/archive"
   cp "$VM/archive/app.tar" "$VM/archive/sums" "$stage/root/"
-  cat >"$stage/root/vm.sh" <<'END'
-within() { # SECONDS COMMAND…
-  local end=$((SECONDS + $1)); shift
-  until "$@" >/tmp/within 2>&1; do
-    [ $SECONDS -lt $end ] || { echo "not in time: $*"; cat /tmp/within; journalctl -u stead -n 20 --no-pager -o cat; stead ps -a; return 1; }
-    sleep 0.3
-  done
-}
-is() { [ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }; }
-note() { echo "+ $*"; }
-inspect() { stead inspect "$1" | jq -r ".[0]$2"; }
-running() { is "$(inspect "$1" .State.Status)" running; }
-healthy() { is "$(inspect "$1" .State.Health.Status)" healthy; }
-page() { is "$(curl -s --max-time 5 http://127.0.0.1:8080/index.html)" "it works"; }
-group() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(inspect "$1" .State.Pid)/cgroup")"; }
-mkdir -p /srv/app
-cd /srv/app
-END
+  vm_words "$stage"
   mkdir -p "$stage/srv/app"
   cat >"$stage/srv/app/compose.yaml" <<'END'
 services:
@@ -314,4 +352,27 @@ services:
 volumes: { data: {} }
 END
   vm_payload "$stage"
+}
+
+# What scripts in the guest begin with.
+vm_words() { # DIRECTORY
+  mkdir -p "$1/root"
+  cat >"$1/root/vm.sh" <<'END'
+within() { # SECONDS COMMAND…
+  local end=$((SECONDS + $1)); shift
+  until "$@" >/tmp/within 2>&1; do
+    [ $SECONDS -lt $end ] || { echo "not in time: $*"; cat /tmp/within; journalctl -u stead -n 20 --no-pager -o cat; stead ps -a; return 1; }
+    sleep 0.3
+  done
+}
+is() { [ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }; }
+note() { echo "+ $*"; }
+inspect() { stead inspect "$1" | jq -r ".[0]$2"; }
+running() { is "$(inspect "$1" .State.Status)" running; }
+healthy() { is "$(inspect "$1" .State.Health.Status)" healthy; }
+page() { is "$(curl -s --max-time 5 http://127.0.0.1:8080/index.html)" "it works"; }
+group() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(inspect "$1" .State.Pid)/cgroup")"; }
+mkdir -p /srv/app
+cd /srv/app
+END
 }
