@@ -188,16 +188,20 @@ END
   ssh_user_config "ControlMaster auto" "ControlPath $SANDBOX/shared" "ControlPersist yes"
   ok ssh -p "$(ssh_port)" pi@127.0.0.1 true
   test -S "$SANDBOX/shared"
-  mkdir -p "$BOXDIR/var/lib/apt/lists"
+  # A power cut in the middle of dpkg's work, and a configuration that outlived its package.
+  sed '/^$/q' "$BOXDIR/var/lib/dpkg/status" >"$BOXDIR/var/lib/dpkg/updates/0001"
+  mkdir -p "$BOXDIR/var/lib/apt/lists" "$BOXDIR/etc/haproxy"
+  echo mine >"$BOXDIR/etc/haproxy/haproxy.cfg"
   busy_apt 3>&- &
   within 20 test -e held
   on_box setup --yes >said 2>&1 3>&- &
   within 60 grep -q "another apt runs there" said
   touch go
   wait $! || { cat said; return 1; }
-  cat said
   ok cat said
   says "installing crun"
+  says "completing what dpkg was interrupted at"
+  is "$(cat "$BOXDIR/etc/haproxy/haproxy.cfg")" mine
   says "made the group stead"
   says "pi is in the group stead now"
   says "started the daemon"
@@ -236,10 +240,15 @@ END
   # What a run that was killed leaves.
   cp "$STEAD_EXE" "$BOXDIR/usr/local/bin/.stead.new"
   rm "$BOXDIR/usr/local/bin/stead"
+  printf '#!/bin/sh\n# Made by stead setup while it installs packages: nginx\nexit 101\n' >"$BOXDIR/usr/sbin/policy-rc.d"
+  : >"$BOXDIR/var/log/systemctl"
   ok on_box setup --yes
   says "installed stead"
   says "restarted the daemon; containers ran on"
   not test -e "$BOXDIR/usr/local/bin/.stead.new"
+  not test -e "$BOXDIR/usr/sbin/policy-rc.d"
+  told "disable --now --quiet nginx.service"
+  not told "disable --now --quiet haproxy.service"
   not is "$(cat "$BOXDIR/run/daemon.pid")" "$daemon"
   ok on_box ps -A
 }

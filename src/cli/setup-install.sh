@@ -22,6 +22,7 @@ changed=''
 # The daemon that runs is older than what is installed. It outlives a run that was cut short, and no boot.
 restart=/run/stead-setup.restart
 policy=/usr/sbin/policy-rc.d
+policy_mark='Made by stead setup'
 
 say() { echo "  $*"; }
 fail() {
@@ -54,38 +55,56 @@ update_lists() {
   return 1
 }
 
-# The daemon starts HAProxy and nginx itself: the services of packages that come now stay off, or they would take ports 80 and 443.
-install_packages() {
-  [ -n "$(missing)" ] || return 0
-  say "reading the package lists"
-  update_lists || say "apt-get update failed; going on with the lists that are here"
-  list=$(missing)
-  off=''
-  for s in haproxy nginx; do
-    case " $(echo "$list" | tr '\n' ' ')" in *" $s"*) off="$off $s" ;; esac
-  done
-  mine=''
-  if [ -n "$off" ] && [ ! -e "$policy" ]; then
-    mine=1
-    # shellcheck disable=SC2016 # for the file
-    printf '#!/bin/sh\n# Made by stead setup while it installs packages.\nfor a; do case $a in haproxy|haproxy.service|nginx|nginx.service) exit 101 ;; esac; done\nexit 0\n' >"$policy"
-    chmod 755 "$policy"
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 1' HUP INT TERM
-  fi
-  say "installing $(echo "$list" | tr '\n' ' ')"
-  # shellcheck disable=SC2086 # words are wanted
-  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $list </dev/null >apt.log 2>&1 || {
-    tail -n 15 apt.log >&2
-    fail "apt-get could not install the packages; what it says stands above"
-  }
-  if [ -n "$mine" ]; then
-    rm -f "$policy"
-    trap - EXIT HUP INT TERM
-  fi
+# No question about a configuration file that is here already: it stays.
+apt_try() { # PACKAGE…
+  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold "$@" </dev/null >apt.log 2>&1
+}
+apt_install() { # PACKAGE…
+  apt_try "$@" && return 0
+  grep -q 'dpkg --configure -a' apt.log || return 1
+  say "completing what dpkg was interrupted at"
+  dpkg --configure -a --force-confold </dev/null >apt.log 2>&1 && apt_try "$@"
+}
+
+# The daemon starts HAProxy and nginx itself: the services of packages that come now stay off, or they would take ports 80 and 443. The
+# policy is what invoke-rc.d(8) asks; one of the machine's own rules on. Ours tells the next run what one that was killed had still to turn off.
+forbid_services() {
+  trap turn_off EXIT
+  trap 'exit 1' HUP INT TERM
+  [ ! -e "$policy" ] || grep -qsF "$policy_mark" "$policy" || return 0
+  printf '#!/bin/sh\n# %s while it installs packages:%s\n' "$policy_mark" "$off" >"$policy.new"
+  # shellcheck disable=SC2016 # for the file
+  printf 'for a; do case $a in haproxy|haproxy.service|nginx|nginx.service) exit 101 ;; esac; done\nexit 0\n' >>"$policy.new"
+  chmod 755 "$policy.new"
+  mv -f "$policy.new" "$policy"
+}
+turn_off() {
   for s in $off; do
+    [ -e "/lib/systemd/system/$s.service" ] || continue
     systemctl disable --now --quiet "$s.service" 2>/dev/null || say "could not turn the service $s off; it may take the ports 80 and 443"
   done
+  off=''
+  ! grep -qsF "$policy_mark" "$policy" || rm -f "$policy"
+}
+
+install_packages() {
+  off=$(sed -n "s/^# $policy_mark.*packages://p" "$policy" 2>/dev/null || true)
+  if [ -n "$(missing)" ]; then
+    say "reading the package lists"
+    update_lists || say "apt-get update failed; going on with the lists that are here"
+    list=$(missing)
+    for s in haproxy nginx; do
+      case " $(echo "$list" | tr '\n' ' ')" in *" $s"*) off="$off $s" ;; esac
+    done
+    [ -z "$off" ] || forbid_services
+    say "installing $(echo "$list" | tr '\n' ' ')"
+    # shellcheck disable=SC2086 # words are wanted
+    apt_install $list || {
+      tail -n 15 apt.log >&2
+      fail "apt-get could not install the packages; what it says stands above"
+    }
+  fi
+  turn_off
 }
 
 # Programs from another system may lack libraries here, or want a newer C library.
