@@ -40,6 +40,7 @@ struct Job {
 	JobKind kind;
 	JobCallbacks cb;
 	char *options; /* JSON for the worker's stdin; a sweep's is made when it starts */
+	bool refs;     /* what the store refers to then is added to them */
 	int fd;        /* -1 = none */
 	bool ship;     /* fd is a connection to another box: the worker's descriptors 3 and 4 */
 	int in;        /* standard input of a build, else -1 */
@@ -255,6 +256,19 @@ static void sweep_options(Job *job)
 	put_options(job, json_pack("{s:o, s:o}", "layers", strv_json(layers), "images", strv_json(images)));
 }
 
+static void add_refs(Job *job)
+{
+	AUTO_STRV char **layers = NULL;
+	AUTO_STRV char **images = NULL;
+	json_t *o = json_loads(job->options, 0, NULL);
+	if (job->jobs->refs)
+		job->jobs->refs(job->jobs->user, &layers, &images);
+	(void) json_object_set_new(o, "layers", strv_json(layers));
+	(void) json_object_set_new(o, "images", strv_json(images));
+	free(job->options);
+	put_options(job, o);
+}
+
 static int spawn(Job *job, Err *err)
 {
 	AUTO_FREE char *worker = libexec_path("stead-worker");
@@ -269,6 +283,8 @@ static int spawn(Job *job, Err *err)
 		fds[n_fds++] = (ChildFd) { job->in, STDIN_FILENO };
 	if (job->kind == JOB_SWEEPS)
 		sweep_options(job);
+	if (job->refs)
+		add_refs(job);
 	ChildOptions o = {
 		.argv = argv,
 		.input = job->in >= 0 ? NULL : job->options ? job->options : "",
@@ -512,13 +528,13 @@ int job_build(Jobs *j, int requests, int context, const JobCallbacks *cb, Job **
 
 int job_prune_builds(Jobs *j, json_t *options, const JobCallbacks *cb, Job **ret, Err *err)
 {
-	AUTO_STRV char **layers = NULL;
-	AUTO_STRV char **images = NULL;
-	if (j->refs)
-		j->refs(j->user, &layers, &images);
-	(void) json_object_set_new(options, "layers", strv_json(layers));
-	(void) json_object_set_new(options, "images", strv_json(images));
-	return add_job(j, "prune-builds", JOB_USES, -1, options, cb, ret, err);
+	Job *job = job_new(j, "prune-builds", JOB_USES, -1, options, cb);
+	if (!job->options) {
+		job_free(job);
+		return err_set(err, -EINVAL, "an option is not UTF-8");
+	}
+	job->refs = true;
+	return queue_job(job, ret, err);
 }
 
 static json_t *items_json(const JobSaveItem *items, size_t n)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/digest.h"
+#include "base/limits.h"
 #include "image/job.h"
 #include "image/testing.h"
 
@@ -133,6 +134,50 @@ static void import_and_sweep(void **state)
 	run_until(&sweep, 2);
 	assert_false(layer_exists(&b));
 	assert_true(sweep.freed == 4);
+}
+
+/* What the store refers to is asked for when the worker starts, not when the job is: images are made meanwhile. */
+static void pruning_knows_what_is_new(void **state)
+{
+	AUTO(seen_done) Seen s = { .keep = true };
+	AUTO(seen_done) Seen load = { 0 };
+	AUTO(seen_done) Seen pruned = { 0 };
+	AUTO_BUF b = BUF_INIT;
+	char hex[DIGEST_HEX_MAX];
+	JobImageOptions o = { .name = "one" };
+	JobCallbacks cb = callbacks(&s), load_cb = callbacks(&load), prune_cb = callbacks(&pruned);
+	Job *loads[LIMIT_WORKERS];
+	int write_end[LIMIT_WORKERS];
+	for (size_t i = 0; i < ARRAY_SIZE(loads); i++) {
+		int p[2];
+		assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+		write_end[i] = p[1];
+		assert_int_equal(job_load(jobs, p[0], &load_cb, &loads[i], NULL), 0);
+	}
+	/* Both wait for a place. */
+	assert_int_equal(job_import(jobs, archive_fd(&b, "new"), &o, &cb, NULL, NULL), 0);
+	assert_int_equal(job_prune_builds(jobs, json_object(), &prune_cb, NULL, NULL), 0);
+	digest_sha256(b.data, b.len, hex);
+	AUTO_FREE char *record = xasprintf("{\"layers\":[\"sha256:%s\"]}", hex);
+	AUTO_FREE char *dir = xasprintf("%s/build/cache", state_dir);
+	AUTO_FREE char *path = xasprintf("%s/%s", dir, hex);
+	assert_int_equal(dir_make(dir, 0700), 0);
+	assert_int_equal(file_write(AT_FDCWD, path, record, strlen(record), 0600), 0);
+	job_cancel(loads[0]);
+	run_until(&s, 1);
+	run_until(&pruned, 1);
+	assert_int_equal(pruned.code, 0);
+	assert_int_equal(access(path, F_OK), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(loads); i++)
+		(void) close(write_end[i]);
+	run_until(&load, LIMIT_WORKERS);
+	/* With nothing to keep it, it goes. */
+	strv_free(steal_ptr(&kept_layers));
+	strv_free(steal_ptr(&kept_images));
+	assert_int_equal(job_prune_builds(jobs, json_object(), &prune_cb, NULL, NULL), 0);
+	run_until(&pruned, 2);
+	assert_int_not_equal(access(path, F_OK), 0);
+	assert_true(pruned.freed >= 3);
 }
 
 static void save_to_a_pipe_and_load(void **state)
@@ -285,7 +330,7 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(import_and_sweep),   cmocka_unit_test(save_to_a_pipe_and_load),
+		cmocka_unit_test(import_and_sweep), cmocka_unit_test(pruning_knows_what_is_new),   cmocka_unit_test(save_to_a_pipe_and_load),
 		cmocka_unit_test(failures_are_told),  cmocka_unit_test(cancels),
 		cmocka_unit_test(removes_trees),      cmocka_unit_test(killed_workers_leave_nothing),
 	};
