@@ -30,7 +30,7 @@ END
 FROM tiny
 RUN --mount=type=secret,id=gone,required true
 END
-  fails 1 stead build .
+  fails 2 stead build .
   says "Dockerfile:2: RUN: the secret 'gone' is required"
 }
 
