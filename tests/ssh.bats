@@ -219,7 +219,7 @@ ends_with() { # CODE
   ok over build -t "built:$PROJECT" ctx
   says "#2 CACHED"
   printf 'FROM tiny\nRUN echo "last words"; exit 7\n' >ctx/Dockerfile
-  fails 1 over build ctx
+  fails 1 over build ./ctx
   says "last words"
   says "exit code 7"
   fails 2 over build nowhere/
