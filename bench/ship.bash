@@ -188,6 +188,7 @@ ship_pair() { # PAIR
   touch "$WORK/stop"
   wait "$watch"
   read -r send receive written <"$WORK/watched"
+  rm -rf --one-file-system "${FAR:?}/whole"
   ship_timed ship_whole || return 0
   whole_us=$took
   bytes=$(awk '{ n += $1 } END { print n }' "$WORK/whole.bytes")
