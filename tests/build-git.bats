@@ -239,12 +239,46 @@ END
   nothing_left
 }
 
+@test "a repository under a name: fetched when something takes from it" {
+  printf 'FROM tiny AS unused\nCOPY --from=code . /code\nFROM tiny\nCOPY --from=code file /file\n' >Dockerfile
+  ok stead build -t "built:$PROJECT" --build-context "code=$URL/app.git#v1" .
+  is "$(cat "$(last_layer "built:$PROJECT")/file")" first
+  nothing_left
+  ok stead build -t "built:$PROJECT" --build-context "code=$URL/app.git#main" .
+  is "$(cat "$(last_layer "built:$PROJECT")/file")" second
+  # What it ignores is not there; a directory of it; as a stage.
+  printf 'FROM tiny\nCOPY --from=code ignored /file\n' >Dockerfile
+  fails 2 stead build --build-context "code=$URL/app.git" .
+  says "ignored"
+  printf 'FROM code\n' >Dockerfile
+  ok stead build -t "built:$PROJECT" --build-context "code=$URL/app.git#v1:web" .
+  is "$(cat "$(last_layer "built:$PROJECT")/page")" page
+  nothing_left
+  # Nothing takes from it.
+  : >"$GIT/log"
+  printf 'FROM tiny\nRUN true\n' >Dockerfile
+  ok stead build --build-context "code=$URL/app.git" .
+  is "$(fetches)" 0
+  fails 1 stead build --build-context "tiny=$URL/none.git" .
+  says "none.git"
+  compose <<END
+services:
+  web:
+    build: { context: ., additional_contexts: { code: "$URL/app.git#v1:web" } }
+    command: sleep 1000000
+END
+  printf 'FROM tiny\nCOPY --from=code page /page\n' >Dockerfile
+  ok stead up -d
+  is "$(inside web cat /page)" page
+  nothing_left
+}
+
+fetches() { grep -c "POST" "$GIT/log" || true; }
+
 add() { # LINE…: a Dockerfile with them
   printf 'FROM tiny\n' >Dockerfile
   printf '%s\n' "$@" >>Dockerfile
 }
-
-fetches() { grep -c "POST" "$GIT/log" || true; }
 
 @test "ADD takes a repository, and its commit is the key" {
   add "ADD $URL/app.git#main:web /web" "ADD --chown=1000:2000 --exclude=run.sh $URL/app.git /app/"

@@ -37,7 +37,7 @@ static const Option options[] = {
 	{ "ssh", 0, OPTION_LIST, B(ssh), "default|ID=SOCKET|ID=KEY[,KEY]", "An SSH agent, or private keys, for RUN instructions that mount it", NULL },
 	{ "network", 0, OPTION_CHOICE, B(network), "MODE", "Network of RUN instructions", "default host none" },
 	{ "add-host", 0, OPTION_LIST, B(hosts), "NAME:ADDRESS", "A line of /etc/hosts for RUN instructions", NULL },
-	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=DIRECTORY|docker-image://IMAGE", "A further context, which the Dockerfile names as it does a stage", NULL },
+	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=DIRECTORY|REPOSITORY|docker-image://IMAGE", "A further context, which the Dockerfile names as it does a stage", NULL },
 	{ "memory", 'm', OPTION_STRING, B(memory), "SIZE", "Memory of a RUN instruction (default: what is free, but for some room)", NULL },
 	{ "cpus", 0, OPTION_STRING, B(cpus), "N", "CPUs of a RUN instruction (default: all, behind the services)", NULL },
 	{ "shm-size", 0, OPTION_STRING, B(shm_size), "SIZE", "Size of /dev/shm", NULL },

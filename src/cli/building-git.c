@@ -102,23 +102,20 @@ static bool keeps_git_dir(const Building *b)
 	return str_eq(text, "1") || (text && strcasecmp(text, "true") == 0);
 }
 
-static int fetch(Building *b, const GitUrl *u, Err *err)
+int building_git_fetch(const Building *b, const GitUrl *u, bool (*tick)(void *user), void *user, GitCheckout *ret, Err *err)
 {
 	AUTO_FREE char *header = NULL;
-	GitRunner g = { .tick = interrupted };
+	GitRunner g = { .tick = tick, .user = user };
 	char commit[GIT_COMMIT_MAX];
 	int r = building_git_access(b, u, true, &g.access, &header, err);
-	if (r < 0)
-		return r;
-	bool keep = u->keep_git_dir || keeps_git_dir(b);
-	if (!b->quiet)
-		fprintf(stderr, "fetching %s%s%s\n", u->shown, u->ref ? "#" : "", u->ref ? u->ref : "");
-	signals_catch();
-	r = git_resolve(u, &g, commit, err);
 	if (r == 0)
-		r = git_checkout(u, commit, keep, &g, &b->checkout, err);
-	signals_release();
-	return r;
+		r = git_resolve(u, &g, commit, err);
+	return r < 0 ? r : git_checkout(u, commit, u->keep_git_dir || keeps_git_dir(b), &g, ret, err);
+}
+
+char *building_repository_id(const GitUrl *u)
+{
+	return xasprintf("%s#:%s", u->shown, u->subdir ? u->subdir : "");
 }
 
 int building_git_context(Building *b, const char *url, Err *err)
@@ -127,13 +124,17 @@ int building_git_context(Building *b, const char *url, Err *err)
 	int r = git_url_parse(url, &u, err);
 	if (r == 0)
 		r = build_agents_start(&b->agents, err);
-	if (r == 0)
-		r = fetch(b, &u, err);
+	if (r < 0)
+		return r;
+	if (!b->quiet)
+		fprintf(stderr, "fetching %s%s%s\n", u.shown, u.ref ? "#" : "", u.ref ? u.ref : "");
+	signals_catch();
+	r = building_git_fetch(b, &u, interrupted, NULL, &b->checkout, err);
+	signals_release();
 	if (r < 0)
 		return r;
 	str_set(&b->context, b->checkout.path);
-	/* Whatever is checked out: builds of one repository have much in common. */
 	free(b->context_id);
-	b->context_id = xasprintf("%s#:%s", u.shown, u.subdir ? u.subdir : "");
+	b->context_id = building_repository_id(&u);
 	return 0;
 }

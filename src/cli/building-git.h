@@ -25,5 +25,11 @@ int building_repository_find(const Building *b, const char *url, bool (*tick)(vo
 int building_repository_fetch(const Building *b, const BuildingRepository *r, bool keep, bool (*tick)(void *user), void *user, GitCheckout *ret, Err *err);
 void building_repository_done(BuildingRepository *r);
 
+/** A context's files, with all that the user has. `tick` is git.h's. */
+int building_git_fetch(const Building *b, const GitUrl *u, bool (*tick)(void *user), void *user, GitCheckout *ret, Err *err);
+/**
+ * How the daemon knows it, whatever is checked out: builds of one repository have much in common. Owned by the caller.
+ */
+char *building_repository_id(const GitUrl *u);
 /** Fetches the repository of that name; it becomes the context. -ECANCELED: interrupted. */
 int building_git_context(Building *b, const char *url, Err *err);

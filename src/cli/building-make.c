@@ -34,6 +34,8 @@ static void secret_done(BuildingSecret *s)
 static void named_context_done(BuildingContext *c)
 {
 	free(c->name);
+	free(c->git);
+	git_checkout_done(&c->checkout);
 	free(c->dir);
 	free(c->ignore);
 	free(c->ignore_name);
@@ -192,26 +194,57 @@ char *building_context_id(const char *dir)
 	return xasprintf("%s:%s", host, dir);
 }
 
-static int add_directory(Building *b, const char *name, const char *value, BuildingContext **ret, Err *err)
+static BuildingContext *place_for(Building *b, const char *name)
 {
-	struct stat st;
 	BuildingContext *c = NULL;
-	char *dir = realpath(value, NULL);
-	if (!dir || stat(dir, &st) < 0) {
-		free(dir);
-		return err_errno(err, -errno, "the build context %s=%s", name, value);
-	}
 	for (size_t i = 0; i < b->n_contexts; i++)
 		if (str_eq(b->contexts[i].name, name))
 			c = &b->contexts[i];
 	if (!c)
 		c = array_append(b->contexts, b->n_contexts);
 	named_context_done(c);
-	*c = (BuildingContext) { .name = xstrdup(name), .dir = dir };
-	*ret = c;
+	c->name = xstrdup(name);
+	return c;
+}
+
+static int add_directory(Building *b, const char *name, const char *value, char **ret_id, Err *err)
+{
+	struct stat st;
+	char *dir = realpath(value, NULL);
+	if (!dir || stat(dir, &st) < 0) {
+		free(dir);
+		return err_errno(err, -errno, "the build context %s=%s", name, value);
+	}
+	BuildingContext *c = place_for(b, name);
+	c->dir = dir;
 	if (!S_ISDIR(st.st_mode))
 		return err_set(err, -ENOTDIR, "the build context %s=%s is no directory", name, value);
+	*ret_id = building_context_id(dir);
 	return read_ignore_of(NULL, dir, NULL, &c->ignore_name, &c->ignore, err);
+}
+
+/* It is fetched when something takes from it. */
+static int add_repository(Building *b, const char *name, const char *value, char **ret_id, Err *err)
+{
+	AUTO_GIT_URL u = { 0 };
+	int r = git_url_parse(value, &u, err);
+	if (r < 0)
+		return err_wrap(err, "the build context %s", name);
+	place_for(b, name)->git = xstrdup(value);
+	*ret_id = building_repository_id(&u);
+	return 0;
+}
+
+int building_fetch_context(const Building *b, BuildingContext *c, bool (*tick)(void *user), void *user, Err *err)
+{
+	AUTO_GIT_URL u = { 0 };
+	int r = git_url_parse(c->git, &u, err);
+	if (r == 0)
+		r = building_git_fetch(b, &u, tick, user, &c->checkout, err);
+	if (r < 0)
+		return r;
+	str_set(&c->dir, c->checkout.path);
+	return read_ignore_of(c->checkout.path, c->dir, NULL, &c->ignore_name, &c->ignore, err);
 }
 
 int building_add_context(Building *b, const char *name, const char *value, Err *err)
@@ -219,12 +252,14 @@ int building_add_context(Building *b, const char *name, const char *value, Err *
 	static const char image[] = "docker-image://", layout[] = "oci-layout://";
 	json_t *all = json_object_get(b->options, "contexts");
 	if (!*name || !*value)
-		return err_set(err, -EINVAL, "the build context '%s=%s': write NAME=DIRECTORY or NAME=docker-image://IMAGE", name, value);
+		return err_set(err, -EINVAL, "the build context '%s=%s': write NAME=DIRECTORY, NAME=docker-image://IMAGE or a git repository", name,
+			value);
 	if (str_starts(value, layout))
 		return err_set(err, -ENOTSUP, "the build context %s=%s: load the images of the directory (tar -C %s -c . | stead load), and write docker-image://IMAGE", name,
 			value, value + strlen(layout));
-	if (!str_starts(value, image) && (strstr(value, "://") || str_starts(value, "git@")))
-		return err_set(err, -ENOTSUP, "the build context %s=%s is remote: clone or unpack it, and give the directory", name, value);
+	bool repository = !str_starts(value, image) && git_url_is_context(value);
+	if (!str_starts(value, image) && !repository && strstr(value, "://"))
+		return err_set(err, -ENOTSUP, "the build context %s=%s is no git repository (https://HOST/PATH.git): unpack it, and give the directory", name, value);
 	if (str_eq(value, image))
 		return err_set(err, -EINVAL, "the build context %s=%s: the image's name is missing", name, value);
 	if (!all) {
@@ -233,11 +268,10 @@ int building_add_context(Building *b, const char *name, const char *value, Err *
 	}
 	if (str_starts(value, image))
 		return json_object_set_new(all, name, json_string(value)) < 0 ? err_set(err, -EINVAL, "the build context %s: its name is not UTF-8", name) : 0;
-	BuildingContext *c;
-	int r = add_directory(b, name, value, &c, err);
+	AUTO_FREE char *id = NULL;
+	int r = (repository ? add_repository : add_directory)(b, name, value, &id, err);
 	if (r < 0)
 		return r;
-	AUTO_FREE char *id = building_context_id(c->dir);
 	AUTO_FREE char *text = xasprintf("local://%s", id);
 	return json_object_set_new(all, name, json_string(text)) < 0 ? err_set(err, -EINVAL, "the build context %s=%s is not UTF-8", name, value) : 0;
 }

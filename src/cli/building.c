@@ -33,6 +33,7 @@
 /* One of the directories that the daemon may ask for. */
 typedef struct SessionContext {
 	const char *name; /* NULL: the build's own */
+	BuildingContext *named; /* NULL: the build's own, or a repository's that an ADD names */
 	const char *dir;  /* NULL: there is none */
 	const char *ignore, *ignore_name;
 	Context files;
@@ -117,13 +118,13 @@ static bool go_on_waiting(void *user)
 
 /* ── the context ──────────────────────────────────────────────────── */
 
-static void open_contexts(Session *s, const Building *b)
+static void open_contexts(Session *s, Building *b)
 {
 	*array_append(s->contexts, s->n_contexts) = (SessionContext) { .dir = b->context, .ignore = b->ignore, .ignore_name = b->ignore_name,
 		.files = CONTEXT_INIT, .passing = b->checkout.path };
 	for (size_t i = 0; i < b->n_contexts; i++) {
-		const BuildingContext *c = &b->contexts[i];
-		*array_append(s->contexts, s->n_contexts) = (SessionContext) { .name = c->name, .dir = c->dir, .ignore = c->ignore, .ignore_name = c->ignore_name,
+		BuildingContext *c = &b->contexts[i];
+		*array_append(s->contexts, s->n_contexts) = (SessionContext) { .name = c->name, .named = c, .dir = c->dir, .ignore = c->ignore, .ignore_name = c->ignore_name,
 			.files = CONTEXT_INIT };
 	}
 }
@@ -177,14 +178,29 @@ static int find_context(Session *s, const json_t *name, SessionContext **ret, Er
 	return err_set(err, -EPROTO, "the daemon wants a build context that it was not told of");
 }
 
+static int fetch_named(Session *s, SessionContext *c, Err *err)
+{
+	int r = building_fetch_context(s->b, c->named, go_on_waiting, s, err);
+	if (r < 0)
+		return err_wrap(err, "'%s'", c->name);
+	c->dir = c->named->dir;
+	c->ignore = c->named->ignore;
+	c->ignore_name = c->named->ignore_name;
+	c->passing = true;
+	return 0;
+}
+
 static int scan(Session *s, SessionContext *c, Err *err)
 {
 	Ignore *ignore __attribute__((cleanup(ignore_freep))) = NULL;
 	if (c->scanned)
 		return 0;
+	int r = !c->dir && c->named ? fetch_named(s, c, err) : 0;
+	if (r < 0)
+		return r;
 	if (!c->dir)
 		return err_set(err, -EINVAL, "there is no build context to copy from");
-	int r = c->ignore ? ignore_parse(c->ignore_name, c->ignore, strlen(c->ignore), &ignore, err) : 0;
+	r = c->ignore ? ignore_parse(c->ignore_name, c->ignore, strlen(c->ignore), &ignore, err) : 0;
 	AUTO_FREE char *cache = c->passing ? NULL : context_cache_path(c->dir);
 	if (r == 0)
 		r = context_scan(c->dir, ignore, cache, &c->files, err);

@@ -24,7 +24,9 @@ typedef struct BuildingSecret {
 /** A directory that the Dockerfile knows by a name (--build-context, additional_contexts). */
 typedef struct BuildingContext {
 	char *name;
-	char *dir;                  /* absolute */
+	char *git;                  /* a repository that it comes from, as it is written, or NULL */
+	GitCheckout checkout;       /* of that, once it was asked for */
+	char *dir;                  /* absolute; NULL: a repository that was not asked for yet */
 	char *ignore, *ignore_name; /* of its own, or NULL */
 } BuildingContext;
 
@@ -74,10 +76,12 @@ int building_refuse(const Err *err);
 int building_add_cache(Building *b, const char *text, bool write, const char *base, Err *err);
 
 /**
- * A named context: docker-image://IMAGE, or a directory. -ENOTSUP for others, with what to do instead. A later one of the same name
- * takes the place of an earlier one.
+ * A named context: docker-image://IMAGE, a directory, or a git repository. -ENOTSUP for others, with what to do instead. A later one of the same
+ * name takes the place of an earlier one.
  */
 int building_add_context(Building *b, const char *name, const char *value, Err *err);
+/** Fetches its repository. `tick` is git.h's. */
+int building_fetch_context(const Building *b, BuildingContext *c, bool (*tick)(void *user), void *user, Err *err);
 /** How the daemon knows a directory of this machine. Owned by the caller. */
 char *building_context_id(const char *dir);
 

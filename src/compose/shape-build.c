@@ -101,7 +101,7 @@ static Node *shape_contexts(Shape *s, const Node *n)
 	for (size_t i = 0; out && i < out->n; i++) {
 		const Node *v = out->items[i].value;
 		size_t before = path_enter(&s->path, out->items[i].key);
-		if (v->text[strcspn(v->text, ":/")] != ':' && !(out->items[i].value = shape_path(s, v)))
+		if (v->text[strcspn(v->text, ":/")] != ':' && !git_url_is_context(v->text) && !(out->items[i].value = shape_path(s, v)))
 			return NULL;
 		path_leave(&s->path, before);
 	}

@@ -39,14 +39,14 @@ static int check_contexts(Reader *r, const ServiceBuild *b)
 	for (char **c = b->contexts; c && *c; c++) {
 		const char *value = strchr(*c, '=') + 1;
 		if (value[0] == '/' || (str_starts(value, image) && value[strlen(image)]) ||
-			(str_starts(value, BUILD_CONTEXT_SERVICE) && value[strlen(BUILD_CONTEXT_SERVICE)]))
+			(str_starts(value, BUILD_CONTEXT_SERVICE) && value[strlen(BUILD_CONTEXT_SERVICE)]) || git_url_is_context(value))
 			continue;
 		if (str_starts(value, "oci-layout://"))
 			return reader_fail_at(r, "additional_contexts", "'%s' is not supported; load the images of the directory (tar -C DIRECTORY -c . | stead load), and write "
 				"docker-image://IMAGE", value);
-		if (strstr(value, "://") || str_starts(value, "git@"))
-			return reader_fail_at(r, "additional_contexts", "'%s' is remote, which is not supported; clone or unpack it, and give the directory", value);
-		return reader_fail_at(r, "additional_contexts", "'%s' is no context; write a directory, docker-image://IMAGE or service:NAME", value);
+		if (strstr(value, "://"))
+			return reader_fail_at(r, "additional_contexts", "'%s' is no git repository (https://HOST/PATH.git); unpack it, and give the directory", value);
+		return reader_fail_at(r, "additional_contexts", "'%s' is no context; write a directory, docker-image://IMAGE, service:NAME or a git repository", value);
 	}
 	return 0;
 }

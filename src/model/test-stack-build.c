@@ -38,7 +38,7 @@ static Stack *stack(const char *build)
 static const char full[] =
 	"{'context':'/src','dockerfile':'D','args':{'A':'1'},'target':'t','labels':{'l':'m'},'cache_from':['/c'],'cache_to':['/c'],"
 	"'no_cache':true,'pull':true,'network':'none','shm_size':'1048576','secrets':[{'source':'npm','target':'token'}],'ssh':['default'],"
-	"'extra_hosts':['a=10.0.0.1'],'platforms':['linux/arm64'],'tags':['x:1'],'additional_contexts':{'base':'docker-image://debian:12','data':'service:db','lib':'/lib'},"
+	"'extra_hosts':['a=10.0.0.1'],'platforms':['linux/arm64'],'tags':['x:1'],'additional_contexts':{'base':'docker-image://debian:12','data':'service:db','lib':'/lib','code':'https://git.test/a.git#v1'},"
 	"'ulimits':{'nofile':{'soft':1,'hard':2}}}";
 
 static void values(void **state)
@@ -110,7 +110,7 @@ static void refusals(void **state)
 		{ "{'context':'/s','additional_contexts':{'a':''}}", "services.web.build.additional_contexts: '' is no context" },
 		{ "{'context':'/s','additional_contexts':{'a':'target:b'}}", "'target:b' is no context" },
 		{ "{'context':'/s','additional_contexts':{'a':'docker-image://'}}", "services.web.build.additional_contexts: 'docker-image://' is" },
-		{ "{'context':'/s','additional_contexts':{'a':'https://h/a.git'}}", "is remote, which is not supported; clone or unpack it" },
+		{ "{'context':'/s','additional_contexts':{'a':'https://h/a.zip'}}", "'https://h/a.zip' is no git repository" },
 		{ "{'context':'/s','additional_contexts':{'a':'oci-layout:///d'}}", "load the images of the directory" },
 		{ "{'context':'/s','additional_contexts':{'a':'service:none'}}", "services.web.build.additional_contexts: there is no service 'none'" },
 		{ "{'context':'/s','additional_contexts':{'a':'service:web'}}", "the images of 'web' and 'web' need each other" },
