@@ -16,7 +16,7 @@
 #include "base/str.h"
 #include "image/report.h"
 
-#define LONG_STEP 10 /* seconds after which what a step made is made durable at once */
+#define LONG_STEP 3 /* seconds after which what a step made is made durable at once */
 
 void run_step_free(Build *b, RunStep *r)
 {

@@ -257,7 +257,7 @@ const Command command_build = {
 		"word is a service; write ./word for a directory of that name. The context - is a Dockerfile on standard input; that of a git\n"
 		"repository (https://HOST/PATH.git, ssh://…, git://…, USER@HOST:PATH, with #REF:DIRECTORY) is fetched by your own git.\n"
 		"--check prints what BuildKit's checks find; the exit code is 1 if that is anything.\n"
-		"Ctrl-C ends the build; what its steps have made so far stays in the cache.",
+		"Ctrl-C ends the build; what steps of some length have made stays in the cache.",
 	.options = options,
 	.size = sizeof(BuildOptions),
 	.max = -1,
