@@ -236,6 +236,9 @@ static const char haproxy_backend[] =
 	"\thttp-request cache-use hot unless { req.hdr(range) -m found }\n"
 	"\thttp-request set-timeout server var(txn.timeout),add(10000) if { var(txn.timeout) -m found }\n";
 
+/* As nobody else would write it. */
+#define LENT "\"max-age=1, x-stead-lent\""
+
 static const char haproxy_miss[] =
 	"\thttp-request set-var(txn.encodings) req.fhdr(accept-encoding),lower\n"
 	"\thttp-request del-header Accept-Encoding if { var(txn.encodings) -m found }\n"
@@ -243,6 +246,7 @@ static const char haproxy_miss[] =
 	"\thttp-request set-header Accept-Encoding \"gzip, br\" if " ACCEPTED("(gzip|[*])") " " ACCEPTED("br") "\n"
 	/* what becomes of the answer */
 	"\thttp-response set-var(txn.cache_status) str(HIT)\n"
+	"\thttp-response del-header Cache-Control if { res.fhdr(cache-control) -m str " LENT " }\n"
 	"\thttp-response allow if { res.cache_hit }\n"
 	"\tacl passed res.hdr(x-stead-cache-passed) -m found\n"
 	"\thttp-response track-sc1 var(txn.url) table cache_passed if passed\n"
@@ -267,7 +271,7 @@ static const char haproxy_miss[] =
 	"\thttp-response set-var(txn.hot) bool(true) if { res.hdr(x-cache) HIT } { sc2_http_req_rate(cache_asked) gt 5 } !{ res.comp }\n"
 	/* HAProxy's cache takes nothing that has neither a lifetime nor a validator: it is lent one. */
 	"\thttp-response set-var(txn.lent) bool(true) if { var(txn.hot) -m found } !{ res.hdr(cache-control) -m found }\n"
-	"\thttp-response set-header Cache-Control max-age=1 if { var(txn.lent) -m found }\n"
+	"\thttp-response set-header Cache-Control " LENT " if { var(txn.lent) -m found }\n"
 	"\thttp-response cache-store hot if { var(txn.hot) -m found }\n"
 	"\thttp-response del-header Cache-Control if { var(txn.lent) -m found }\n"
 	"\tserver nginx unix@/cache/cache.sock check inter 10s fastinter 1s downinter 1s fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down\n"
