@@ -41,14 +41,15 @@ one() { # [SERVICE…]: each sleeps
   } >compose.yaml
 }
 
-same() { # COMMAND…: the same output and exit code here and over ssh
+same() { # COMMAND…: the same output and exit code here and over ssh, but for ages, which go on meanwhile
   local here code
   capture stead "$@"
-  here=$output code=$status
+  here=$(ageless) code=$status
   capture over "$@"
-  is "$output" "$here"
+  is "$(ageless)" "$here"
   is "$status" "$code"
 }
+ageless() { sed -E 's/(Less than a second|About a minute|[0-9]+ (second|minute)s?)( ago)?/AGE/g; s/ +/ /g' <<<"$output"; }
 
 # --- as local
 
