@@ -54,13 +54,13 @@ ship_sshd() { # [PREFIX…]
   local d=$SANDBOX/ssh PORTS NAME
   . "$SANDBOX/env"
   SSH_PORT=$((PORTS + 95))
-  mkdir -p "$d/bin" "$d/far" /run/sshd
+  mkdir -p "$d/bin" "$d/far" "$d/home" /run/sshd # an empty home: what root's shell does when it starts is nobody's time
   [[ -s $d/host ]] || ssh-keygen -q -t ed25519 -N '' -f "$d/host"
   [[ -s $d/id ]] || ssh-keygen -q -t ed25519 -N '' -f "$d/id"
   cp "$d/id.pub" "$d/authorized"
   ln -sfn "$EXE" "$d/far/stead"
   printf '%s\n' "Port $SSH_PORT" "ListenAddress 127.0.0.1" "HostKey $d/host" "AuthorizedKeysFile $d/authorized" "PidFile $d/sshd.pid" \
-    "StrictModes no" "UsePAM no" "PasswordAuthentication no" "PermitRootLogin prohibit-password" "SetEnv PATH=$d/far:/usr/bin:/bin:/usr/sbin:/sbin" >"$d/sshd_config"
+    "StrictModes no" "UsePAM no" "PasswordAuthentication no" "PermitRootLogin prohibit-password" "SetEnv PATH=$d/far:/usr/bin:/bin:/usr/sbin:/sbin HOME=$d/home" >"$d/sshd_config"
   printf '[127.0.0.1]:%s %s\n' "$SSH_PORT" "$(cut -d' ' -f1-2 "$d/host.pub")" >"$d/known"
   printf '[127.0.0.1]:%s %s\n' "$((SSH_PORT + 1))" "$(cut -d' ' -f1-2 "$d/host.pub")" >>"$d/known"
   printf '%s\n' "UserKnownHostsFile $d/known" "GlobalKnownHostsFile none" "IdentityFile $d/id" "IdentitiesOnly yes" "IdentityAgent none" >"$d/config"
