@@ -402,7 +402,8 @@ END
   is "$(id "$TLS/fresh:1")" "$(<oci.id)"
   fails 1 stead push "$TLS/none:1"
   says "does not exist locally"
-  fails 2 stead push "$TLS/fresh@sha256:$(printf x | sha256sum | cut -d' ' -f1)"
+  fails 1 stead push "$TLS/fresh@sha256:$(printf x | sha256sum | cut -d' ' -f1)"
+  says "does not exist locally with the digest"
   ok stead logout "$TLS"
   : >"$RULES"
   gone "$(<oci.id)"
@@ -420,6 +421,12 @@ END
     ok stead push "$PLAIN/production:$form"
     says "Mounted from staging"
     is "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$PLAIN/production:$form")" "$came"
+    # By its digest it comes back to where it was, and nowhere else.
+    ok skopeo delete --tls-verify=false "docker://$PLAIN/staging:1"
+    not skopeo inspect --tls-verify=false "docker://$PLAIN/staging@$came"
+    ok stead push "$PLAIN/staging@$came"
+    says "$PLAIN/staging@$came"
+    is "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$PLAIN/staging@$came")" "$came"
     # Elsewhere the layers are packed anew, and what is there says so.
     api POST "/images/$PLAIN/staging:1/tag?repo=$TLS/production&tag=$form"
     ok stead login -u me --password-stdin "$TLS" <<<sesame
@@ -429,6 +436,8 @@ END
     ok skopeo --insecure-policy copy -q --src-tls-verify=false --src-creds me:sesame "docker://$TLS/production:$form" "dir:copied-$form"
     # A manifest that is damaged here is not sent.
     sed -i 's/schemaVersion/schemaVersiom/' "$SANDBOX/state/blobs/sha256/$(sed 's/sha256://' oci.id).manifest"
+    fails 1 stead push "$PLAIN/production@$came"
+    says "cannot be had by that digest again"
     ok stead push "$PLAIN/production:$form"
     is "$(skopeo inspect --tls-verify=false --raw "docker://$PLAIN/production:$form" | jq -r .config.digest)" "$(<oci.id)"
     gone "$(<oci.id)"

@@ -16,13 +16,13 @@ static const Option options[] = {
 
 static int push_one(const Cli *cli, HttpClient *c, const char *ref, const PushOptions *o, Err *err)
 {
-	const char *slash = strrchr(ref, '/'), *colon = strchr(slash ? slash : ref, ':');
-	AUTO_FREE char *repository = colon ? xstrndup(ref, (size_t) (colon - ref)) : xstrdup(ref);
+	const char *slash = strrchr(ref, '/'), *at = strpbrk(slash ? slash : ref, ":@"); /* a tag or a digest comes behind it */
+	AUTO_FREE char *repository = at ? xstrndup(ref, (size_t) (at - ref)) : xstrdup(ref);
 	AUTO_FREE char *text = xasprintf("pushing %s", ref);
 	Progress p;
 	progress_init(&p, o->quiet && !cli->global.json ? PROGRESS_QUIET : cli_progress_mode(cli), STDERR_FILENO, NULL);
 	progress_text(&p, text, time_mono());
-	int r = pulling_push(c, repository, o->all_tags ? NULL : colon ? colon + 1 : "latest", &p, err);
+	int r = pulling_push(c, repository, o->all_tags ? NULL : at ? at + 1 : "latest", &p, err);
 	progress_end(&p, time_mono());
 	progress_done(&p);
 	if (r >= 0 && !cli->global.json)
@@ -37,10 +37,8 @@ static int run(Cli *cli, void *values, char **args)
 	AUTO_ERR err = ERR_INIT;
 	for (char **a = args; *a; a++) {
 		const char *slash = strrchr(*a, '/');
-		if (strchr(*a, '@'))
-			return cli_usage(cli, "'%s': an image is pushed by tag; its digest is what comes of it", *a);
-		if (o->all_tags && strchr(slash ? slash : *a, ':'))
-			return cli_usage(cli, "'%s': with --all-tags the name has no tag", *a);
+		if (o->all_tags && strpbrk(slash ? slash : *a, ":@"))
+			return cli_usage(cli, "'%s': with --all-tags the name has no tag and no digest", *a);
 	}
 	int code = client_open_or_fail(cli, &client);
 	for (char **a = args; !code && *a; a++)
@@ -54,7 +52,7 @@ const Command command_push = {
 	.operands = "IMAGE...",
 	.summary = "Push images to registries",
 	.text = "The name says where to: 'stead push registry.example/team/app:1'. Layers that the registry has are not sent. The tag changes last,\n"
-		"so a push that fails changes nothing. Credentials: see 'stead login'.",
+		"so a push that fails changes nothing. NAME@DIGEST puts back what came by that digest. Credentials: see 'stead login'.",
 	.options = options,
 	.size = sizeof(PushOptions),
 	.min = 1,

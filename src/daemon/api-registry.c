@@ -218,8 +218,9 @@ static void take_pushed(PushRequest *p, const json_t *pushed)
 		log_warning("push: %s", err_text(&err));
 	if (!p->r)
 		return;
-	(void) http_stream_json(p->r, json_pack("{s:o}", "status", json_sprintf("%s: digest: %s size: %lld", ref.tag, digest, (long long) size)));
-	(void) http_stream_json(p->r, json_pack("{s:{}, s:{s:s, s:s, s:I}}", "progressDetail", "aux", "Tag", ref.tag, "Digest", digest, "Size", size));
+	const char *tag = ref.digest ? ref.digest : ref.tag;
+	(void) http_stream_json(p->r, json_pack("{s:o}", "status", json_sprintf("%s: digest: %s size: %lld", tag, digest, (long long) size)));
+	(void) http_stream_json(p->r, json_pack("{s:{}, s:{s:s, s:s, s:I}}", "progressDetail", "aux", "Tag", tag, "Digest", digest, "Size", size));
 }
 
 static void push_event(void *user, const json_t *line)
@@ -251,7 +252,7 @@ static void push_ended(void *user, JobResult *result, const Err *err)
 	free(p);
 }
 
-/* The images to push: of the tag, or all tags of the repository. `items` point into the images. */
+/* The images to push: of the tag or digest, or all tags of the repository. `items` point into the images. */
 static int push_items(Daemon *d, const char *name, const char *tag, JobPushItem **ret, size_t *ret_n, Err *err)
 {
 	AUTO_REFERENCE ref = { 0 };
@@ -259,16 +260,14 @@ static int push_items(Daemon *d, const char *name, const char *tag, JobPushItem 
 	int r = reference_parse(whole, &ref, err);
 	if (r < 0)
 		return r;
-	if (ref.digest)
-		return err_set(err, -EINVAL, "'%s': an image is pushed by tag; its digest is what comes of it", whole);
 	bool all = str_empty(tag) && !strchr(strrchr(name, '/') ? strrchr(name, '/') : name, ':');
 	AUTO_FREE char *one = reference_string(&ref);
 	AUTO_FREE char *prefix = xasprintf("%s/%s:", ref.domain, ref.path);
 	for (size_t i = 0; i < d->n_images; i++)
-		for (char **t = d->images[i]->tags; t && *t; t++)
+		for (char **t = ref.digest ? d->images[i]->digests : d->images[i]->tags; t && *t; t++)
 			if (all ? str_starts(*t, prefix) : str_eq(*t, one))
 				*array_append(*ret, *ret_n) = (JobPushItem) { *t, d->images[i]->id };
-	return *ret_n ? 0 : err_set(err, -ENOENT, "An image does not exist locally with the tag: %s", whole);
+	return *ret_n ? 0 : err_set(err, -ENOENT, "An image does not exist locally with the %s: %s", ref.digest ? "digest" : "tag", whole);
 }
 
 static void push(Daemon *d, HttpRequest *r, char *const *args)

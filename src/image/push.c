@@ -444,7 +444,12 @@ static int push_manifest(Push *p, const char *ref, Err *err)
 	json_decref(o);
 	if (!text)
 		abort();
-	AUTO_FREE char *where = xasprintf("/manifests/%s", p->ref.tag);
+	digest_sha256(text, strlen(text), hex);
+	AUTO_FREE char *digest = xasprintf(DIGEST_PREFIX "%s", hex);
+	if (p->ref.digest && !str_eq(p->ref.digest, digest))
+		return err_set(err, -EINVAL, "%s: the image cannot be had by that digest again, for the registry lacks its layers as they were packed, or the digest is an index's; push it by "
+			"a tag", ref);
+	AUTO_FREE char *where = xasprintf("/manifests/%s", p->ref.digest ? digest : p->ref.tag);
 	AUTO_FETCH x = NULL;
 	const FetchRequest q = { .method = "PUT", .headers = headers, .has_body = true, .body = text, .length = (int64_t) strlen(text), .seconds = SECONDS };
 	int r = registry_call(p->c, where, &q, &x, err);
@@ -452,9 +457,7 @@ static int push_manifest(Push *p, const char *ref, Err *err)
 		return r;
 	if (fetch_status(x) != 201)
 		return registry_refused(p->c, x, ref, err);
-	digest_sha256(text, strlen(text), hex);
-	report_line(json_pack("{s:{s:s, s:o, s:I}}", "pushed", "ref", ref, "digest", json_sprintf(DIGEST_PREFIX "%s", hex), "size",
-		(json_int_t) strlen(text)));
+	report_line(json_pack("{s:{s:s, s:s, s:I}}", "pushed", "ref", ref, "digest", digest, "size", (json_int_t) strlen(text)));
 	return 0;
 }
 
@@ -507,8 +510,8 @@ static int push_image(Push *p, const json_t *item, const json_t *auth, Err *err)
 	int r = reference_parse(ref ? ref : "", &p->ref, err);
 	if (r < 0 || (r = read_image(p, json_string_value(json_object_get(item, "id")), err)) < 0)
 		return r;
-	if (p->ref.digest || !p->ref.tag)
-		return err_set(err, -EINVAL, "'%s': an image is pushed by tag; its digest is what comes of it", ref);
+	if (!p->ref.digest && !p->ref.tag)
+		return err_set(err, -EINVAL, "'%s': it has neither a tag nor a digest", ref);
 	free(p->repository);
 	p->repository = xasprintf("%s/%s", p->ref.domain, p->ref.path);
 	if (!p->c) {
