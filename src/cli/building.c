@@ -142,16 +142,20 @@ static void close_contexts(Session *s)
 	free(s->repositories);
 }
 
+static BuildingRepository *find_repository(Session *s, const char *url)
+{
+	for (size_t i = 0; i < s->n_repositories; i++)
+		if (str_eq(s->repositories[i].url, url))
+			return &s->repositories[i];
+	return NULL;
+}
+
 /* Of the repositories that it has asked about; fetches it. */
 static int open_repository(Session *s, const char *name, SessionContext **ret, Err *err)
 {
 	bool keep = str_starts(name, GIT_CONTEXT_KEEP);
-	const char *url = strchr(name, ':') + 1;
-	const BuildingRepository *x = NULL;
+	const BuildingRepository *x = find_repository(s, strchr(name, ':') + 1);
 	GitCheckout checkout = { 0 };
-	for (size_t i = 0; i < s->n_repositories; i++)
-		if (str_eq(s->repositories[i].url, url))
-			x = &s->repositories[i];
 	if (!x)
 		return err_set(err, -EPROTO, "the daemon wants a repository that it has not asked about");
 	int r = building_repository_fetch(s->b, x, keep, go_on_waiting, s, &checkout, err);
@@ -270,10 +274,7 @@ static int send_files(Session *s, const json_t *question, Err *err)
 
 static int send_commit(Session *s, const char *url, Err *err)
 {
-	BuildingRepository *x = NULL;
-	for (size_t i = 0; !x && i < s->n_repositories; i++)
-		if (str_eq(s->repositories[i].url, url))
-			x = &s->repositories[i];
+	BuildingRepository *x = find_repository(s, url);
 	if (!x) {
 		BuildingRepository new = { 0 };
 		int r = building_repository_find(s->b, url, go_on_waiting, s, &new, err);
