@@ -29,7 +29,7 @@ RUN cat /proc/sys/kernel/random/uuid >/when && echo "the last" step
 END
 }
 
-layer_of() { # SANDBOX ID N
+layer_in() { # SANDBOX ID N
   echo "$1/state/layers/$(jq -r ".rootfs.diff_ids[$3]" "$1/state/blobs/sha256/${2#sha256:}" | cut -c8-39)"
 }
 
@@ -41,7 +41,7 @@ layer_of() { # SANDBOX ID N
   ok far build --progress plain --cache-from ./cache -t "app:$PROJECT" .
   says_not "made it anew"
   says_not "the last step"
-  is "$(cat "$(layer_of "$FAR" "$(far_id "app:$PROJECT")" 3)/when")" "$(cat "$(layer_of "$SANDBOX" "$(here_id "app:$PROJECT")" 3)/when")"
+  is "$(cat "$(layer_in "$FAR" "$(far_id "app:$PROJECT")" 3)/when")" "$(cat "$(layer_in "$SANDBOX" "$(here_id "app:$PROJECT")" 3)/when")"
   ok far why "app:$PROJECT"
   says_not because
   # And it runs.
@@ -63,8 +63,8 @@ END
   mv src elsewhere && mkdir moved && mv elsewhere moved/src && cp Dockerfile moved/
   ok far build --cache-from ./cache --cache-to ./cache -t "app:$PROJECT" moved
   says "made it anew"
-  is "$(cat "$(layer_of "$FAR" "$(far_id "app:$PROJECT")" 2)/src/a")" two
-  not test -e "$(layer_of "$FAR" "$(far_id "app:$PROJECT")" 2)/src/b"
+  is "$(cat "$(layer_in "$FAR" "$(far_id "app:$PROJECT")" 2)/src/a")" two
+  not test -e "$(layer_in "$FAR" "$(far_id "app:$PROJECT")" 2)/src/b"
   ok far why "app:$PROJECT"
   says "src/a' has changed: contents"
   # What it has written holds for a third one.
@@ -141,7 +141,7 @@ END
   wait "$third" && return 1
   fresh_far
   ok far build --cache-from ./cache -t "two:$PROJECT" other
-  is "$(stat -c %s "$(layer_of "$FAR" "$(far_id "two:$PROJECT")" 1)/big")" 30000000
+  is "$(stat -c %s "$(layer_in "$FAR" "$(far_id "two:$PROJECT")" 1)/big")" 30000000
   says_not warning
   # The next one clears away what the killed one has left.
   ok stead build --cache-to ./cache -t "one:$PROJECT" .

@@ -10,10 +10,6 @@ dockerfile() { cat >Dockerfile; }
 # The network of builds, and the containers of steps, are gone once nobody builds.
 nothing_builds() { [[ -z $(find "$SANDBOX/run/containers" "$SANDBOX/run/netns" -mindepth 1 -maxdepth 1) ]]; }
 
-layer_of() { # IMAGE N: the directory of its N-th layer
-  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
-}
-
 @test "a directory is built, and built again from the cache" {
   mkdir src
   echo one >src/a

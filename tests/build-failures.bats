@@ -9,10 +9,6 @@ dockerfile() { cat >Dockerfile; }
 
 nothing_builds() { [[ -z $(find "$SANDBOX/run/containers" "$SANDBOX/run/netns" -mindepth 1 -maxdepth 1) ]]; }
 
-layer_of() { # IMAGE N: the directory of its N-th layer
-  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
-}
-
 # --- a shell in a step that failed
 
 # A user at a terminal. What is typed and seen is a program on standard input, with the words below.

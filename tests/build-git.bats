@@ -90,10 +90,6 @@ setup() {
   : >"$GIT/log"
 }
 
-layer_of() { # IMAGE N: the directory of its N-th layer
-  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
-}
-
 last_layer() { layer_of "$1" -1; }
 
 id_of_commit() { git_ -C "$GIT/app" rev-parse "$1^{commit}"; }

@@ -7,10 +7,6 @@ load helpers
 
 dockerfile() { cat >"${1:-Dockerfile}"; }
 
-layer_of() { # IMAGE N: the directory of its N-th layer
-  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
-}
-
 # What a step tells of its surroundings, a line each.
 tell() {
   cat <<'END'

@@ -38,10 +38,6 @@ handler() { # as the package registers it
   touch "$SANDBOX/registered"
 }
 
-layer_of() { # IMAGE N: the directory of its N-th layer
-  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
-}
-
 # A program for arm64 in 200 bytes: writes the machine's name, as the kernel gives it, to the file that its argument names.
 program() { # FILE
   python3 - "$1" <<'END'

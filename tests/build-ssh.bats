@@ -32,10 +32,6 @@ dockerfile() { cat >Dockerfile; }
 
 blob() { cut -d' ' -f2 "$KEYS/$1.pub" | base64 -d | od -An -v -tx1 | tr -d ' \n'; }
 
-layer_of() { # IMAGE N: the directory of its N-th layer
-  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
-}
-
 nothing_builds() { [[ -z $(find "$SANDBOX/run/containers" "$SANDBOX/run/netns" -mindepth 1 -maxdepth 1) ]]; }
 
 # Agents that hold key files for a build have their socket below TMPDIR.

@@ -262,6 +262,10 @@ status() { inspect "$(container "$@")" .State.Status; }
 health() { inspect "$(container "$@")" '.State.Health.Status'; }
 id_of() { inspect "$(container "$@")" .Id; }
 started_at() { inspect "$(container "$@")" .State.StartedAt; }
+
+layer_of() { # IMAGE N: the directory of its N-th layer
+  echo "$SANDBOX/state/layers/$(stead inspect "$1" | jq -r ".[0].RootFS.Layers[$2]" | cut -c8-39)"
+}
 has_status() { [[ $(status "$2" "${3:-1}") == "$1" ]]; } # STATUS SERVICE [N]
 has_health() { [[ $(health "$2" "${3:-1}") == "$1" ]]; }
 # Its output, without the times.

@@ -21,11 +21,7 @@ eval "$(declare -f setup | sed '1s/setup/helpers_setup/')"
 eval "$(declare -f teardown | sed '1s/teardown/helpers_teardown/')"
 setup() {
   helpers_setup
-  ssh_names
-  ssh_user_config
-  ssh_remote_stead
-  ssh_forget
-  unset STEAD_HOST
+  ssh_anew
 }
 teardown() {
   link_down

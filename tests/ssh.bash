@@ -6,6 +6,7 @@
 #
 #   ssh_start                  sshd; the far side's PATH begins with $REMOTE, where `stead` is this build's
 #   ssh_stop
+#   ssh_anew                   in setup: all as ssh_start left it, whatever a test has changed
 #   $BOX                       ssh://127.0.0.1:PORT, $BOX$SOCK the daemon of this file
 #   over …                     stead -H $BOX$SOCK …
 #   ssh_runs                   how many times ssh has been run since ssh_forget
@@ -56,6 +57,14 @@ END
 ssh_names() {
   [[ $PATH == "$SANDBOX/bin:"* ]] || PATH=$SANDBOX/bin:$PATH
   BOX=ssh://127.0.0.1:$(ssh_port)
+}
+
+ssh_anew() {
+  ssh_names
+  ssh_user_config
+  ssh_remote_stead
+  ssh_forget
+  unset STEAD_HOST
 }
 
 ssh_stop() { [[ ! -s $SSH/sshd.pid ]] || kill -TERM "$(cat "$SSH/sshd.pid")"; }
