@@ -13,7 +13,9 @@ typedef struct HttpConn HttpConn;
 
 struct HttpServer {
 	uv_loop_t *loop;
-	uv_pipe_t listener;
+	uv_poll_t listener; /* of listen_fd */
+	int listen_fd;
+	int spare_fd; /* when no other is left, a client is told so by way of it; -1 while that goes on */
 	uv_timer_t kick; /* conn_process from the loop rather than from inside a handler's call */
 	uv_timer_t tick; /* runs only while a connection has a deadline or is half closed */
 	unsigned handles;
@@ -21,8 +23,8 @@ struct HttpServer {
 	HttpHandlers handlers;
 	HttpConn *conns;
 	size_t n_conns, max_conns;
-	bool turned_away; /* said already */
-	bool waiting; /* a connection waits for a place */
+	bool refusing; /* the log says already that descriptors are lacking */
+	bool full;     /* clients wait in the backlog: the listener is stopped */
 	bool closing;
 	char read_buf[16384]; /* libuv reads one connection at a time */
 };

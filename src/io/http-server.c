@@ -14,6 +14,7 @@
 #include "io/http-server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -35,7 +36,8 @@
 #define PIPELINE_MAX (64U << 10) /* bytes behind an unanswered request */
 #define LISTEN_BACKLOG 128
 
-static void server_accept(HttpServer *s);
+static void server_listen(HttpServer *s);
+static void take_spare(HttpServer *s);
 static void conn_process(HttpConn *c);
 
 static uv_stream_t *conn_stream(HttpConn *c)
@@ -49,6 +51,8 @@ static void server_handle_closed(HttpServer *s)
 {
 	if (--s->handles)
 		return;
+	fd_closep(&s->listen_fd);
+	fd_closep(&s->spare_fd);
 	free(s->path);
 	free(s);
 }
@@ -88,10 +92,9 @@ static void conn_close(HttpConn *c)
 	if (c->req)
 		request_free(c->req);
 	uv_close((uv_handle_t *) &c->pipe, on_conn_closed);
-	if (s->waiting && !s->closing) {
-		s->waiting = false;
-		server_accept(s);
-	}
+	take_spare(s);
+	if (s->full && !s->closing)
+		server_listen(s);
 }
 
 void conn_abort(HttpConn *c)
@@ -144,6 +147,8 @@ static void on_tick(uv_timer_t *t)
 			again = true;
 		}
 	}
+	if (s->full && !s->closing && s->n_conns < s->max_conns)
+		server_listen(s);
 	if (again && !s->closing)
 		(void) uv_timer_start(t, on_tick, TICK_MS, 0);
 }
@@ -453,8 +458,10 @@ static bool server_evict(HttpServer *s)
 	return oldest != NULL;
 }
 
-static void server_accept(HttpServer *s)
+static HttpConn *conn_new(HttpServer *s, int fd)
 {
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
 	HttpConn *c = xcalloc(1, sizeof(*c));
 	(void) uv_pipe_init(s->loop, &c->pipe, 0);
 	c->pipe.data = c;
@@ -467,36 +474,84 @@ static void server_accept(HttpServer *s)
 	s->conns = c;
 	s->n_conns++;
 	c->idle_since = uv_now(s->loop);
-	uv_os_fd_t fd;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	if (uv_accept((uv_stream_t *) &s->listener, conn_stream(c)) < 0 ||
-	    uv_fileno((uv_handle_t *) &c->pipe, &fd) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+	bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0;
+	if (uv_pipe_open(&c->pipe, fd) < 0) {
+		(void) close(fd);
+		known = false;
+	}
+	if (!known) {
 		conn_close(c);
-		return;
+		return c;
 	}
 	c->uid = peer.uid;
 	conn_update(c);
+	return c;
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static int accept_client(HttpServer *s)
+{
+	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+static void take_spare(HttpServer *s)
+{
+	if (s->spare_fd < 0)
+		s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/** With no descriptor left, the client is told so by way of the spare one. */
+static int accept_to_refuse(HttpServer *s, int error)
+{
+	AUTO_ERR err = ERR_INIT;
+	if (s->spare_fd < 0)
+		return error;
+	fd_closep(&s->spare_fd);
+	s->spare_fd = -1;
+	int fd = accept_client(s);
+	if (fd < 0)
+		return fd;
+	(void) err_errno(&err, error, "no further client can be served now");
+	if (!s->refusing)
+		log_warning("%s", err_text(&err));
+	s->refusing = true;
+	conn_answer_error(conn_new(s, fd), 503, err_text(&err));
+	return 0;
+}
+
+/** Where there is no room for them, clients wait in the backlog until a connection ends, or for a moment. */
+static void server_full(HttpServer *s)
+{
+	s->full = true;
+	(void) uv_poll_stop(&s->listener);
+	if (s->n_conns < s->max_conns && !uv_is_active((uv_handle_t *) &s->tick))
+		(void) uv_timer_start(&s->tick, on_tick, TICK_MS, 0);
+}
+
+static void on_client(uv_poll_t *listener, int status, int events)
 {
 	HttpServer *s = listener->data;
-	if (status < 0) { /* libuv has closed their connections */
-		AUTO_ERR err = ERR_INIT;
-		(void) err_errno(&err, status, "clients are turned away");
-		if (!s->turned_away)
-			log_warning("%s", err_text(&err));
-		s->turned_away = true;
+	if (s->n_conns >= s->max_conns && !server_evict(s)) {
+		server_full(s);
 		return;
 	}
-	s->turned_away = false;
-	/* Not accepting makes libuv stop listening until uv_accept is called. */
-	if (s->n_conns >= s->max_conns && !server_evict(s))
-		s->waiting = true;
-	else
-		server_accept(s);
+	int fd = accept_client(s);
+	if (fd == -EMFILE || fd == -ENFILE) {
+		if (server_evict(s))
+			return;
+		fd = accept_to_refuse(s, fd);
+	} else if (fd >= 0) {
+		s->refusing = false;
+		(void) conn_new(s, fd);
+	}
+	if (fd < 0 && fd != -EAGAIN && fd != -EINTR && fd != -ECONNABORTED)
+		server_full(s);
+}
+
+static void server_listen(HttpServer *s)
+{
+	s->full = false;
+	(void) uv_poll_start(&s->listener, UV_READABLE, on_client);
 }
 
 /** Binds under a temporary name and gives back the descriptor; nobody can connect before listen(2). */
@@ -545,16 +600,18 @@ int http_server_new(uv_loop_t *loop, const char *path, mode_t mode, gid_t gid, c
 	s->loop = loop;
 	s->handlers = *h;
 	s->max_conns = clients_max();
-	(void) uv_pipe_init(loop, &s->listener, 0);
+	s->listen_fd = fd;
+	s->spare_fd = -1;
+	take_spare(s);
 	(void) uv_timer_init(loop, &s->kick);
 	(void) uv_timer_init(loop, &s->tick);
-	s->handles = 3;
+	s->handles = 2;
 	s->listener.data = s->kick.data = s->tick.data = s;
-	int r = uv_pipe_open(&s->listener, fd);
-	if (r < 0)
-		(void) close(fd);
-	else
-		r = uv_listen((uv_stream_t *) &s->listener, LISTEN_BACKLOG, on_connection);
+	int r = listen(fd, LISTEN_BACKLOG) < 0 ? -errno : uv_poll_init(loop, &s->listener, fd);
+	if (r == 0) {
+		s->handles++;
+		server_listen(s);
+	}
 	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -581,7 +638,8 @@ void http_server_free(HttpServer *s)
 		(void) unlink(s->path);
 	while (s->conns)
 		conn_close(s->conns);
-	uv_close((uv_handle_t *) &s->listener, on_server_handle_closed);
+	if (uv_handle_get_type((uv_handle_t *) &s->listener) == UV_POLL)
+		uv_close((uv_handle_t *) &s->listener, on_server_handle_closed);
 	uv_close((uv_handle_t *) &s->kick, on_server_handle_closed);
 	uv_close((uv_handle_t *) &s->tick, on_server_handle_closed);
 }

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -241,6 +242,15 @@ static void await_flag(const bool *flag)
 {
 	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
 	while (!*flag) {
+		turn();
+		assert_true(time_mono() < end);
+	}
+}
+
+static void await_nobody(void)
+{
+	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
+	while (http_server_clients(server)) {
 		turn();
 		assert_true(time_mono() < end);
 	}
@@ -620,10 +630,45 @@ static void too_many_clients(void **state)
 	assert_non_null(s);
 	for (size_t i = 1; i <= LIMIT_API_CLIENTS; i++)
 		(void) close(fds[i]);
-	while (http_server_clients(server)) {
-		turn();
-		assert_true(time_mono() < end);
+	await_nobody();
+}
+
+static void no_descriptor_left(void **state)
+{
+	enum { FILES = 64 };
+	struct rlimit old, low;
+	int fds[3], fill[FILES];
+	size_t n = 0;
+	await_nobody();
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = dial();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = FILES;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	while (n < FILES && (fill[n] = dup(fds[0])) >= 0)
+		n++;
+	assert_true(n > 0 && n < FILES);
+	/* One after the other is told, as there is but one spare descriptor; whether it has asked yet or not. */
+	for (size_t i = 0; i < 2; i++) {
+		AUTO_BUF b = BUF_INIT;
+		if (i == 1)
+			(void) send(fds[i], GET("/echo"), strlen(GET("/echo")), MSG_NOSIGNAL);
+		assert_true(await(fds[i], &b, NULL));
+		assert_non_null(strstr(buf_cstr(&b), "HTTP/1.1 503 "));
+		assert_non_null(strstr(buf_cstr(&b), "{\"message\":\"no further client can be served now: Too many open files"));
+		assert_int_equal(shutdown(fds[i], SHUT_RDWR), 0);
 	}
+	while (n)
+		(void) close(fill[--n]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	/* The third has waited. */
+	AUTO_BUF b = BUF_INIT;
+	send_text(fds[2], GET("/echo?q=third"));
+	assert_true(await(fds[2], &b, "q=third"));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void) close(fds[i]);
+	await_nobody();
 }
 
 static void socket_file(void **state)
@@ -677,6 +722,7 @@ int main(void)
 		cmocka_unit_test(hijack_can_pause),
 		cmocka_unit_test(backlog_is_told),
 		cmocka_unit_test(too_many_clients),
+		cmocka_unit_test(no_descriptor_left),
 		cmocka_unit_test(socket_file),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
