@@ -19,6 +19,7 @@
 #include "daemon/build-parts.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
+#include "daemon/worker-pipe.h"
 #include "image/reference.h"
 #include "io/frame-io.h"
 #include "io/frames.h"
@@ -26,7 +27,7 @@
 typedef struct BuildClient {
 	HttpRequest *r;        /* NULL once the client has gone */
 	Builder *b;            /* NULL: ended */
-	BuildContext *context; /* NULL: closed */
+	WorkerPipe *context; /* NULL: closed */
 	Buf from_client;       /* frames that are not whole yet */
 	size_t to_client;      /* bytes that wait */
 } BuildClient;
@@ -36,14 +37,14 @@ static void client_free(BuildClient *c)
 {
 	if (c->r || c->b)
 		return;
-	build_context_close(c->context);
+	worker_pipe_close(c->context);
 	buf_done(&c->from_client);
 	free(c);
 }
 
 static void close_context(BuildClient *c)
 {
-	build_context_close(c->context);
+	worker_pipe_close(c->context);
 	c->context = NULL;
 }
 
@@ -116,7 +117,7 @@ static void worker_read(void *user, Buf *in)
 		end_with_error(c, "the worker does not keep to the protocol", 1);
 		client_free(c);
 	} else if (c->to_client > LIMIT_API_BACKLOG) {
-		build_context_read(c->context, false);
+		worker_pipe_read(c->context, false);
 	}
 }
 
@@ -125,7 +126,7 @@ static void drained(void *user)
 	BuildClient *c = user;
 	c->to_client = 0;
 	if (c->context)
-		build_context_read(c->context, true);
+		worker_pipe_read(c->context, true);
 	if (c->b)
 		builder_resume(c->b);
 }
@@ -141,7 +142,7 @@ static void context_written(void *user, size_t waiting)
 
 static void to_worker(BuildClient *c, const char *p, size_t n)
 {
-	if (c->context && build_context_write(c->context, p, n) > LIMIT_API_BACKLOG)
+	if (c->context && worker_pipe_write(c->context, p, n) > LIMIT_API_BACKLOG)
 		http_body_pause(c->r, true);
 }
 
@@ -309,7 +310,7 @@ void build_api_start(Daemon *d, HttpRequest *r)
 	int theirs = -1;
 	BuildClient *c = xcalloc(1, sizeof(*c));
 	BuildFront front = { .event = on_event, .output = on_output, .agent = on_agent, .done = on_done, .user = c };
-	BuildContextCallbacks context = { .read = worker_read, .written = context_written, .user = c };
+	WorkerPipeCallbacks context = { .read = worker_read, .written = context_written, .user = c };
 	int e = http_body_json(r, &body, &err);
 	if (e == 0)
 		e = check_body(body, &err);
@@ -318,7 +319,7 @@ void build_api_start(Daemon *d, HttpRequest *r)
 	if (e == 0) {
 		limits.auths = json_incref(json_object_get(body, "auths"));
 		(void) json_object_del(body, "auths");
-		e = build_context_open(d, &context, &c->context, &theirs, &err);
+		e = worker_pipe_open(d->loop, &context, &c->context, &theirs, &err);
 	}
 	if (e == 0)
 		e = builder_start(d, json_incref(body), &limits, theirs, &front, &c->b, &err);
@@ -333,5 +334,5 @@ void build_api_start(Daemon *d, HttpRequest *r)
 	http_set_user(r, c, client_gone);
 	http_on_drained(r, drained);
 	http_hijack(r, client_chunk);
-	build_context_read(c->context, true);
+	worker_pipe_read(c->context, true);
 }

@@ -11,12 +11,13 @@
 #include "daemon/api.h"
 #include "daemon/build-parts.h"
 #include "daemon/json.h"
+#include "daemon/worker-pipe.h"
 #include "image/reference.h"
 
 typedef struct DockerBuild {
 	HttpRequest *r; /* NULL once the client has gone */
 	Builder *b;     /* NULL: ended */
-	BuildContext *context;
+	WorkerPipe *context;
 	bool quiet;
 	size_t to_client;
 	char **tags; /* that were asked for */
@@ -26,7 +27,7 @@ static void docker_free(DockerBuild *k)
 {
 	if (k->r || k->b)
 		return;
-	build_context_close(k->context);
+	worker_pipe_close(k->context);
 	strv_free(k->tags);
 	free(k);
 }
@@ -153,8 +154,8 @@ static void chunk(void *user, const void *p, size_t n)
 {
 	DockerBuild *k = user;
 	if (n == 0)
-		build_context_end(k->context);
-	else if (build_context_write(k->context, p, n) > LIMIT_API_BACKLOG)
+		worker_pipe_end(k->context);
+	else if (worker_pipe_write(k->context, p, n) > LIMIT_API_BACKLOG)
 		http_body_pause(k->r, true);
 }
 
@@ -328,7 +329,7 @@ void build_api_docker(Daemon *d, HttpRequest *r)
 	int theirs = -1;
 	DockerBuild *k = xcalloc(1, sizeof(*k));
 	BuildFront front = { .event = on_event, .output = on_output, .done = on_done, .user = k };
-	BuildContextCallbacks context = { .read = on_read, .written = written, .user = k };
+	WorkerPipeCallbacks context = { .read = on_read, .written = written, .user = k };
 	k->quiet = http_query_bool(r, "q", false);
 	int e = check_query(r, &err);
 	if (e == 0)
@@ -340,7 +341,7 @@ void build_api_docker(Daemon *d, HttpRequest *r)
 	if (e == 0)
 		k->tags = json_to_strv(json_object_get(options, "tags"));
 	if (e == 0)
-		e = build_context_open(d, &context, &k->context, &theirs, &err);
+		e = worker_pipe_open(d->loop, &context, &k->context, &theirs, &err);
 	if (e == 0)
 		e = builder_start(d, json_incref(options), &limits, theirs, &front, &k->b, &err);
 	json_decref(options);
@@ -356,5 +357,5 @@ void build_api_docker(Daemon *d, HttpRequest *r)
 	warn_of_cache(k, r);
 	http_on_drained(r, drained);
 	http_on_body(r, chunk);
-	build_context_read(k->context, true);
+	worker_pipe_read(k->context, true);
 }

@@ -101,26 +101,6 @@ void builder_event(Builder *b, json_t *event);
 
 void build_why_keep(Daemon *d, const char *image_id, const json_t *report);
 
-/* ── build-context.c ──────────────────────────────────────────────── */
-
-typedef struct BuildContext BuildContext;
-
-typedef struct BuildContextCallbacks {
-	void (*read)(void *user, Buf *in); /* `in` has something new; what is consumed of it is gone */
-	void (*written)(void *user, size_t waiting); /* bytes that wait still; or NULL */
-	void *user;
-} BuildContextCallbacks;
-
-/** A socket pair; `theirs` is the worker's. Reads nothing yet. */
-int build_context_open(Daemon *d, const BuildContextCallbacks *cb, BuildContext **ret, int *ret_theirs, Err *err);
-/** Gives the bytes that wait. */
-size_t build_context_write(BuildContext *c, const void *p, size_t n);
-/** Nothing more is written. */
-void build_context_end(BuildContext *c);
-void build_context_read(BuildContext *c, bool on);
-/** No callback comes any more. NULL is allowed. */
-void build_context_close(BuildContext *c);
-
 /* ── build-step.c ─────────────────────────────────────────────────── */
 
 /** Runs what the worker's message asks for, and answers it. Borrowed. */

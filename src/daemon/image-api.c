@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Jobs on images with an HTTP client at the other end. What is uploaded goes through a pipe to the worker,
- * which holds back the client when it is slower; if the client goes away, the pipe closes and the worker ends in an
- * error. A job is not cancelled when its client stops listening to the progress alone.
+ * Jobs on images with an HTTP client at the other end. A worker that is slower than its client holds it back; if the client goes
+ * away, the pipe between them closes and the worker ends in an error. A job is not cancelled when its client stops listening to the
+ * progress alone.
  */
 #include <errno.h>
-#include <fcntl.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -13,110 +12,35 @@
 #include "base/str.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
+#include "daemon/worker-pipe.h"
 #include "image/job.h"
 #include "image/reference.h"
-
-typedef struct Upload Upload;
 
 typedef struct ImageRequest {
 	Daemon *d;
 	HttpRequest *r; /* NULL once the client has gone */
-	Job *job;
 	bool docker;    /* the answer's lines are Docker's */
 	bool upload_refused; /* an error is the archive's: code 2 */
-	Upload *upload; /* or NULL */
+	WorkerPipe *upload; /* or NULL */
 } ImageRequest;
 
-struct Upload {
-	uv_pipe_t pipe; /* the writing end */
-	ImageRequest *owner; /* NULL when the request is over */
-	size_t waiting;
-	bool complete; /* the whole body has come: the pipe closes once it is written */
-	bool ended;
-};
-
-typedef struct UploadWrite {
-	uv_write_t w;
-	Upload *u;
-	size_t n;
-	char data[];
-} UploadWrite;
-
 /* ── upload ───────────────────────────────────────────────────────── */
-
-static void upload_closed(uv_handle_t *h)
-{
-	free(h->data);
-}
-
-static void upload_end(Upload *u)
-{
-	if (u->ended)
-		return;
-	u->ended = true;
-	uv_close((uv_handle_t *) &u->pipe, upload_closed);
-}
-
-static void upload_written(uv_write_t *w, int status)
-{
-	UploadWrite *uw = (UploadWrite *) w;
-	Upload *u = uw->u;
-	u->waiting -= uw->n;
-	if (u->owner && u->owner->r && u->waiting < LIMIT_API_BACKLOG / 2)
-		http_body_pause(u->owner->r, false);
-	/* A worker that has seen enough closes its end: the rest of the body is read and dropped. */
-	if (u->complete && !u->waiting)
-		upload_end(u);
-	free(uw);
-}
 
 static void upload_chunk(void *user, const void *p, size_t n)
 {
 	ImageRequest *ir = user;
-	Upload *u = ir->upload;
-	if (!u || u->ended)
-		return;
-	if (n == 0) {
-		u->owner = NULL;
-		ir->upload = NULL;
-		u->complete = true;
-		if (!u->waiting)
-			upload_end(u);
-		return;
-	}
-	UploadWrite *uw = xmalloc(sizeof(*uw) + n);
-	uw->u = u;
-	uw->n = n;
-	memcpy(uw->data, p, n);
-	uv_buf_t b = uv_buf_init(uw->data, (unsigned) n);
-	u->waiting += n;
-	if (uv_write(&uw->w, (uv_stream_t *) &u->pipe, &b, 1, upload_written) < 0) {
-		u->waiting -= n;
-		free(uw);
-	} else if (u->waiting > LIMIT_API_BACKLOG) {
+	if (n == 0)
+		worker_pipe_end(ir->upload);
+	else if (worker_pipe_write(ir->upload, p, n) > LIMIT_API_BACKLOG)
 		http_body_pause(ir->r, true);
-	}
 }
 
-static int upload_begin(ImageRequest *ir, int *ret_fd, Err *err)
+/* A worker that has seen enough closes its end: the rest of the body is read and dropped. */
+static void upload_written(void *user, size_t waiting)
 {
-	int fds[2];
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(err, -errno, "pipe");
-	Upload *u = xcalloc(1, sizeof(*u));
-	u->owner = ir;
-	u->pipe.data = u;
-	(void) uv_pipe_init(ir->d->loop, &u->pipe, 0);
-	int r = uv_pipe_open(&u->pipe, fds[1]);
-	if (r < 0) {
-		(void) close(fds[0]);
-		(void) close(fds[1]);
-		upload_end(u);
-		return err_errno(err, r, "pipe");
-	}
-	ir->upload = u;
-	*ret_fd = fds[0];
-	return 0;
+	ImageRequest *ir = user;
+	if (waiting < LIMIT_API_BACKLOG / 2)
+		http_body_pause(ir->r, false);
 }
 
 /* ── answers ──────────────────────────────────────────────────────── */
@@ -125,11 +49,7 @@ static void client_gone(void *user)
 {
 	ImageRequest *ir = user;
 	ir->r = NULL;
-	if (ir->upload) {
-		ir->upload->owner = NULL;
-		upload_end(ir->upload);
-		ir->upload = NULL;
-	}
+	worker_pipe_close(steal_ptr(&ir->upload));
 }
 
 static ImageRequest *image_request_new(Daemon *d, HttpRequest *r, bool docker)
@@ -144,10 +64,7 @@ static ImageRequest *image_request_new(Daemon *d, HttpRequest *r, bool docker)
 
 static void image_request_end(ImageRequest *ir)
 {
-	if (ir->upload) {
-		ir->upload->owner = NULL;
-		upload_end(ir->upload);
-	}
+	worker_pipe_close(ir->upload);
 	if (ir->r) {
 		HttpRequest *r = ir->r;
 		http_set_user(r, NULL, NULL);
@@ -295,7 +212,7 @@ void image_api_bootstrap(Daemon *d, HttpRequest *r)
 	ImageRequest *ir = image_request_new(d, r, false);
 	JobCallbacks cb = { .progress = progress, .done = made, .lost = lost, .user = ir };
 	http_stream_begin(r, 200, "application/x-ndjson");
-	if (job_bootstrap(d->jobs, &b, &cb, &ir->job, &err) < 0) {
+	if (job_bootstrap(d->jobs, &b, &cb, NULL, &err) < 0) {
 		answer_error(ir, err_text(&err));
 		image_request_end(ir);
 	}
@@ -332,11 +249,12 @@ static void take_archive(Daemon *d, HttpRequest *r, const JobImageOptions *impor
 	ImageRequest *ir = image_request_new(d, r, !import);
 	ir->upload_refused = true;
 	JobCallbacks cb = { .progress = progress, .done = made, .lost = lost, .user = ir };
+	WorkerPipeCallbacks upload = { .written = upload_written, .user = ir };
 	int fd = -1;
-	int e = upload_begin(ir, &fd, &err);
+	int e = worker_pipe_open(d->loop, &upload, &ir->upload, &fd, &err);
 	http_stream_begin(r, 200, import ? "application/x-ndjson" : "application/json");
 	if (e == 0)
-		e = import ? job_import(d->jobs, fd, import, &cb, &ir->job, &err) : job_load(d->jobs, fd, &cb, &ir->job, &err);
+		e = import ? job_import(d->jobs, fd, import, &cb, NULL, &err) : job_load(d->jobs, fd, &cb, NULL, &err);
 	if (e < 0) {
 		answer_error(ir, err_text(&err));
 		image_request_end(ir);
@@ -365,17 +283,15 @@ void image_api_load(Daemon *d, HttpRequest *r)
 /* ── save ─────────────────────────────────────────────────────────── */
 
 typedef struct Save {
-	Daemon *d;
 	HttpRequest *r; /* NULL once the client has gone */
-	Job *job;
-	uv_pipe_t pipe; /* the reading end */
-	bool open, begun, done;
+	WorkerPipe *pipe; /* NULL: all has come, or nobody wants it */
+	bool begun, done;
 	char *failure;
 } Save;
 
 static void save_maybe_end(Save *s)
 {
-	if (s->open || !s->done)
+	if (s->pipe || !s->done)
 		return;
 	if (s->r) {
 		HttpRequest *r = s->r;
@@ -391,17 +307,11 @@ static void save_maybe_end(Save *s)
 	free(s);
 }
 
-static void save_pipe_closed(uv_handle_t *h)
+static void save_close_pipe(void *user)
 {
-	Save *s = h->data;
-	s->open = false;
+	Save *s = user;
+	worker_pipe_close(steal_ptr(&s->pipe));
 	save_maybe_end(s);
-}
-
-static void save_close_pipe(Save *s)
-{
-	if (!uv_is_closing((uv_handle_t *) &s->pipe))
-		uv_close((uv_handle_t *) &s->pipe, save_pipe_closed);
 }
 
 static void save_client_gone(void *user)
@@ -411,33 +321,22 @@ static void save_client_gone(void *user)
 	save_close_pipe(s); /* the worker gets EPIPE */
 }
 
-static void save_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *b)
+static void save_read(void *user, Buf *in)
 {
-	*b = uv_buf_init(xmalloc(65536), 65536);
+	Save *s = user;
+	if (!s->begun)
+		http_stream_begin(s->r, 200, "application/x-tar");
+	s->begun = true;
+	if (http_stream_write(s->r, in->data, in->len) > LIMIT_API_BACKLOG)
+		worker_pipe_read(s->pipe, false);
+	buf_clear(in);
 }
-
-static void save_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b);
 
 static void save_drained(void *user)
 {
 	Save *s = user;
-	if (!uv_is_closing((uv_handle_t *) &s->pipe))
-		(void) uv_read_start((uv_stream_t *) &s->pipe, save_alloc, save_read);
-}
-
-static void save_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
-{
-	Save *s = h->data;
-	if (n < 0) {
-		save_close_pipe(s);
-	} else if (n > 0 && s->r) {
-		if (!s->begun)
-			http_stream_begin(s->r, 200, "application/x-tar");
-		s->begun = true;
-		if (http_stream_write(s->r, b->base, (size_t) n) > LIMIT_API_BACKLOG)
-			(void) uv_read_stop(h);
-	}
-	free(b->base);
+	if (s->pipe)
+		worker_pipe_read(s->pipe, true);
 }
 
 static void saved(void *user, JobResult *result, const Err *err)
@@ -455,7 +354,6 @@ static void save_lost(void *user)
 	Save *s = user;
 	s->done = true;
 	save_close_pipe(s);
-	save_maybe_end(s);
 }
 
 void image_api_save(Daemon *d, HttpRequest *r, char *const *names)
@@ -464,7 +362,8 @@ void image_api_save(Daemon *d, HttpRequest *r, char *const *names)
 	JobSaveItem *items = NULL;
 	size_t n = 0;
 	AUTO_STRV char **owned = NULL;
-	int fds[2], e = names && *names ? 0 : err_set(&err, -EINVAL, "names: an image is needed");
+	Save *s = NULL;
+	int fd = -1, e = names && *names ? 0 : err_set(&err, -EINVAL, "names: an image is needed");
 	for (char *const *name = names; e == 0 && *name; name++) {
 		Image *img = NULL;
 		char *tag = NULL;
@@ -480,27 +379,24 @@ void image_api_save(Daemon *d, HttpRequest *r, char *const *names)
 			item->tags = one;
 		}
 	}
-	if (e == 0 && pipe2(fds, O_CLOEXEC) < 0)
-		e = err_errno(&err, -errno, "pipe");
+	if (e == 0) {
+		s = xcalloc(1, sizeof(*s));
+		WorkerPipeCallbacks pipe = { .read = save_read, .ended = save_close_pipe, .user = s };
+		e = worker_pipe_open(d->loop, &pipe, &s->pipe, &fd, &err);
+	}
 	if (e < 0) {
 		http_error_err(r, &err);
+		free(s);
 	} else {
-		Save *s = xcalloc(1, sizeof(*s));
-		s->d = d;
+		JobCallbacks cb = { .done = saved, .lost = save_lost, .user = s };
 		s->r = r;
-		s->pipe.data = s;
-		s->open = true;
-		(void) uv_pipe_init(d->loop, &s->pipe, 0);
-		(void) uv_pipe_open(&s->pipe, fds[0]);
 		http_set_user(r, s, save_client_gone);
 		http_on_drained(r, save_drained);
-		JobCallbacks cb = { .done = saved, .lost = save_lost, .user = s };
-		if (job_save(d->jobs, items, n, fds[1], &cb, &s->job, &err) < 0)
+		worker_pipe_read(s->pipe, true);
+		if (job_save(d->jobs, items, n, fd, &cb, NULL, &err) < 0) {
 			saved(s, NULL, &err);
-		if (s->done)
 			save_close_pipe(s);
-		else
-			(void) uv_read_start((uv_stream_t *) &s->pipe, save_alloc, save_read);
+		}
 	}
 	for (size_t i = 0; i < n; i++)
 		free((void *) items[i].tags);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How it works: the worker has one end of a socket pair, and the bytes between the other end and the client are passed on as they
- * come, unread; each direction stops reading while the other side is slower. What the worker made becomes known when it has ended: then one
- * frame E says how it went, and the connection is closed.
+ * How it works: the bytes between the worker's pipe and the client are passed on as they come, unread; each direction stops reading
+ * while the other side is slower. What the worker made becomes known when it has ended: then one frame E says how it went, and the
+ * connection is closed.
  *
  * A client that goes away closes the socket. The worker sees the end of what had arrived and ends in an error, keeping what a further
  * try can go on with; if it has not done so in a while, it is killed. A connection on which nothing moves is ended,
@@ -11,8 +11,6 @@
 #include "daemon/ship.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/socket.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -22,58 +20,33 @@
 #include "daemon/box.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
+#include "daemon/worker-pipe.h"
 #include "image/job.h"
 #include "image/reference.h"
 #include "io/frames.h"
 
-#define PIECE 65536
 #define TICK_MSEC 1000
 #define GRACE_TICKS 30 /* of a worker whose client has gone */
 
 typedef struct Ship {
 	Daemon *d;
-	HttpRequest *r; /* NULL once the client has gone */
-	Job *job;       /* NULL once it has ended */
-	uv_pipe_t pipe; /* our end of the worker's socket */
+	HttpRequest *r;   /* NULL once the client has gone */
+	Job *job;         /* NULL once it has ended */
+	WorkerPipe *pipe; /* NULL: closed */
 	uv_timer_t timer;
-	unsigned handles;   /* not closed yet */
-	size_t waiting;     /* bytes on their way to the worker */
-	unsigned idle;      /* ticks without a byte */
-	bool ended;         /* the worker's side: nothing more comes from it */
-	bool input_ended;   /* the client's side */
+	unsigned idle;    /* ticks without a byte */
+	bool ended;       /* nothing more comes from the worker, or is wanted */
 	bool receives;
-	char piece[PIECE];  /* read into: its bytes are copied or sent before the next read */
-	json_t *last;       /* what frame E will say */
+	json_t *last;     /* what frame E will say */
 } Ship;
-
-typedef struct ShipWrite {
-	uv_write_t w;
-	Ship *s;
-	size_t n;
-	char data[];
-} ShipWrite;
 
 /* ── the end ──────────────────────────────────────────────────────── */
 
-static void maybe_free(Ship *s)
+static void ship_free(uv_handle_t *timer)
 {
-	if (s->handles || s->job || s->r)
-		return;
+	Ship *s = timer->data;
 	json_decref(s->last);
 	free(s);
-}
-
-static void handle_closed(uv_handle_t *h)
-{
-	Ship *s = h->data;
-	s->handles--;
-	maybe_free(s);
-}
-
-static void close_handle(void *handle)
-{
-	if (!uv_is_closing(handle))
-		uv_close(handle, handle_closed);
 }
 
 static void send_last(Ship *s)
@@ -96,9 +69,8 @@ static void maybe_end(Ship *s)
 		return;
 	if (s->r)
 		send_last(s);
-	close_handle(&s->pipe);
-	close_handle(&s->timer);
-	maybe_free(s);
+	worker_pipe_close(s->pipe);
+	uv_close((uv_handle_t *) &s->timer, ship_free);
 }
 
 static void client_gone(void *user)
@@ -107,81 +79,52 @@ static void client_gone(void *user)
 	s->r = NULL;
 	s->ended = true;
 	s->idle = 0;
-	close_handle(&s->pipe);
+	worker_pipe_close(steal_ptr(&s->pipe));
 	maybe_end(s);
 }
 
 /* ── between the client and the worker ────────────────────────────── */
 
-static void to_worker_done(uv_write_t *w, int status)
+static void to_worker_done(void *user, size_t waiting)
 {
-	ShipWrite *sw = (ShipWrite *) w;
-	Ship *s = sw->s;
-	s->waiting -= sw->n;
+	Ship *s = user;
 	s->idle = 0;
-	if (s->r && s->waiting < LIMIT_SHIP_BACKLOG / 2)
+	if (waiting < LIMIT_SHIP_BACKLOG / 2)
 		http_body_pause(s->r, false);
-	free(sw);
-}
-
-static void shut(uv_shutdown_t *req, int status)
-{
-	free(req);
 }
 
 static void from_client(void *user, const void *p, size_t n)
 {
 	Ship *s = user;
 	s->idle = 0;
-	if (uv_is_closing((uv_handle_t *) &s->pipe) || s->input_ended)
-		return;
-	if (n == 0) {
-		uv_shutdown_t *req = xcalloc(1, sizeof(*req));
-		s->input_ended = true;
-		if (uv_shutdown(req, (uv_stream_t *) &s->pipe, shut) < 0)
-			free(req);
-		return;
-	}
-	ShipWrite *w = xmalloc(sizeof(*w) + n);
-	w->s = s;
-	w->n = n;
-	memcpy(w->data, p, n);
-	uv_buf_t b = uv_buf_init(w->data, (unsigned) n);
-	s->waiting += n;
-	if (uv_write(&w->w, (uv_stream_t *) &s->pipe, &b, 1, to_worker_done) < 0) { /* it has ended: how, frame E will say */
-		s->waiting -= n;
-		free(w);
-	} else if (s->waiting > LIMIT_SHIP_BACKLOG) {
+	if (n == 0)
+		worker_pipe_end(s->pipe);
+	else if (worker_pipe_write(s->pipe, p, n) > LIMIT_SHIP_BACKLOG)
 		http_body_pause(s->r, true);
-	}
 }
 
-static void give_piece(uv_handle_t *h, size_t suggested, uv_buf_t *b)
+static void from_worker(void *user, Buf *in)
 {
-	Ship *s = h->data;
-	*b = uv_buf_init(s->piece, sizeof(s->piece));
+	Ship *s = user;
+	s->idle = 0;
+	if (http_stream_write(s->r, in->data, in->len) > LIMIT_API_BACKLOG)
+		worker_pipe_read(s->pipe, false);
+	buf_clear(in);
 }
 
-static void from_worker(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
+static void worker_ended(void *user)
 {
-	Ship *s = h->data;
-	if (n < 0) {
-		(void) uv_read_stop(h);
-		s->ended = true;
-		maybe_end(s);
-	} else if (n > 0 && s->r) {
-		s->idle = 0;
-		if (http_stream_write(s->r, b->base, (size_t) n) > LIMIT_API_BACKLOG)
-			(void) uv_read_stop(h);
-	}
+	Ship *s = user;
+	s->ended = true;
+	maybe_end(s);
 }
 
 static void client_drained(void *user)
 {
 	Ship *s = user;
 	s->idle = 0;
-	if (!s->ended && !uv_is_closing((uv_handle_t *) &s->pipe))
-		(void) uv_read_start((uv_stream_t *) &s->pipe, give_piece, from_worker);
+	if (!s->ended)
+		worker_pipe_read(s->pipe, true);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -240,24 +183,23 @@ static void worker_lost(void *user)
 	maybe_end(s);
 }
 
-/* Gives the worker's end of the socket. */
+/* Gives the worker's end of the pipe. */
 static int ship_new(Daemon *d, HttpRequest *r, Ship **ret, int *ret_fd, Err *err)
 {
-	int fds[2];
 	if (jobs_ships(d->jobs) >= LIMIT_SHIPS)
 		return err_set(err, -EBUSY, "%d ships are under way on this box; try again when one of them has ended", LIMIT_SHIPS);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return err_errno(err, -errno, "socketpair");
 	Ship *s = xcalloc(1, sizeof(*s));
+	const WorkerPipeCallbacks cb = { .read = from_worker, .ended = worker_ended, .written = to_worker_done, .user = s };
+	int e = worker_pipe_open(d->loop, &cb, &s->pipe, ret_fd, err);
+	if (e < 0) {
+		free(s);
+		return e;
+	}
 	s->d = d;
 	s->r = r;
-	s->handles = 2;
-	s->pipe.data = s->timer.data = s;
-	(void) uv_pipe_init(d->loop, &s->pipe, 0);
+	s->timer.data = s;
 	(void) uv_timer_init(d->loop, &s->timer);
-	(void) uv_pipe_open(&s->pipe, fds[0]);
 	*ret = s;
-	*ret_fd = fds[1];
 	return 0;
 }
 
@@ -275,7 +217,7 @@ static void ship_begin(Ship *s, int e, const Err *err)
 	http_on_drained(s->r, client_drained);
 	http_hijack(s->r, from_client);
 	(void) uv_timer_start(&s->timer, on_tick, TICK_MSEC, TICK_MSEC);
-	(void) uv_read_start((uv_stream_t *) &s->pipe, give_piece, from_worker);
+	worker_pipe_read(s->pipe, true);
 }
 
 /* ── the API ──────────────────────────────────────────────────────── */
