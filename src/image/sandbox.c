@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <malloc.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -18,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "base/landlock.h"
 #include "base/mem.h"
 
 #define ADDRESS_SPACE (1ULL << 30)
@@ -30,34 +30,21 @@
 #endif
 #endif
 
-/* Newer than the headers of the oldest distribution that we build on. */
-#ifndef LANDLOCK_ACCESS_FS_REFER
-#define LANDLOCK_ACCESS_FS_REFER (1ULL << 13)
-#endif
-#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
-#endif
-
 static int restrict_writes(const char *state_dir, Err *err)
 {
-	uint64_t rights = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-		LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-		LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_EXECUTE |
-		LANDLOCK_ACCESS_FS_REFER;
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	long version = landlock_version();
+	uint64_t changes = landlock_changes(version);
 	/* Version 1 forbids every rename into another directory, which committing a layer is. */
 	if (version < 2)
 		return 0;
-	if (version >= 3)
-		rights |= LANDLOCK_ACCESS_FS_TRUNCATE;
-	struct landlock_ruleset_attr attr = { .handled_access_fs = rights };
-	AUTO_CLOSE int rules = (int) syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
 	AUTO_CLOSE int dir = open(state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct landlock_path_beneath_attr below = { .allowed_access = rights & ~LANDLOCK_ACCESS_FS_EXECUTE, .parent_fd = dir };
-	if (rules < 0 || dir < 0 || syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0 ||
-		syscall(SYS_landlock_restrict_self, rules, 0) < 0)
-		return err_errno(err, -errno, "restricting the worker to %s", state_dir);
-	return 0;
+	int r = dir < 0 ? -errno : 0;
+	AUTO_CLOSE int rules = landlock_rules(changes | LANDLOCK_ACCESS_FS_EXECUTE);
+	if (r == 0)
+		r = rules < 0 ? rules : landlock_allow(rules, dir, changes);
+	if (r == 0)
+		r = landlock_enter(rules);
+	return r < 0 ? err_errno(err, r, "restricting the worker to %s", state_dir) : 0;
 }
 
 /* Files are given to their owners (chown, setuid bits, capabilities), devices made, overlay marks set (trusted.*: SYS_ADMIN). */
