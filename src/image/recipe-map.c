@@ -25,7 +25,7 @@
 #define TABLE_MAX (64U << 20)
 
 typedef struct MapFrame {
-	uint64_t tar, at; /* where it begins, in the tar and in the recipe */
+	uint64_t tar, at; /* where it begins, in the tar (find_last) and in the recipe */
 	uint32_t packed, records;
 } MapFrame;
 
@@ -37,7 +37,7 @@ struct RecipeMap {
 };
 
 typedef struct Piece {
-	uint64_t tar; /* in the frame's part of the tar */
+	uint64_t tar; /* in the frame's part of the tar (find_last) */
 	uint64_t at;  /* in the frame, or in the file */
 	uint32_t path, path_len; /* of the file in the frame; path_len 0 = the frame itself */
 } Piece;
@@ -335,25 +335,15 @@ static int get_file(RecipeMap *m, const char *path, size_t n, int *ret, Err *err
 
 /* Reading. */
 
-static size_t find_frame(const RecipeMap *m, uint64_t offset)
+/* Of `n` things of `size` bytes, which begin with the offset that they are sorted by, the last that is not behind `offset`. */
+static size_t find_last(const void *things, size_t size, size_t n, uint64_t offset)
 {
-	size_t lo = 0, hi = m->n;
+	size_t lo = 0, hi = n;
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;
-		if (m->frames[mid].tar <= offset)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static size_t find_piece(const Loaded *l, uint64_t offset)
-{
-	size_t lo = 0, hi = l->n;
-	while (hi - lo > 1) {
-		size_t mid = lo + (hi - lo) / 2;
-		if (l->pieces[mid].tar <= offset)
+		uint64_t at;
+		memcpy(&at, (const char *) things + mid * size, sizeof(at));
+		if (at <= offset)
 			lo = mid;
 		else
 			hi = mid;
@@ -364,14 +354,14 @@ static size_t find_piece(const Loaded *l, uint64_t offset)
 /* From one frame, as much as there is in it. */
 static ssize_t read_frame(RecipeMap *m, uint64_t offset, char *p, size_t n, Err *err)
 {
-	size_t k = find_frame(m, offset), done = 0;
+	size_t k = find_last(m->frames, sizeof(*m->frames), m->n, offset), done = 0;
 	uint64_t begin = m->frames[k].tar, length = m->frames[k + 1].tar - begin;
 	Loaded *l;
 	int r = get_frame(m, k, &l, err);
 	if (r < 0)
 		return r;
 	offset -= begin;
-	for (size_t i = find_piece(l, offset); i < l->n && done < n; i++) {
+	for (size_t i = find_last(l->pieces, sizeof(*l->pieces), l->n, offset); i < l->n && done < n; i++) {
 		const Piece *piece = &l->pieces[i];
 		uint64_t end = i + 1 < l->n ? l->pieces[i + 1].tar : length, skip = offset - piece->tar;
 		size_t part = end - offset < n - done ? (size_t) (end - offset) : n - done;
