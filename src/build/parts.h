@@ -177,10 +177,13 @@ int build_image(Build *b, const char *ref, const char *platform, const BaseImage
 /** Waits for a line and takes it in; with `timeout` (ms, -1 = none) 1: nothing came. */
 int build_wait(Build *b, int timeout, Err *err);
 
-/* ── stage.c ──────────────────────────────────────────────────────── */
+/* ── from.c ───────────────────────────────────────────────────────── */
 
 /** What --from names in an instruction: a stage, an image or a named context. 0; 1: it is not there yet. */
 int build_source(Build *b, const BuildStage *s, const Instruction *i, const char *name, BuildSource *ret, Err *err);
+
+/* ── stage.c ──────────────────────────────────────────────────────── */
+
 /** Runs steps until one waits. 1: something was done. */
 int build_stage_advance(Build *b, BuildStage *s, Err *err);
 
@@ -213,12 +216,18 @@ bool build_has_layer(Build *b, const char *diff_id, int64_t *ret_size);
 void step_made(Build *b, BuildStage *s, const char *key, const LayerStack *made, size_t reused, json_t *extra);
 /** What is under `same` is also under `key`. `extra`: further members of the record, or NULL; taken over. */
 void step_alias(Build *b, const char *key, const char *same, json_t *extra);
+/** The record is written once the layers that it names are on disk. Takes ownership. */
+void step_keep(Build *b, const char *key, json_t *record);
 /** The record as it is, an alias too. The caller's; or NULL. */
 json_t *step_find(Build *b, const char *key);
 /** A record of this key has served: what was imported is kept here, and an export takes it along. */
 void step_found(Build *b, const char *key);
+/** How many of them people see as steps. */
+size_t step_count_shown(const BuildStage *s, const Instruction *list, size_t n);
 /** The step is done: history and events. */
 void step_end(Build *b, BuildStage *s, const char *created, size_t layers, int64_t bytes, bool cached);
+
+/* ── owner.c ──────────────────────────────────────────────────────── */
 
 /** Ids of a --chown or USER value, names looked up in the image's own files. */
 int build_owner(const View *v, const char *text, uint32_t *ret_uid, uint32_t *ret_gid, Err *err);
