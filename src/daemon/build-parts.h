@@ -113,6 +113,9 @@ void build_step_abandon(BuildStep *s);
 /** True: it is a shell that took the input. */
 bool build_step_input(BuildStep *s, const void *p, size_t n);
 bool build_step_resize(BuildStep *s, unsigned rows, unsigned columns);
+
+/* ── build-bundle.c ───────────────────────────────────────────────── */
+
 /** True: it had asked. */
 bool build_step_agent_answer(BuildStep *s, uint32_t number, const void *p, size_t n);
 
