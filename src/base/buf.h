@@ -21,7 +21,7 @@ typedef struct Buf {
 void buf_append(Buf *b, const void *p, size_t n);
 void buf_str(Buf *b, const char *s);
 void buf_char(Buf *b, char c);
-void buf_printf(Buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buf_printf(Buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 /** Makes room for n more bytes and gives the place to write them; follow with buf_added. */
 char *buf_reserve(Buf *b, size_t n);
 void buf_added(Buf *b, size_t n);
