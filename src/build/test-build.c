@@ -9,17 +9,14 @@ static char *base_id;
 /* An image with a shell's worth of files: what stands for debian here. */
 static void make_base(void)
 {
-	TestResult r;
-	TestBuild t = {
+	const TestBuild t = {
 		.dockerfile = "FROM scratch\nCOPY . /\nENV PATH=/bin BASE=1\nCMD [\"base\"]\n",
 		.files = (TestFile[]) { { "etc", NULL, 0 }, { "etc/passwd", "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n", 0 },
 			{ "etc/group", "root:x:0:\nstaff:x:50:\n", 0 }, { "tmp", NULL, 01777 }, { "lib", "-> usr/lib", 0 }, { "usr", NULL, 0 },
 			{ "usr/lib", NULL, 0 }, { "usr/lib/base", "base\n", 0 } },
 		.n_files = 8,
 	};
-	must_build(&t, &r);
-	base_id = xstrdup(r.id);
-	result_done(&r);
+	base_id = must_build_id(&t);
 }
 
 static int setup(void **state)
@@ -560,9 +557,7 @@ static void package_caches_come_by_themselves(void **state)
 	TestBuild b = with_app("FROM base\nCOPY --parents . /\n");
 	b.files = (TestFile[]) { { "etc/apt/apt.conf.d/docker-clean", "x", 0 }, { "var/cache/apt/archives/lock", "", 0 }, { "var/cache/apt/archives/partial", NULL, 0 } };
 	b.n_files = 3;
-	must_build(&b, &r);
-	AUTO_FREE char *debian = xstrdup(r.id);
-	result_done(&r);
+	AUTO_FREE char *debian = must_build_id(&b);
 	t.base = debian;
 	t.dockerfile = "FROM debian\nRUN apt-get install -y x\n";
 	must_build(&t, &r);

@@ -21,12 +21,8 @@ static const TestFile app[] = { { "a.txt", "a\n", 0 } };
 
 static char *built(const char *dockerfile)
 {
-	TestResult r;
-	TestBuild t = { .dockerfile = dockerfile, .files = app, .n_files = 1, .base = base_id };
-	must_build(&t, &r);
-	char *id = xstrdup(r.id);
-	result_done(&r);
-	return id;
+	const TestBuild t = { .dockerfile = dockerfile, .files = app, .n_files = 1, .base = base_id };
+	return must_build_id(&t);
 }
 
 static size_t runs(const char *dockerfile)

@@ -400,6 +400,16 @@ static inline void must_build(const TestBuild *t, TestResult *r)
 	assert_non_null(r->id);
 }
 
+/** What it makes; its id is the caller's. */
+static inline char *must_build_id(const TestBuild *t)
+{
+	TestResult r;
+	must_build(t, &r);
+	char *id = xstrdup(r.id);
+	result_done(&r);
+	return id;
+}
+
 /* What came of it. */
 
 static inline void open_image(const TestResult *r, View *v)
