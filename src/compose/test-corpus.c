@@ -26,7 +26,7 @@ static void try_file(const char *path, Tally *t)
 	AUTO_STACK *s = NULL;
 	AUTO_ERR err = ERR_INIT;
 	if (compose_load(&o, &s, NULL, &err) == 0) {
-		AUTO_FREE char *yaml = stack_to_yaml(s);
+		free(stack_to_yaml(s));
 		t->resolved++;
 		return;
 	}

@@ -169,7 +169,7 @@ static void env_of_run(void **state)
 	Scope *s, *global;
 	Dockerfile *f;
 	char *const env[] = { (char[]){ "PATH=/bin" }, NULL };
-	AUTO_FREE char *out = run("FROM i\nARG z=1\nARG G E\nENV E=env\nARG none\nARG HTTP_PROXY", arguments, env, &s, &global, &f);
+	free(run("FROM i\nARG z=1\nARG G E\nENV E=env\nARG none\nARG HTTP_PROXY", arguments, env, &s, &global, &f));
 	AUTO_STRV char **args = scope_run_args(s);
 	AUTO_STRV char **all = scope_run_env(s);
 	AUTO_BUF b = BUF_INIT;
