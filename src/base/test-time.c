@@ -41,8 +41,16 @@ static void moments(void **state)
 	assert_int_equal(time_parse_moment("yesterday", now, &ns), -EINVAL);
 }
 
+static void timers(void **state)
+{
+	assert_int_equal(time_timer_msec(0), 0);
+	assert_int_equal(time_timer_msec(-1), 0);
+	assert_int_equal(time_timer_msec(1), 3);
+	assert_int_equal(time_timer_msec(5 * NSEC_PER_MSEC), 7);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(round_trip), cmocka_unit_test(refused), cmocka_unit_test(moments) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(round_trip), cmocka_unit_test(refused), cmocka_unit_test(moments), cmocka_unit_test(timers) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

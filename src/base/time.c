@@ -25,6 +25,11 @@ int64_t time_real(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+uint64_t time_timer_msec(int64_t ns)
+{
+	return ns > 0 ? (uint64_t) ((ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC) + 2 : 0;
+}
+
 const char *time_rfc3339(int64_t real_ns, char dst[TIME_TEXT_MAX])
 {
 	if (!real_ns) {

@@ -660,7 +660,7 @@ void ctr_stop(Container *c)
 	if (c->paused && container_pause(c->d->runtime, c->paths, false, &err) < 0)
 		log_warning("%s: %s", c->name, err_text(&err));
 	(void) container_kill(c->d->runtime, c->paths, grace ? sig : SIGKILL);
-	ctr_timer_start(c, &c->stop_timer, grace_over, (uint64_t) ((grace + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC));
+	ctr_timer_start(c, &c->stop_timer, grace_over, time_timer_msec(grace));
 }
 
 int ctr_kill(Container *c, int sig, Err *err)

@@ -53,7 +53,8 @@ static void schedule(Health *h)
 		wait = h->eager_wait < wait ? h->eager_wait : wait;
 		h->eager_wait = h->eager_wait * 2 < EAGER_LONGEST ? h->eager_wait * 2 : EAGER_LONGEST;
 	}
-	(void) uv_timer_start(&h->timer, probe_due, (uint64_t) ((wait + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), 0);
+	uv_update_time(c->d->loop);
+	(void) uv_timer_start(&h->timer, probe_due, time_timer_msec(wait), 0);
 }
 
 static void set_state(Container *c, HealthState state)

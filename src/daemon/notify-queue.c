@@ -191,7 +191,7 @@ static void wait_for(Receiver *r, int64_t ns)
 {
 	r->waits = true;
 	uv_update_time(r->q->loop);
-	(void) uv_timer_start(&r->timer, delay_over, (uint64_t) ((ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC), 0);
+	(void) uv_timer_start(&r->timer, delay_over, time_timer_msec(ns), 0);
 }
 
 /** The first message could not be sent now. `asked`: the receiver wants no other before that, ns; 0 = it says nothing. */

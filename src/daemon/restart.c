@@ -52,7 +52,7 @@ void restart_schedule(Container *c)
 			c->restart_delay = BACKOFF_MAX;
 		wait = c->restart_delay;
 	}
-	ctr_timer_start(c, &c->restart_timer, due, (uint64_t) (wait / NSEC_PER_MSEC));
+	ctr_timer_start(c, &c->restart_timer, due, time_timer_msec(wait));
 }
 
 bool restart_is_due(const Container *c)

@@ -200,7 +200,7 @@ int probe_start(uv_loop_t *loop, const ProbeOptions *o, ProbeFn fn, void *user, 
 	p->timeout = o->timeout_ns;
 	/* The loop's own idea of now may be old, and the time-out would come early. */
 	uv_update_time(loop);
-	uint64_t wait = (uint64_t) ((o->timeout_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
+	uint64_t wait = time_timer_msec(o->timeout_ns);
 	r = uv_tcp_connect(&p->connect, &p->tcp, (const struct sockaddr *) &a, on_connected);
 	if (r < 0) { /* no route, say: told from the loop like the rest */
 		(void) err_errno(&p->err, r, "cannot connect to %s", p->place);

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "run/exec.h"
 
 struct ExecProbe {
@@ -73,7 +74,7 @@ int exec_probe(uv_loop_t *loop, const Runtime *rt, const ContainerPaths *paths, 
 	p->timer.data = p;
 	(void) uv_timer_init(loop, &p->timer);
 	uv_update_time(loop); /* it stood still while this was started, and the time is the command's alone */
-	(void) uv_timer_start(&p->timer, probe_timeout, (uint64_t) (timeout_ns / 1000000), 0);
+	(void) uv_timer_start(&p->timer, probe_timeout, time_timer_msec(timeout_ns), 0);
 	*ret = p;
 	return 0;
 }
