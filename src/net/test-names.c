@@ -336,9 +336,16 @@ static void forwards_the_rest(void **state)
 
 static void internal_asks_nobody(void **state)
 {
-	ask(db, "example.com", A, &reply);
+	uint8_t p[512], q[512];
+	size_t n = make_query(q, 0, "internal.example.com", A);
+
+	ask(db, "internal.example.com", A, &reply);
 	assert_int_equal(reply.rcode, SERVFAIL);
-	assert_false(test_readable(upstream_udp, 0));
+	while (test_readable(upstream_udp, 0)) { /* one of the test before may be asked once more */
+		ssize_t got = recv(upstream_udp, p, sizeof(p), 0);
+
+		assert_true((size_t) got < n || memcmp(p + 12, q + 12, n - 12) != 0);
+	}
 }
 
 static void read_all(int fd, void *p, size_t n)

@@ -26,6 +26,7 @@
 
 #define WAIT_MS 60000  /* for what must come */
 #define NOTHING_MS 150 /* for what must not come */
+#define RESEND_MS 500
 
 static char test_run_dir[] = "/tmp/stead-test-net-XXXXXX";
 
@@ -117,13 +118,13 @@ static inline bool test_readable(int fd, int ms)
 
 /*
  * A datagram from namespace `from` to ip:port arrives at `server`, and the answer comes back. `ret_peer` (may
- * be NULL) gets the address that the server saw.
+ * be NULL) gets the address that the server saw. It is sent again each RESEND_MS: the first one may meet an interface
+ * that the kernel has not quite brought up yet.
  */
 static inline bool test_udp(
 	int from, const char *ip, uint16_t port, int server, int ms, char ret_peer[INET_ADDRSTRLEN])
 {
 	struct sockaddr_in to = test_sockaddr(ip, port), peer;
-	socklen_t n = sizeof(peer);
 	AUTO_CLOSE int fd = -1;
 	char byte;
 
@@ -131,15 +132,21 @@ static inline bool test_udp(
 		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	else
 		(void) netns_socket(from, AF_INET, SOCK_DGRAM, 0, &fd, NULL);
-	if (connect(fd, (void *) &to, sizeof(to)) < 0 || send(fd, "?", 1, 0) != 1)
+	if (connect(fd, (void *) &to, sizeof(to)) < 0)
 		return false;
-	if (!test_readable(server, ms) || recvfrom(server, &byte, 1, 0, (void *) &peer, &n) != 1)
-		return false;
-	if (ret_peer)
-		inet_ntop(AF_INET, &peer.sin_addr, ret_peer, INET_ADDRSTRLEN);
-	if (sendto(server, "!", 1, 0, (void *) &peer, n) != 1)
-		return false;
-	return test_readable(fd, ms) && recv(fd, &byte, 1, 0) == 1 && byte == '!';
+	for (; ms > 0; ms -= RESEND_MS) {
+		int wait = ms < RESEND_MS ? ms : RESEND_MS;
+		socklen_t n = sizeof(peer);
+
+		if (send(fd, "?", 1, 0) != 1 || !test_readable(server, wait) ||
+			recvfrom(server, &byte, 1, 0, (void *) &peer, &n) != 1)
+			continue;
+		if (ret_peer)
+			inet_ntop(AF_INET, &peer.sin_addr, ret_peer, INET_ADDRSTRLEN);
+		if (sendto(server, "!", 1, 0, (void *) &peer, n) == 1 && test_readable(fd, wait) && recv(fd, &byte, 1, 0) == 1)
+			return byte == '!';
+	}
+	return false;
 }
 
 /* A TCP connection from `from` to ip:port arrives at `server` and carries a byte each way. */
@@ -150,6 +157,10 @@ static inline bool test_tcp(int from, const char *ip, uint16_t port, int server,
 	AUTO_CLOSE int conn = -1;
 	char byte = 0;
 
+	while (test_readable(server, 0)) { /* of an earlier try, which did not wait for it */
+		conn = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+		(void) close(steal_fd(&conn));
+	}
 	if (from < 0)
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	else
