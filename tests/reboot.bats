@@ -12,9 +12,10 @@ services:
   db:
     image: tiny
     restart: always
-    command: sh -c 'rm -f /data/ready; sleep 1; touch /data/ready; exec sleep 1000'
+    command: sh -c 'rm -f /data/ready; sleep 1; touch /data/ready /run/up; exec sleep 1000'
     volumes: [data:/data]
-    healthcheck: { test: "test -e /data/ready", interval: 200ms, retries: 1000 }
+    tmpfs: [/run] # empty at each start, also before the command has begun
+    healthcheck: { test: "test -e /run/up", interval: 200ms, retries: 1000 }
   api:
     image: tiny
     restart: unless-stopped

@@ -22,6 +22,9 @@ answers() { [[ $(ask "$1" "$2") == "$3" ]]; } # HOST PATH STATUS
 route() { stead routes --json | jq -r "select(.host == \"$1\") | $2"; } # HOST FILTER
 counted() { [[ $(route "$1" '"\(.requests) \(.errors)"') == "$2" ]]; } # HOST "REQUESTS ERRORS"
 
+# Until then an answer may be an error of its own.
+both_listen() { [[ $(stead logs --no-log-prefix web | grep -c "listens on port") -eq 2 ]]; }
+
 two_routes() { # VERSION
   compose <<END
 services:
@@ -44,6 +47,7 @@ END
 @test "routes, what is behind them, and what came of requests since the last deploy" {
   two_routes 1
   ok stead up -d
+  within 30 both_listen
   within 30 answers "$PROJECT.test" /data 200
   answers "$PROJECT.test" "/data?status=500" 500
   answers "$PROJECT.test" "/data?status=404" 404
