@@ -66,11 +66,11 @@ ask() { # PATH [CURL OPTION…]
 visit() { ask / -D - | tr -d '\r' | sed -n 's/^x-version: //Ip'; }
 visits() { [[ $(visit) == "$1" ]]; }
 
-load_begin() { # [OPTION…]
-  "$LOAD" --host "$PROJECT.test" --timeout 30s "$@" "http://127.0.0.1:$(edge_port)" >report.json 2>load.log </dev/null 3>&- 4>&- &
+load_begin() { # [OPTION…]: returns when it has run for a second
+  "$LOAD" -v --host "$PROJECT.test" --timeout 30s "$@" "http://127.0.0.1:$(edge_port)" >report.json 2>load.log </dev/null 3>&- 4>&- &
   echo $! >load.pid
   disown $!
-  sleep 0.5
+  within 60 grep -q " requests " load.log
 }
 
 load_over() { ! sandbox_alive "$(cat load.pid)"; }

@@ -123,9 +123,9 @@ same_faults() {
 
 @test "an orderly end is none of a failure: WebSockets get a close frame, the request in flight its answer" {
   serve VERSION=1
-  "$LOAD" --kind ws=4 --kind conn=4@0 --get conn=/slow --post conn=/slow "$URL" >report.json 2>load.log 3>&- &
+  "$LOAD" --kind ws=4 --kind conn=4@0 --get conn='/data?size=102400&ms=5000' --post conn= --timeout 60s "$URL" >report.json 2>load.log 3>&- &
   echo $! >load.pid
-  within 30 eval 'server_stats && [[ $(served ".ws_messages > 20") == true ]]'
+  within 30 eval 'server_stats && [[ $(served ".ws_messages > 20 and .paths[\"/data\"] >= 4") == true ]]'
   kill -TERM "$(cat server.pid)"
   within 30 not sandbox_alive "$(cat server.pid)"
   kill -TERM "$(cat load.pid)"
@@ -142,7 +142,7 @@ same_faults() {
   echo $! >load.pid
   within 30 eval 'server_stats && [[ $(served ".requests > 20") == true ]]'
   kill -USR1 "$(cat load.pid)"
-  within 30 test -s report.json
+  within 30 jq -e .changes report.json
   is "$(jq -r '.changes | map(.version) | join(" ")' report.json)" one
   server_end
   serve VERSION=two
@@ -188,7 +188,7 @@ END
   # A proxy that ends in an orderly way says GOAWAY; one that is killed leaves requests without their answers.
   server_end
   serve
-  "$LOAD" --kind h2=2@400 --timeout 2s "$URL" >report.json 2>load.log 3>&- &
+  "$LOAD" --kind h2=2@400 --timeout 20s "$URL" >report.json 2>load.log 3>&- &
   echo $! >load.pid
   within 30 eval 'URL=$direct server_stats && [[ $(served ".requests > 100") == true ]]'
   kill -KILL "$(cat haproxy.pid)"

@@ -37,10 +37,10 @@ END
 
 # Load until load_stop; the rates leave the machine to what is tested.
 load_start() {
-  "$LOAD" --host a.test --timeout 30s --kind get=4@100 --kind post=4@100 --kind conn=2@50 --kind slow=4 --kind idle=8 --kind ws=4 \
+  "$LOAD" -v --host a.test --timeout 30s --kind get=4@100 --kind post=4@100 --kind conn=2@50 --kind slow=4 --kind idle=8 --kind ws=4 \
     "http://127.0.0.1:$(port 90)" >report.json 2>load.log 3>&- 4>&- &
   echo $! >load.pid
-  sleep 1
+  within 60 grep -q " requests " load.log # a line each second
 }
 load_stop() {
   kill -TERM "$(cat load.pid)"
