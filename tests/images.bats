@@ -270,7 +270,7 @@ END
   # A second daemon whose whole state lies on the small disk.
   "$STEAD_EXE" daemon --name "${NAME}s" --state-dir "$small/state" --run-dir "$SANDBOX/srun" >"$SANDBOX/small.log" 2>&1 </dev/null 3>&- &
   local pid=$!
-  within 20 curl -sS --unix-socket "$SANDBOX/srun/stead.sock" http://stead/_ping
+  within 60 curl -sS --unix-socket "$SANDBOX/srun/stead.sock" http://stead/_ping
   ok stead save -o "$SANDBOX/full.tar" tiny
   head -c 3000000 /dev/urandom >fill
   mkdir -p evil && tar -cf evil/fill.tar fill

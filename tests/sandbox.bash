@@ -66,10 +66,11 @@ sandbox_asan_options() {
 sandbox_new() { # DIRECTORY
   local dir=$1
   mkdir -p "$dir"/{state,run}
-  {
+  ( # one after the other, or two that begin at once may choose the same ports
+    flock 9
     echo "NAME=t$(tr -dc 'a-z0-9' </dev/urandom | head -c 5)"
     echo "PORTS=$(sandbox_ports "$(dirname "$dir")")"
-  } >"$dir/env"
+  ) >"$dir/env" 9>"$(dirname "$dir")/ports.lock"
 }
 
 # A hundred of which nobody listens on one and no other sandbox of this root has one; below what the kernel chooses from.

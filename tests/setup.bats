@@ -60,8 +60,10 @@ case \$* in
       kill -TERM "\$(cat /run/daemon.pid)"
       while alive; do sleep 0.1; done
     fi
+    rm -f /run/daemon.pid
     mkdir -p /run/stead
     setsid unshare -n sh -c 'echo \$\$ >/run/daemon.pid; exec /usr/local/bin/stead daemon --name $NAME' >>/var/log/stead 2>&1 </dev/null &
+    while [ ! -s /run/daemon.pid ]; do sleep 0.1; done
     ;;
 esac
 END
@@ -92,8 +94,13 @@ END
 }
 
 teardown_file() {
-  [[ ! -s $SANDBOX/unshare.pid ]] || kill -KILL "$(cat "$SANDBOX/unshare.pid")"
-  sleep 0.5
+  local box
+  if [[ -s $SANDBOX/unshare.pid ]]; then
+    # The first process there: all others have ended before it.
+    box=$(ps -o pid= --ppid "$(cat "$SANDBOX/unshare.pid")" | head -n 1)
+    kill -KILL "$(cat "$SANDBOX/unshare.pid")"
+    [[ -z $box ]] || within 20 not sandbox_alive "${box// /}"
+  fi
   sandbox_destroy "$SANDBOX"
 }
 

@@ -102,7 +102,7 @@ END
   ship_held lost
   local sessions
   mapfile -t sessions < <(ps -o pid= --ppid "$(cat "$SSH/sshd.pid")")
-  kill -KILL "${sessions[@]}"
+  kill -KILL "${sessions[@]}" || true # one of the command before may just be ending
   release
   wait "$ship" && status=0 || status=$?
   output=$(cat ship.out)

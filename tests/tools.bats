@@ -69,7 +69,7 @@ END
 }
 
 @test "leftovers finds stray directories, mounts, interfaces, rules and processes" {
-  ok leftovers --wait 0
+  ok leftovers
   local id tag
   id=$(printf x | sha256sum | cut -d' ' -f1)
   tag=$(printf %s "$NAME" | sha256sum | cut -c1-4)
@@ -85,7 +85,7 @@ END
   says "$SANDBOX/state/volumes/stray"
   says "$SANDBOX/run/containers/$id/rootfs"
   says "st$tag-00000001"
-  ok leftovers --wait 0
+  ok leftovers
 }
 
 @test "leftovers finds a container that the database has forgotten" {
@@ -93,7 +93,7 @@ END
 services: { a: { image: tiny } }
 END
   ok stead up -d
-  ok leftovers --wait 0
+  ok leftovers
   local other=$SANDBOX/forgetful
   mkdir -p "$other"
   # The same kernel state, seen with an empty database.
@@ -126,7 +126,7 @@ END
   [[ $old =~ ^[0-9]+$ ]]
   is "$(readlink "/proc/$old/exe")" "$(realpath "${STEAD_EXE%/*}/../names/stead-names")"
   daemon_kill
-  ok leftovers --wait 0 # it answers on while no daemon runs
+  ok leftovers # it answers on while no daemon runs
   rm "$SANDBOX/run/names.sock"
   daemon_start
   within 20 two_servers
