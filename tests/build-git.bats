@@ -162,8 +162,8 @@ nothing_left() { [[ -z $(ls -A tmp) ]]; }
   fails 2 stead build "$URL/app.git#-x"
   says "no name of a branch"
   fails 2 stead build "ssh://-oProxyCommand=x/app.git"
-  fails 2 stead build "$URL/app.zip"
-  says "neither a directory nor a git repository"
+  fails 2 stead build "ftp://127.0.0.1/app.zip"
+  says "nor a git repository"
   fails 2 env "PATH=$SANDBOX/empty" "$STEAD_EXE" -H "unix://$SOCK" build "$URL/app.git"
   says "apt install git"
   nothing_left

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 #
-# ADD of URLs, against tests/url-double: what is fetched, what is asked for again, and what is refused.
+# ADD of URLs, against tests/url-double: what is fetched, what is asked for again, and what is refused. Contexts that are archives, there and on standard input.
 
 load helpers
 
@@ -192,4 +192,87 @@ refuses_add() { # CODE WORDS… -- TEXT…
   within 30 no_worker
   gone() { [[ -z $(find "$SANDBOX/state/tmp" -name 'file-*') ]]; }
   within 30 gone
+}
+
+@test "a context is an archive, at a URL or on standard input" {
+  mkdir -p src/dir tmp
+  export TMPDIR=$PWD/tmp
+  echo one >src/dir/f
+  echo hidden >src/left
+  echo left >src/.dockerignore
+  printf 'FROM tiny\nCOPY . /c/\n' >src/Dockerfile
+  printf 'FROM tiny\nCOPY dir /other/\n' >src/Other
+  ok stead build -t "built:$PROJECT" src
+  local id pack
+  id=$(stead inspect "built:$PROJECT" | jq -r '.[0].Id')
+  not test -e "$(file /c/left)"
+  for pack in cat gzip; do
+    tar -C src -c . | "$pack" >archive
+    cp archive "$WEB/text"
+    ok stead build -q - <archive
+    is "$output" "$id"
+    ok stead build -q "$URL/to-other"
+    is "$output" "$id"
+  done
+  ok stead build -f Other -t "built:$PROJECT" - <archive
+  is "$(<"$(file /other/f)")" one
+  # A further context, which is asked for when something takes from it.
+  : >"$WEB/log"
+  ok stead build -t "built:$PROJECT" --build-context "far=$URL/plain" - <<<$'FROM tiny\nCOPY --from=far dir /far/\n'
+  is "$(<"$(file /far/f)")" one
+  is "$(asked .path)" /plain
+  ok stead build --build-context "far=$URL/plain" - <<<'FROM tiny'
+  is "$(asked .path)" /plain
+  compose <<END
+services:
+  web:
+    image: built:$PROJECT
+    build: { context: "$URL/plain", additional_contexts: { far: "$URL/busy" }, dockerfile_inline: "FROM tiny\nCOPY --from=far dir /a/\nCOPY dir /b/\n" }
+END
+  ok stead build web
+  is "$(<"$(file /b/f)")" one
+  is "$(ls tmp)" ""
+}
+
+@test "what is no context: neither an archive nor a Dockerfile, hostile, or not to be had" {
+  mkdir -p src tmp
+  export TMPDIR=$PWD/tmp
+  cp "$STEAD_TEST_CACHE/tiny.tar" src/large
+  tar -C src -c . >archive
+  fails 2 stead build - <archive
+  says "there is no Dockerfile in the context"
+  head -c 100000 archive >part
+  fails 2 stead build - <part
+  says "the tar archive is cut off"
+  ln -s "$PWD/real" src/Dockerfile
+  echo 'FROM tiny' >real
+  tar -C src -c Dockerfile >archive
+  fails 2 stead build - <archive
+  says "there is no Dockerfile in the context"
+  tar -Pc "$PWD/real" >archive
+  fails 2 stead build - <archive
+  says "is an absolute path"
+  tar -C src -Pc ../real >archive
+  fails 2 stead build - <archive
+  says "leads out"
+  gzip <real >archive
+  fails 2 stead build - <archive
+  says "no tar archive"
+  fails 2 stead build - <<<$'FROM \377'
+  says "neither a tar archive nor a Dockerfile"
+  fails 2 stead build -f real - <real
+  says "is a Dockerfile, no archive"
+  text 'FROM tiny'
+  ok stead build -q "$URL/plain"
+  fails 1 stead build --build-context "far=$URL/plain" - <<<$'FROM tiny\nCOPY --from=far . /\n'
+  says "Dockerfile:2: COPY: 'far': $URL/plain is no tar archive"
+  fails 2 stead build "$URL/nothing"
+  says "$URL/nothing: answered 404"
+  fails 2 stead build "$URL/to-file"
+  fails 2 stead build "$URL/endless"
+  says "for a Dockerfile too large"
+  fails 2 stead build "http://me:sesame@127.0.0.1:1/x.tgz"
+  says "user name"
+  says_not sesame
+  is "$(ls tmp)" ""
 }

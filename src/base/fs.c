@@ -161,6 +161,9 @@ static int empty_dir(int fd)
 		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
 			continue;
 		int r = tree_remove(dirfd(d), e->d_name);
+		/* Without root's rights a directory's own mode may be in the way. */
+		if (r == -EACCES && fchmod(dirfd(d), 0700) == 0)
+			r = tree_remove(dirfd(d), e->d_name);
 		if (r < 0 && first == 0)
 			first = r;
 	}

@@ -37,7 +37,7 @@ static const Option options[] = {
 	{ "ssh", 0, OPTION_LIST, B(ssh), "default|ID=SOCKET|ID=KEY[,KEY]", "An SSH agent, or private keys, for RUN instructions that mount it", NULL },
 	{ "network", 0, OPTION_CHOICE, B(network), "MODE", "Network of RUN instructions", "default host none" },
 	{ "add-host", 0, OPTION_LIST, B(hosts), "NAME:ADDRESS", "A line of /etc/hosts for RUN instructions", NULL },
-	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=DIRECTORY|REPOSITORY|docker-image://IMAGE", "A further context, which the Dockerfile names as it does a stage", NULL },
+	{ "build-context", 0, OPTION_LIST, B(contexts), "NAME=DIRECTORY|URL|docker-image://IMAGE", "A further context, which the Dockerfile names as it does a stage", NULL },
 	{ "memory", 'm', OPTION_STRING, B(memory), "SIZE", "Memory of a RUN instruction (default: what is free, but for some room)", NULL },
 	{ "cpus", 0, OPTION_STRING, B(cpus), "N", "CPUs of a RUN instruction (default: all, behind the services)", NULL },
 	{ "shm-size", 0, OPTION_STRING, B(shm_size), "SIZE", "Size of /dev/shm", NULL },
@@ -183,14 +183,13 @@ static int run_directory(const Cli *cli, const BuildOptions *o, const char *cont
 {
 	AUTO_ERR err = ERR_INIT;
 	AUTO_BUILDING b;
-	bool standard_input = str_eq(context, "-");
 	building_init(&b);
-	if (standard_input && o->dockerfile)
-		return cli_usage(cli, "the context - is a Dockerfile on standard input: -f cannot name another one");
+	if (str_eq(context, "-") && str_eq(o->dockerfile, "-"))
+		return cli_usage(cli, "-f - and the context - are both standard input");
 	/* First, since a repository may need an agent or a secret. */
 	int r = set_common(o, &b, &err);
 	if (r == 0)
-		r = building_read(&b, standard_input ? NULL : context, standard_input ? "-" : o->dockerfile, NULL, &err);
+		r = building_read(&b, context, o->dockerfile, NULL, &err);
 	if (r < 0)
 		return building_refuse(&err);
 	(void) json_object_set_new(b.options, "tags", strv_to_json(o->tags));
@@ -250,12 +249,13 @@ static int run(Cli *cli, void *values, char **args)
 
 const Command command_build = {
 	.name = "build",
-	.operands = "DIRECTORY | REPOSITORY | [SERVICE...]",
+	.operands = "DIRECTORY | URL | - | [SERVICE...]",
 	.summary = "Make images from Dockerfiles",
 	.text = "With a directory, as docker: `stead build -t app .` builds ./Dockerfile with that directory as its context (less what\n"
 		".dockerignore names). With names of services, or with nothing, as compose: what has 'build:' in the compose file. A bare\n"
-		"word is a service; write ./word for a directory of that name. The context - is a Dockerfile on standard input; that of a git\n"
-		"repository (https://HOST/PATH.git, ssh://…, git://…, USER@HOST:PATH, with #REF:DIRECTORY) is fetched by your own git.\n"
+		"word is a service; write ./word for a directory of that name. The context - is standard input: a tar archive, also a\n"
+		"compressed one, or a Dockerfile alone; https://HOST/FILE.tar.gz is fetched and unpacked. A git repository\n"
+		"(https://HOST/PATH.git, ssh://…, git://…, USER@HOST:PATH, with #REF:DIRECTORY) is fetched by your own git.\n"
 		"--check prints what BuildKit's checks find; the exit code is 1 if that is anything.\n"
 		"Ctrl-C ends the build; what steps of some length have made stays in the cache.",
 	.options = options,

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cli/building-archive.h"
 #include "cli/building-git.h"
 #include "cli/operation.h"
 #include "cli/output.h"
@@ -34,7 +35,7 @@ static void secret_done(BuildingSecret *s)
 static void named_context_done(BuildingContext *c)
 {
 	free(c->name);
-	free(c->git);
+	free(c->remote);
 	git_checkout_done(&c->checkout);
 	free(c->dir);
 	free(c->ignore);
@@ -95,7 +96,7 @@ static int read_stdin(Buf *b, Err *err)
 	}
 }
 
-/* What a repository names stays in it, whatever its links say. */
+/* What a repository or an archive names stays in it, whatever its links say. */
 static int read_file(const char *checkout, const char *path, Buf *ret)
 {
 	if (!checkout)
@@ -112,6 +113,8 @@ static int read_dockerfile(Building *b, const char *path, Err *err)
 {
 	AUTO_BUF text = BUF_INIT;
 	int r = read_file(b->checkout.path, path, &text);
+	if (r == -ENOENT && b->checkout.path)
+		return err_set(err, r, "there is no %s in the context; name the Dockerfile with -f, or in compose with 'dockerfile:'", b->dockerfile_name);
 	if (r == -ENOENT)
 		return err_set(err, r, "there is no %s; name the Dockerfile with -f, or in compose with 'dockerfile:'", path);
 	if (r < 0)
@@ -119,7 +122,7 @@ static int read_dockerfile(Building *b, const char *path, Err *err)
 	return take_text(path, &text, &b->dockerfile, err);
 }
 
-/* A Dockerfile's own one counts before the context's. `checkout` is the repository that the context is from, or NULL. */
+/* A Dockerfile's own one counts before the context's. `checkout` is the repository or archive that the context is from, or NULL. */
 static int read_ignore_of(const char *checkout, const char *context, const char *dockerfile, char **ret_name, char **ret, Err *err)
 {
 	AUTO_FREE char *own = dockerfile ? ignore_name_for(dockerfile) : NULL;
@@ -143,13 +146,16 @@ static int read_ignore(Building *b, const char *dockerfile, Err *err)
 	return read_ignore_of(b->checkout.path, b->context, dockerfile, &b->ignore_name, &b->ignore, err);
 }
 
+/* 1: it was the Dockerfile. */
 static int check_context(Building *b, const char *context, Err *err)
 {
 	struct stat st;
+	if (str_eq(context, "-") || build_archive_url(context))
+		return building_archive_context(b, str_eq(context, "-") ? NULL : context, err);
 	if (git_url_is_context(context))
 		return building_git_context(b, context, err);
 	if (strstr(context, "://"))
-		return err_set(err, -EINVAL, "'%s' is neither a directory nor a git repository (https://HOST/PATH.git)", context);
+		return err_set(err, -EINVAL, "'%s' is neither a directory, nor a git repository (https://HOST/PATH.git), nor an archive (https://HOST/FILE.tar.gz)", context);
 	char *path = realpath(context, NULL);
 	if (!path || stat(path, &st) < 0) {
 		free(path);
@@ -163,6 +169,8 @@ int building_read(Building *b, const char *context, const char *file, const char
 {
 	AUTO_BUF in = BUF_INIT;
 	int r = context ? check_context(b, context, err) : 0;
+	if (r > 0)
+		return file || text ? err_set(err, -EINVAL, "the context '%s' is a Dockerfile, no archive: there is none beside it that could be named", context) : 0;
 	if (r < 0)
 		return r;
 	if (text) {
@@ -223,24 +231,38 @@ static int add_directory(Building *b, const char *name, const char *value, char 
 	return read_ignore_of(NULL, dir, NULL, &c->ignore_name, &c->ignore, err);
 }
 
-/* It is fetched when something takes from it. */
+/* They are fetched when something takes from them. */
+static int add_archive(Building *b, const char *name, const char *value, char **ret_id, Err *err)
+{
+	(void) err;
+	place_for(b, name)->remote = xstrdup(value);
+	*ret_id = xstrdup(value);
+	return 0;
+}
+
 static int add_repository(Building *b, const char *name, const char *value, char **ret_id, Err *err)
 {
 	AUTO_GIT_URL u = { 0 };
 	int r = git_url_parse(value, &u, err);
 	if (r < 0)
 		return err_wrap(err, "the build context %s", name);
-	place_for(b, name)->git = xstrdup(value);
+	place_for(b, name)->remote = xstrdup(value);
 	*ret_id = building_repository_id(&u);
 	return 0;
 }
 
-int building_fetch_context(const Building *b, BuildingContext *c, bool (*tick)(void *user), void *user, Err *err)
+static int fetch_repository(const Building *b, BuildingContext *c, bool (*tick)(void *user), void *user, Err *err)
 {
 	AUTO_GIT_URL u = { 0 };
-	int r = git_url_parse(c->git, &u, err);
-	if (r == 0)
-		r = building_git_fetch(b, &u, tick, user, &c->checkout, err);
+	int r = git_url_parse(c->remote, &u, err);
+	return r < 0 ? r : building_git_fetch(b, &u, tick, user, &c->checkout, err);
+}
+
+int building_fetch_context(const Building *b, BuildingContext *c, bool (*tick)(void *user), void *user, Err *err)
+{
+	int r = build_archive_url(c->remote) ? building_archive_fetch(c->remote, tick, user, &c->checkout, err) : fetch_repository(b, c, tick, user, err);
+	if (r > 0)
+		r = err_set(err, -EINVAL, "%s is no tar archive", c->remote);
 	if (r < 0)
 		return r;
 	str_set(&c->dir, c->checkout.path);
@@ -252,14 +274,15 @@ int building_add_context(Building *b, const char *name, const char *value, Err *
 	static const char image[] = "docker-image://", layout[] = "oci-layout://";
 	json_t *all = json_object_get(b->options, "contexts");
 	if (!*name || !*value)
-		return err_set(err, -EINVAL, "the build context '%s=%s': write NAME=DIRECTORY, NAME=docker-image://IMAGE or a git repository", name,
+		return err_set(err, -EINVAL, "the build context '%s=%s': write NAME=DIRECTORY, NAME=docker-image://IMAGE, a git repository or the URL of an archive", name,
 			value);
 	if (str_starts(value, layout))
 		return err_set(err, -ENOTSUP, "the build context %s=%s: load the images of the directory (tar -C %s -c . | stead load), and write docker-image://IMAGE", name,
 			value, value + strlen(layout));
-	bool repository = !str_starts(value, image) && git_url_is_context(value);
-	if (!str_starts(value, image) && !repository && strstr(value, "://"))
-		return err_set(err, -ENOTSUP, "the build context %s=%s is no git repository (https://HOST/PATH.git): unpack it, and give the directory", name, value);
+	bool repository = !str_starts(value, image) && git_url_is_context(value), archive = build_archive_url(value);
+	if (!str_starts(value, image) && !repository && !archive && strstr(value, "://"))
+		return err_set(err, -ENOTSUP, "the build context %s=%s is neither a directory, nor docker-image://, nor a git repository (https://HOST/PATH.git), nor an archive "
+			"(https://HOST/FILE.tar.gz)", name, value);
 	if (str_eq(value, image))
 		return err_set(err, -EINVAL, "the build context %s=%s: the image's name is missing", name, value);
 	if (!all) {
@@ -269,7 +292,7 @@ int building_add_context(Building *b, const char *name, const char *value, Err *
 	if (str_starts(value, image))
 		return json_object_set_new(all, name, json_string(value)) < 0 ? err_set(err, -EINVAL, "the build context %s: its name is not UTF-8", name) : 0;
 	AUTO_FREE char *id = NULL;
-	int r = (repository ? add_repository : add_directory)(b, name, value, &id, err);
+	int r = (repository ? add_repository : archive ? add_archive : add_directory)(b, name, value, &id, err);
 	if (r < 0)
 		return r;
 	AUTO_FREE char *text = xasprintf("local://%s", id);

@@ -24,16 +24,16 @@ typedef struct BuildingSecret {
 /** A directory that the Dockerfile knows by a name (--build-context, additional_contexts). */
 typedef struct BuildingContext {
 	char *name;
-	char *git;                  /* a repository that it comes from, as it is written, or NULL */
+	char *remote;               /* the repository or archive that it comes from, as it is written, or NULL */
 	GitCheckout checkout;       /* of that, once it was asked for */
-	char *dir;                  /* absolute; NULL: a repository that was not asked for yet */
+	char *dir;                  /* absolute; NULL: it was not asked for yet */
 	char *ignore, *ignore_name; /* of its own, or NULL */
 } BuildingContext;
 
 typedef struct Building {
 	char *context;         /* absolute directory; NULL: there is none */
 	char *context_id;      /* how the daemon knows it; NULL: by this machine and the directory */
-	GitCheckout checkout;  /* where the context is a repository's */
+	GitCheckout checkout;  /* where the context is a repository's or an archive's */
 	char *dockerfile;      /* its text */
 	char *dockerfile_name; /* as errors and the daemon name it */
 	char *ignore, *ignore_name; /* text and name of the ignore file, or NULL */
@@ -58,7 +58,8 @@ void building_done(Building *b);
 
 /**
  * Reads the Dockerfile: `file` (a path; NULL: CONTEXT/Dockerfile; "-": standard input) or `text`, and the ignore file that goes with it.
- * A context that is a git repository is fetched, with the agents and secrets that `b` has by now; `file` is then a path in it.
+ * A context that is a git repository is fetched, with the agents and secrets that `b` has by now, and an archive (at a URL; "-": on standard input)
+ * unpacked; `file` is then a path in it. What is no archive is the Dockerfile, and there is no context.
  * -EINVAL, -ENOENT with what to do; -ECANCELED: an interrupt has come meanwhile.
  */
 int building_read(Building *b, const char *context, const char *file, const char *text, Err *err);
@@ -76,11 +77,11 @@ int building_refuse(const Err *err);
 int building_add_cache(Building *b, const char *text, bool write, const char *base, Err *err);
 
 /**
- * A named context: docker-image://IMAGE, a directory, or a git repository. -ENOTSUP for others, with what to do instead. A later one of the same
+ * A named context: docker-image://IMAGE, a directory, a git repository, or an archive's URL. -ENOTSUP for others, with what to do instead. A later one of the same
  * name takes the place of an earlier one.
  */
 int building_add_context(Building *b, const char *name, const char *value, Err *err);
-/** Fetches its repository. `tick` is git.h's. */
+/** Fetches its repository or archive. `tick` is git.h's. */
 int building_fetch_context(const Building *b, BuildingContext *c, bool (*tick)(void *user), void *user, Err *err);
 /** How the daemon knows a directory of this machine. Owned by the caller. */
 char *building_context_id(const char *dir);

@@ -229,21 +229,21 @@ static void usage(void **state)
 		const char *words[6], *says;
 	} cases[] = {
 		{ { "build", "./none" }, "the build context ./none: No such file" },
-		{ { "build", "https://git.test/a.zip" }, "is neither a directory nor a git repository" },
+		{ { "build", "ftp://git.test/a.zip" }, "is neither a directory, nor a git repository" },
 		{ { "build", "-t", "a", "b", "c" }, "one directory is built at a time" },
 		{ { "build", "--memory", "much", "." }, "--memory much: write a size" },
 		{ { "build", "--secret", "src=a", "." }, "it needs an id" },
 		{ { "build", "--secret", "id=a,src=/none", "." }, "--secret id=a,src=/none: /none: No such file" },
 		{ { "build", "--secret", "id=a,what=b", "." }, "write id=ID,src=FILE" },
 		{ { "build", "--add-host", "a", "." }, "write NAME:ADDRESS" },
-		{ { "build", "--build-context", "a", "." }, "write NAME=DIRECTORY, NAME=docker-image://IMAGE or a git repository" },
+		{ { "build", "--build-context", "a", "." }, "write NAME=DIRECTORY, NAME=docker-image://IMAGE, a git repository or the URL" },
 		{ { "build", "--build-context", "a=/none", "." }, "the build context a=/none: No such file" },
 		{ { "build", "--build-context", "a=Dockerfile", "." }, "the build context a=Dockerfile is no directory" },
-		{ { "build", "--build-context", "a=https://h/x.zip", "." }, "is no git repository (https://HOST/PATH.git): unpack it, and give the directory" },
+		{ { "build", "--build-context", "a=ftp://h/x.zip", "." }, "is neither a directory, nor docker-image://, nor a git repository" },
 		{ { "build", "--build-context", "a=https://h/x.git#:../y", "." }, "the build context a: the repository" },
 		{ { "build", "--build-context", "a=oci-layout://d", "." }, "load the images of the directory (tar -C d -c . | stead load)" },
 		{ { "build", "-f", "no-file", "." }, "there is no no-file; name the Dockerfile with -f" },
-		{ { "build", "-f", "x", "-" }, "-f cannot name another one" },
+		{ { "build", "-f", "-", "-" }, "-f - and the context - are both standard input" },
 	};
 	write_file("Dockerfile", "FROM scratch\n");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

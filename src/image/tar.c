@@ -718,6 +718,16 @@ int tar_next(TarReader *t, const TarEntry **ret, Err *err)
 	return r;
 }
 
+bool tar_begins(const char *block)
+{
+	AUTO_STREAM s = stream_memory(block, TAR_BLOCK);
+	AUTO_TAR t = tar_reader_new(s, NULL, NULL);
+	AUTO_ERR err = ERR_INIT;
+	const TarEntry *e;
+	/* One block may end in the middle of an entry: what counts is that the header is one. */
+	return tar_next(t, &e, &err) == 1 || memcmp(block + 257, "ustar", 5) == 0;
+}
+
 ssize_t tar_read(TarReader *t, void *p, size_t n, uint64_t *ret_offset, Err *err)
 {
 	const TarEntry *e = &t->entry;

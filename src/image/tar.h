@@ -71,6 +71,8 @@ void tar_reader_freep(TarReader **t);
  * the next call; 0: the end; -EINVAL and others: with the reason.
  */
 int tar_next(TarReader *t, const TarEntry **ret, Err *err);
+/** Do these TAR_BLOCK bytes begin an archive? One that is empty does not count. */
+bool tar_begins(const char *block);
 /** Contents of the current entry: bytes (0 at the end), and where in the file they belong. */
 ssize_t tar_read(TarReader *t, void *p, size_t n, uint64_t *ret_offset, Err *err);
 /** Position in the stream of the current entry's contents. */

@@ -348,6 +348,34 @@ static void recipe_rebuilds_the_tar(void **state)
 	assert_memory_equal(again.data, b.data, b.len);
 }
 
+static void files_alone(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	AUTO_ERR err = ERR_INIT;
+	UnpackResult result;
+	AUTO_FREE char *root = scratch_path("root");
+	fresh();
+	put_dir(&b, "ro", 0555);
+	put_file(&b, "ro/.wh.f", "text");
+	put_hardlink(&b, "link", "ro/.wh.f");
+	TarEntry pipe = { .type = TAR_FIFO, .path = (char *) "pipe", .mode = 0644 };
+	tar_write_header(&b, &pipe);
+	TarEntry owned = { .type = TAR_SYMLINK, .path = (char *) "owned", .link = (char *) "x", .mode = 0777, .uid = 1234, .gid = 1234 };
+	tar_write_header(&b, &owned);
+	tar_write_end(&b);
+	AUTO_CLOSE int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_STREAM s = stream_memory(b.data, b.len);
+	if (unpack_files(s, fd, &result, &err) < 0)
+		fail_msg("%s", err_text(&err));
+	AUTO_FREE char *text = text_in("ro/.wh.f");
+	assert_string_equal(text, "text");
+	assert_int_equal(stat_in("ro").st_mode & 07777, 0555);
+	assert_int_equal(stat_in("link").st_nlink, 2);
+	assert_int_equal(stat_in("owned").st_uid, geteuid());
+	AUTO_FREE char *gone = scratch_path("root/pipe");
+	assert_int_equal(access(gone, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -359,6 +387,7 @@ int main(void)
 		cmocka_unit_test(later_entries_replace),
 		cmocka_unit_test(symlinks_inside_are_followed),
 		cmocka_unit_test(recipe_rebuilds_the_tar),
+		cmocka_unit_test(files_alone),
 	};
 	int skip = need_root();
 	return skip ? skip : cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

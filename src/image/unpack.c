@@ -34,6 +34,7 @@
 
 typedef struct DirTime {
 	char *path;
+	mode_t mode;
 	struct timespec mtime;
 } DirTime;
 
@@ -42,6 +43,7 @@ typedef struct Unpack {
 	int root, parent;
 	char *parent_path; /* of `parent`; NULL = none yet */
 	RecipeWriter *recipe;
+	bool plain; /* files alone, by whoever it is */
 	UnpackResult result;
 	DirTime *dirs;
 	size_t n_dirs, dirs_bytes;
@@ -67,6 +69,8 @@ static int failed(Unpack *u, const char *path, int code, Err *err)
 	struct statvfs v;
 	if (code != -ENOSPC && code != -EDQUOT)
 		return err_errno(err, code, "'%s'", path);
+	if (u->plain)
+		return err_set(err, code, "'%s': no space left on the file system for temporary files: set TMPDIR to a directory elsewhere, or make room", path);
 	if (fstatvfs(u->root, &v) == 0 && v.f_files && !v.f_favail)
 		return err_set(err, code, "'%s': no inodes left on the file system of the state directory: remove files or images",
 			path);
@@ -260,10 +264,12 @@ static int put_attributes_fd(Unpack *u, int fd, const char *path, const TarEntry
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return failed(u, path, -errno, err);
-	bool owned = st.st_uid == e->uid && st.st_gid == e->gid;
-	if ((!owned && fchown(fd, e->uid, e->gid) < 0) || ((!owned || (st.st_mode & 07777) != e->mode) && fchmod(fd, e->mode) < 0))
+	bool owned = u->plain || (st.st_uid == e->uid && st.st_gid == e->gid);
+	/* What comes into a directory must be able to, also without root's rights. */
+	mode_t mode = u->plain && S_ISDIR(st.st_mode) ? e->mode | 0700 : e->mode;
+	if ((!owned && fchown(fd, e->uid, e->gid) < 0) || ((!owned || (st.st_mode & 07777) != mode) && fchmod(fd, mode) < 0))
 		return failed(u, path, -errno, err);
-	int r = put_xattrs(u, fd, NULL, path, e, err);
+	int r = u->plain ? 0 : put_xattrs(u, fd, NULL, path, e, err);
 	if (r < 0)
 		return r;
 	return time && futimens(fd, times) < 0 ? failed(u, path, -errno, err) : 0;
@@ -272,11 +278,11 @@ static int put_attributes_fd(Unpack *u, int fd, const char *path, const TarEntry
 static int put_attributes_at(Unpack *u, const char *base, const char *path, const TarEntry *e, Err *err)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, entry_time(e) };
-	if (fchownat(u->parent, base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!u->plain && fchownat(u->parent, base, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return failed(u, path, -errno, err);
 	if (e->type != TAR_SYMLINK && fchmodat(u->parent, base, e->mode, 0) < 0)
 		return failed(u, path, -errno, err);
-	int r = put_xattrs(u, -1, base, path, e, err);
+	int r = u->plain ? 0 : put_xattrs(u, -1, base, path, e, err);
 	if (r < 0)
 		return r;
 	return utimensat(u->parent, base, times, AT_SYMLINK_NOFOLLOW) < 0 ? failed(u, path, -errno, err) : 0;
@@ -336,7 +342,7 @@ static int remember_time(Unpack *u, const char *path, const TarEntry *e, Err *er
 	if (u->dirs_bytes > DIRECTORIES_BYTES)
 		return err_set(err, -EFBIG, "'%s': the names of this layer's directories take more than %u bytes", path,
 			DIRECTORIES_BYTES);
-	*array_append(u->dirs, u->n_dirs) = (DirTime) { xstrdup(path), entry_time(e) };
+	*array_append(u->dirs, u->n_dirs) = (DirTime) { xstrdup(path), e->mode, entry_time(e) };
 	return 0;
 }
 
@@ -446,7 +452,9 @@ static int unpack_entry(Unpack *u, const TarEntry *e, Err *err)
 		return r;
 	if (!*path && e->type != TAR_DIRECTORY)
 		return err_set(err, -EINVAL, "'%s' would replace the root of the layer: refused", e->path);
-	if (str_starts(base, WHITEOUT))
+	if (u->plain && (e->type == TAR_CHARDEV || e->type == TAR_BLOCKDEV || e->type == TAR_FIFO))
+		return 0;
+	if (!u->plain && str_starts(base, WHITEOUT))
 		return make_whiteout(u, base, path, err);
 	switch (e->type) {
 	case TAR_FILE:
@@ -460,14 +468,14 @@ static int unpack_entry(Unpack *u, const TarEntry *e, Err *err)
 	}
 }
 
-/* The deepest come last in the list mostly, but no order is needed: nothing is made any more. */
+/* The deepest come last in the list mostly, and go first here, while those above them can still be entered. */
 static int put_directory_times(Unpack *u, Err *err)
 {
-	for (size_t i = 0; i < u->n_dirs; i++) {
+	for (size_t i = u->n_dirs; i-- > 0;) {
 		struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, u->dirs[i].mtime };
 		AUTO_CLOSE int fd = open_beneath(u->root, u->dirs[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 		/* It may have been replaced by something else since. */
-		if (fd >= 0 && futimens(fd, times) < 0)
+		if (fd >= 0 && (futimens(fd, times) < 0 || (u->plain && fchmod(fd, u->dirs[i].mode) < 0)))
 			return failed(u, u->dirs[i].path, -errno, err);
 	}
 	return 0;
@@ -488,15 +496,16 @@ static void unpack_done(Unpack *u)
 	free(u->chunk);
 }
 
-int unpack_layer(Stream *tar, int rootfd, RecipeWriter *recipe, UnpackResult *ret, Err *err)
+static int unpack(Stream *tar, int rootfd, RecipeWriter *recipe, bool plain, UnpackResult *ret, Err *err)
 {
-	AUTO(unpack_done) Unpack u = { .root = rootfd, .parent = -1, .recipe = recipe };
+	AUTO(unpack_done) Unpack u = { .root = rootfd, .parent = -1, .recipe = recipe, .plain = plain };
 	const TarEntry *e;
 	int r;
 	u.tar = tar_reader_new(tar, recipe ? keep_raw : NULL, recipe);
 	u.chunk = xmalloc(CHUNK);
 	while ((r = tar_next(u.tar, &e, err)) == 1) {
-		u.result.entries++;
+		if (++u.result.entries > LIMIT_CONTEXT_ENTRIES && plain)
+			return err_set(err, -EFBIG, "it holds more than %u files", LIMIT_CONTEXT_ENTRIES);
 		r = unpack_entry(&u, e, err);
 		if (r < 0)
 			return r;
@@ -508,4 +517,14 @@ int unpack_layer(Stream *tar, int rootfd, RecipeWriter *recipe, UnpackResult *re
 		return r;
 	*ret = u.result;
 	return 0;
+}
+
+int unpack_layer(Stream *tar, int rootfd, RecipeWriter *recipe, UnpackResult *ret, Err *err)
+{
+	return unpack(tar, rootfd, recipe, false, ret, err);
+}
+
+int unpack_files(Stream *tar, int rootfd, UnpackResult *ret, Err *err)
+{
+	return unpack(tar, rootfd, NULL, true, ret, err);
 }

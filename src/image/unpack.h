@@ -28,6 +28,12 @@ typedef struct UnpackResult {
 int unpack_layer(Stream *tar, int rootfd, RecipeWriter *recipe, UnpackResult *ret, Err *err);
 
 /**
+ * As unpack_layer, but of an archive that is no layer: names that begin with .wh. are names as others, devices and pipes are passed over, owners and
+ * extended attributes stay the process's. Needs no root.
+ */
+int unpack_files(Stream *tar, int rootfd, UnpackResult *ret, Err *err);
+
+/**
  * The name of an entry without "./", doubled and trailing slashes; "" is the root itself. -EINVAL with the reason for
  * absolute names, "..", and what is too deep. Owned by the caller.
  */

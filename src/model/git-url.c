@@ -65,6 +65,11 @@ bool git_url_is_context(const char *text)
 	return git_url_is(text) || str_starts(text, "github.com/");
 }
 
+bool build_archive_url(const char *text)
+{
+	return (str_starts(text, "http://") || str_starts(text, "https://")) && !git_url_is_context(text);
+}
+
 /* ── reference and directory ──────────────────────────────────────── */
 
 static bool has_blank(const char *s)

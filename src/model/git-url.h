@@ -34,6 +34,8 @@ typedef struct GitUrl {
 bool git_url_is(const char *text);
 /** As git_url_is, and github.com/…, which only contexts may be. */
 bool git_url_is_context(const char *text);
+/** Is it the URL of something else, http or https? A context of a build that is an archive. */
+bool build_archive_url(const char *text);
 /** -EINVAL with the reason. */
 int git_url_parse(const char *text, GitUrl *ret, Err *err);
 void git_url_done(GitUrl *u);

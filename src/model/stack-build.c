@@ -19,8 +19,10 @@ static int check_context(Reader *r, const ServiceBuild *b)
 		return 0;
 	if (git_url_is_context(b->context))
 		return git_url_parse(b->context, &url, &err) < 0 ? reader_fail_at(r, "context", "%s", err_text(&err)) : 0;
+	if (build_archive_url(b->context))
+		return 0;
 	if (strstr(b->context, "://"))
-		return reader_fail_at(r, "context", "'%s' is neither a directory nor a git repository (https://HOST/PATH.git)", b->context);
+		return reader_fail_at(r, "context", "'%s' is neither a directory, nor a git repository (https://HOST/PATH.git), nor an archive (https://HOST/FILE.tar.gz)", b->context);
 	return reader_fail_at(r, "context", "'%s' must be an absolute path", b->context);
 }
 
@@ -39,14 +41,13 @@ static int check_contexts(Reader *r, const ServiceBuild *b)
 	for (char **c = b->contexts; c && *c; c++) {
 		const char *value = strchr(*c, '=') + 1;
 		if (value[0] == '/' || (str_starts(value, image) && value[strlen(image)]) ||
-			(str_starts(value, BUILD_CONTEXT_SERVICE) && value[strlen(BUILD_CONTEXT_SERVICE)]) || git_url_is_context(value))
+			(str_starts(value, BUILD_CONTEXT_SERVICE) && value[strlen(BUILD_CONTEXT_SERVICE)]) || git_url_is_context(value) || build_archive_url(value))
 			continue;
 		if (str_starts(value, "oci-layout://"))
 			return reader_fail_at(r, "additional_contexts", "'%s' is not supported; load the images of the directory (tar -C DIRECTORY -c . | stead load), and write "
 				"docker-image://IMAGE", value);
-		if (strstr(value, "://"))
-			return reader_fail_at(r, "additional_contexts", "'%s' is no git repository (https://HOST/PATH.git); unpack it, and give the directory", value);
-		return reader_fail_at(r, "additional_contexts", "'%s' is no context; write a directory, docker-image://IMAGE, service:NAME or a git repository", value);
+		return reader_fail_at(r, "additional_contexts", "'%s' is no context; write a directory, docker-image://IMAGE, service:NAME, a git repository (https://HOST/PATH.git) or an "
+			"archive (https://HOST/FILE.tar.gz)", value);
 	}
 	return 0;
 }

@@ -98,7 +98,7 @@ static void refusals(void **state)
 	} cases[] = {
 		{ "{}", "services.web.build: 'context' is missing" },
 		{ "{'context':'src'}", "services.web.build.context: 'src' must be an absolute path" },
-		{ "{'context':'https://git.test/a.zip'}", "services.web.build.context: 'https://git.test/a.zip' is neither a directory nor a git repository" },
+		{ "{'context':'ftp://git.test/a.zip'}", "services.web.build.context: 'ftp://git.test/a.zip' is neither a directory, nor a git repository" },
 		{ "{'context':'https://git.test/a.git#:../x'}", "services.web.build.context: the repository 'https://git.test/a.git': the directory '../x' leads out" },
 		{ "{'context':'/s','privileged':true}", "services.web.build.privileged: 'privileged' is not supported yet; remove it" },
 		{ "{'context':'/s','isolation':'hyperv'}", "services.web.build.isolation" },
@@ -110,7 +110,7 @@ static void refusals(void **state)
 		{ "{'context':'/s','additional_contexts':{'a':''}}", "services.web.build.additional_contexts: '' is no context" },
 		{ "{'context':'/s','additional_contexts':{'a':'target:b'}}", "'target:b' is no context" },
 		{ "{'context':'/s','additional_contexts':{'a':'docker-image://'}}", "services.web.build.additional_contexts: 'docker-image://' is" },
-		{ "{'context':'/s','additional_contexts':{'a':'https://h/a.zip'}}", "'https://h/a.zip' is no git repository" },
+		{ "{'context':'/s','additional_contexts':{'a':'ftp://h/a.zip'}}", "'ftp://h/a.zip' is no context" },
 		{ "{'context':'/s','additional_contexts':{'a':'oci-layout:///d'}}", "load the images of the directory" },
 		{ "{'context':'/s','additional_contexts':{'a':'service:none'}}", "services.web.build.additional_contexts: there is no service 'none'" },
 		{ "{'context':'/s','additional_contexts':{'a':'service:web'}}", "the images of 'web' and 'web' need each other" },

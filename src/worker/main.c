@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/build.h"
+#include "build/context-unpack.h"
 #include "build/prune.h"
 #include "edge/cert-work.h"
 #include "image/archive.h"
@@ -171,6 +172,12 @@ static int run_resolve(const char *state_dir, const json_t *options, ImageList *
 	return resolve_work(options, report_line, err);
 }
 
+/* For a client, into a directory of its own. */
+static int run_unpack(const char *dir, const json_t *options, ImageList *ret, Err *err)
+{
+	return context_unpack(dir, json_string_value(json_object_get(options, "url")), ARCHIVE_FD, err);
+}
+
 static const WorkerJob jobs[] = {
 	{ "acme", true, run_acme },
 	{ "bootstrap", true, run_bootstrap },
@@ -189,6 +196,7 @@ static const WorkerJob jobs[] = {
 	{ "ship-receive", true, run_ship_receive },
 	{ "ship-send", true, run_ship_send },
 	{ "sweep", true, run_sweep },
+	{ "unpack", true, run_unpack },
 };
 
 static int read_options(json_t **ret, Err *err)
