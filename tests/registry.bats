@@ -202,6 +202,7 @@ END
   skopeo --insecure-policy copy -q --dest-tls-verify=false --dest-creds me:sesame oci:oci "docker://$TLS/secret:1"
   fails 1 stead pull "$TLS/secret:1"
   says "certificate"
+  says "write 'ca $TLS FILE' into the daemon's file on registries"
   echo "ca $TLS $REG/cert" >"$RULES"
   fails 1 stead pull "$TLS/secret:1"
   says "401"
@@ -281,7 +282,7 @@ END
   says "Pull complete"
   is "$(id "$PLAIN/docker:1")" "$(<oci.id)"
   fails 1 docker -H "unix://$SOCK" pull "$PLAIN/nothing:1"
-  says "manifest unknown"
+  says "manifest unknown: there is no such image or tag there"
   echo "ca $TLS $REG/cert" >"$RULES"
   ok docker -H "unix://$SOCK" login -u me --password-stdin "$TLS" <<<sesame
   fails 1 docker -H "unix://$SOCK" login -u me --password-stdin "$TLS" <<<wrong
@@ -517,6 +518,7 @@ END
 
 @test "documents that are nonsense, or two things at once, are refused" {
   refuses_pull nonsense "OCI document: line 1"
+  refuses_pull hotel "what came is 'text/html' and no manifest"
   refuses_pull both "both at once"
   refuses_pull wrong-type "is served as"
   refuses_pull schema1 "schema 1"

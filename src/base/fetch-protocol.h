@@ -27,7 +27,8 @@
 #define FETCH_KIND_CUT "cut"         /* under way: may be tried again */
 #define FETCH_KIND_CONNECT "connect" /* no connection, no such host */
 #define FETCH_KIND_TLS "tls"         /* the other side does not speak TLS */
-#define FETCH_KIND_OTHER "other"     /* also certificates that are not trusted */
+#define FETCH_KIND_TRUST "trust"     /* its certificate is not trusted */
+#define FETCH_KIND_OTHER "other"
 
 static inline void fetch_frame_header(char type, uint32_t n, uint8_t ret[FETCH_FRAME_HEADER])
 {

@@ -373,6 +373,8 @@ static const char *kind_of(CURLcode r)
 		return FETCH_KIND_CONNECT;
 	case CURLE_SSL_CONNECT_ERROR:
 		return FETCH_KIND_TLS;
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return FETCH_KIND_TRUST;
 	case CURLE_PARTIAL_FILE:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:

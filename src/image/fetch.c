@@ -261,6 +261,7 @@ static int take_end(Fetch *x, FetchFailure *ret_failure, Err *err)
 		int code;
 	} kinds[] = {
 		{ FETCH_KIND_CUT, FETCH_CUT, -ECONNRESET }, { FETCH_KIND_CONNECT, FETCH_CONNECT, -EHOSTUNREACH }, { FETCH_KIND_TLS, FETCH_TLS, -EPROTO },
+		{ FETCH_KIND_TRUST, FETCH_TRUST, -EPROTO },
 	};
 	json_t *o = NULL;
 	int r = read_json(x, &o, err);

@@ -50,6 +50,7 @@ typedef enum FetchFailure {
 	FETCH_CUT,     /* the connection broke */
 	FETCH_CONNECT, /* there was none */
 	FETCH_TLS,     /* the other side does not speak TLS */
+	FETCH_TRUST,   /* its certificate is not trusted */
 } FetchFailure;
 
 /* One attempt. ret_failure may be NULL and is set on failure. */

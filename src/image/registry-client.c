@@ -337,6 +337,8 @@ static int failed(const RegistryClient *c, FetchFailure failure, Err *err)
 	if (failure == FETCH_TLS && err)
 		return err_set(err, -EPROTO, "%s does not speak TLS (%s): for a registry without, write 'plain-http %s' into the daemon's file on registries",
 			c->host, err_text(err), c->host);
+	if (failure == FETCH_TRUST && err)
+		return err_set(err, -EPROTO, "%s: %s: to trust it, write 'ca %s FILE' into the daemon's file on registries", c->host, err_text(err), c->host);
 	return err_wrap(err, "%s", c->host);
 }
 
@@ -443,6 +445,8 @@ static int check_type(const Fetch *x, const Buf *body, Err *err)
 	int r = 0;
 	if (json_integer_value(json_object_get(o, "schemaVersion")) == 1)
 		r = err_set(err, -ENOTSUP, "it has the format that Docker gave up in 2017 (schema 1): push it anew with a current tool");
+	else if (!o && *bare && !str_ends(bare, "json"))
+		r = err_set(err, -EPROTO, "what came is '%.80s' and no manifest: is this a registry, or has something on the way answered?", bare);
 	else if (str_starts(bare, "application/vnd.") && own && !str_eq(bare, own))
 		r = err_set(err, -EINVAL, "it is served as '%.80s' and calls itself '%.80s': refused", bare, own);
 	json_decref(o);
@@ -458,8 +462,10 @@ int registry_manifest(RegistryClient *c, const char *reference, uint64_t size, B
 	int r = registry_call(c, where, &q, &x, err);
 	if (r < 0)
 		return r;
-	if (fetch_status(x) != 200)
-		return registry_refused(c, x, c->path, err);
+	if (fetch_status(x) != 200) {
+		r = registry_refused(c, x, c->path, err);
+		return fetch_status(x) == 404 && err ? err_set(err, r, "%s: there is no such %s there", err_text(err), strchr(reference, ':') ? "digest" : "image or tag") : r;
+	}
 	if ((r = fetch_read_all(x, LIMIT_MANIFEST_BYTES, ret, NULL, err)) < 0)
 		return err_wrap(err, "%s: manifest '%s'", c->host, reference);
 	digest_sha256(buf_cstr(ret), ret->len, hex);
