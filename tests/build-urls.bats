@@ -262,6 +262,9 @@ END
   says "neither a tar archive nor a Dockerfile"
   fails 2 stead build -f real - <real
   says "is a Dockerfile, no archive"
+  text '<!DOCTYPE html>'
+  fails 2 stead build "$URL/plain"
+  says "is a web page"
   text 'FROM tiny'
   ok stead build -q "$URL/plain"
   fails 1 stead build --build-context "far=$URL/plain" - <<<$'FROM tiny\nCOPY --from=far . /\n'

@@ -177,6 +177,8 @@ static int take_dockerfile(Building *b, const char *url, Err *err)
 	git_checkout_done(&b->checkout);
 	if (text.len && (memchr(text.data, '\0', text.len) || !str_is_utf8(text.data, text.len)))
 		return err_set(err, -EINVAL, "%s is neither a tar archive nor a Dockerfile (text in UTF-8)", url ? url : "what is on standard input");
+	if (url && text.len && text.data[strspn(buf_cstr(&text), " \t\r\n")] == '<')
+		return err_set(err, -EINVAL, "%s is a web page, neither a tar archive nor a Dockerfile; the URL of a git repository ends with .git", url);
 	str_set(&b->dockerfile_name, "Dockerfile");
 	str_set(&b->dockerfile, buf_cstr(&text));
 	return 1;

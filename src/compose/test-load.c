@@ -386,7 +386,7 @@ static void refusals(void **state)
 		{ "services:\n  web: {image: i}\nvolums: {}\n", "compose.yaml:3: volums: unknown key of the file; did you mean 'volumes'?" },
 		{ "services:\n  web:\n    build:\n      context: .\n      dockerfil: x\n",
 			"compose.yaml:5: services.web.build.dockerfil: unknown key of a build; did you mean 'dockerfile'?" },
-		{ "services:\n  web:\n    build: https://git.test/a\n", "compose.yaml:3: services.web.build.context: 'https://git.test/a' is neither" },
+		{ "services:\n  web:\n    build: ftp://git.test/a\n", "compose.yaml:3: services.web.build.context: 'ftp://git.test/a' is neither" },
 		{ "services:\n  web:\n    build:\n      context: .\n      secrets: [no]\n",
 			"compose.yaml:5: services.web.build.secrets[0]: there is no secret 'no'" },
 		{ "services:\n  web:\n    image: i\n    extends:\n      service: x\n",
