@@ -26,7 +26,7 @@
  *     mixed         each FAULT_EVERY-th request (20) suffers the next of: reset, truncate, status (500), hang,
  *                   close (without an answer), body (wrong), garbage (no HTTP); each FAULT_EVERY-th WebSocket
  *                   message is, in turn, ws-cut or ws-body. /stats counts them, for the load generator's own test.
- *   FAULT_AFTER     ms until oom and leak begin (0), or exit, die and errors (5000)
+ *   FAULT_AFTER     ms until oom and leak begin (0), or exit, die and errors (5000); SIGUSR1 begins them now
  *
  * Paths
  *   GET /           a line with version, host and process
@@ -950,6 +950,7 @@ static void set_up(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	server.epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -974,11 +975,19 @@ static void start(void)
 	fflush(stdout);
 }
 
+/** True: it is to end. */
 static bool signalled(void)
 {
 	struct signalfd_siginfo info;
+	bool end = false;
 
-	return read(server.signals, &info, sizeof info) > 0;
+	while (read(server.signals, &info, sizeof info) > 0) {
+		if (info.ssi_signo == SIGUSR1 && server.fault_at >= 0)
+			server.fault_at = now();
+		else if (info.ssi_signo != SIGUSR1)
+			end = true;
+	}
+	return end;
 }
 
 int main(void)

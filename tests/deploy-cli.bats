@@ -122,7 +122,7 @@ numbers() { stead releases -q | sort -n | xargs; }
   versioned 1
   ok stead deploy
   versioned 2
-  sed -i 's/health_timeout: 20s/health_timeout: 2s/' compose.yaml
+  sed -i 's/health_timeout: 20s/health_timeout: 8s/' compose.yaml
   cat >>compose.yaml <<'END'
     healthcheck: { test: [CMD-SHELL, "echo the queue is full; exit 1"], interval: 1s, retries: 1000 }
 END

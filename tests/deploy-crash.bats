@@ -63,10 +63,12 @@ of_one_release() { # VERSION…: one of them
   web 1
   ok stead deploy
   within 90 visits 1
-  web 2 START_DELAY=3000
-  stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
-  sleep 1
+  web 2 START_DELAY=600000
+  sed -i 's/health_timeout: 20s/health_timeout: 10m/' compose.yaml
+  deploy_begin
+  within 60 deploy_says "waiting for health"
   power_cut
+  wait "$deploying" || true
   edge_daemon
   within 90 settled
   within 90 of_one_release 1

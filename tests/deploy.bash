@@ -8,6 +8,8 @@
 #                               RULES, MORE: further lines of x-stead.deploy, of the service
 #   visit                       the version that answers
 #   load_begin / load_end       a load in the background; no request of it may have failed
+#   deploy_begin / deploy_says TEXT / deploy_ends CODE   a deploy in the background; deploy.log has what it says
+#   fault_begins N              now, in the containers of release N, which is being deployed
 #   release N FILTER            a jq filter over a release
 
 LOAD=$(cd "$STEAD_BUILD" && pwd)/bench/load
@@ -80,6 +82,29 @@ load_end() {
   within 60 load_over
   [[ $(jq .requests report.json) -gt 100 ]] || { echo "hardly any load:"; cat report.json load.log; return 1; }
   is "$(jq -c '[.failures | to_entries[] | select(.value > 0)]' report.json)" "[]"
+}
+
+deploy_begin() {
+  rm -f deploy.log
+  "$STEAD_EXE" -H "unix://$SOCK" deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+  deploying=$!
+}
+deploy_says() { grep -qF -- "$1" deploy.log; }
+deploy_ends() { # CODE; what it has said is in $output
+  local code=0
+  wait "$deploying" || code=$?
+  output=$(cat deploy.log)
+  [[ $code -eq $1 ]] || { printf '%s\n' "exit code $code, not $1" "$output"; return 1; }
+}
+
+# A fault waits until then with FAULT_AFTER=$NEVER.
+NEVER=3600000
+fault_begins() { # RELEASE
+  local name pids=()
+  for name in $(containers); do
+    [[ $name != *-r$1 ]] || pids+=("$(inspect "$name" .State.Pid)")
+  done
+  kill -USR1 "${pids[@]}"
 }
 
 release() { # NUMBER FILTER
