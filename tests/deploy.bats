@@ -143,16 +143,19 @@ load deploy
   within 90 visits 1
   load_begin --without ws --without slow
   web 2
+  # As long as that it would take if any request still went to it.
+  sed -i 's/drain: 5s/drain: 5m/' compose.yaml
   echo 'volumes: { data: {} }' >>compose.yaml
   ok stead deploy --plan
   says "it owns a writable volume"
   visits 1
-  ok stead deploy
+  ok timeout 240 "$STEAD_EXE" -H "unix://$SOCK" deploy
   visits 2
   RULES='        smoke: [ { get: /nothing, status: 201 } ]'
   web 3
+  sed -i 's/drain: 5s/drain: 5m/' compose.yaml
   echo 'volumes: { data: {} }' >>compose.yaml
-  fails 1 stead deploy
+  fails 1 timeout 240 "$STEAD_EXE" -H "unix://$SOCK" deploy
   visits 2
   load_end
   whole 2 "$PROJECT-web-1"

@@ -128,10 +128,21 @@ static bool may_drain(const Container *c)
 	return c->role == ROLE_CURRENT && c->health_state != HEALTH_STARTING;
 }
 
-/* Switched away from, and kept running while its successor bakes. */
+/* There is one that was switched to, whatever has become of it since. */
+static bool has_successor(const Container *c)
+{
+	for (size_t i = 0; i < c->d->n_containers; i++) {
+		const Container *o = c->d->containers[i];
+		if (o->role == ROLE_CANDIDATE && o->serving && str_eq(o->stack, c->stack) && str_eq(o->svc.name, c->svc.name))
+			return true;
+	}
+	return false;
+}
+
+/* Switched away from, and kept running while its successor bakes. One that is stopped first, for want of room for two, takes nothing any more. */
 static bool may_stand_in(const Container *c)
 {
-	return c->role == ROLE_RETIRED && is_fit(c);
+	return c->role == ROLE_RETIRED && is_fit(c) && has_successor(c);
 }
 
 /* Of another release than the stack's model, the same route may lead to another port. */
