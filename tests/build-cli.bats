@@ -115,7 +115,7 @@ RUN echo begun; sleep 1000
 END
   "$STEAD_EXE" -H "unix://$SOCK" build --no-cache -t "never:$PROJECT" . >build.log 2>&1 3>&- &
   local pid=$!
-  within 60 grep -q begun build.log
+  within 60 grep -q ' begun$' build.log # not the step's title
   kill -TERM "$pid"
   wait "$pid" && return 1
   grep -q cancelled build.log
@@ -132,7 +132,7 @@ RUN echo begun; sleep 1000
 END
   "$STEAD_EXE" -H "unix://$SOCK" build . >build.log 2>&1 3>&- &
   local pid=$!
-  within 60 grep -q begun build.log
+  within 60 grep -q ' begun$' build.log # not the step's title
   daemon_kill
   wait "$pid" && return 1
   daemon_start

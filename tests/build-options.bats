@@ -172,6 +172,7 @@ END
   fails 2 stead build .
   says "has no file name"
   kill "$server"
+  wait "$server" || true
   printf 'FROM tiny\nADD %s/file /new\n' "$base" | dockerfile
   fails 1 stead build .
   says "Dockerfile:2: ADD: $base/file"

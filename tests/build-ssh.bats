@@ -96,16 +96,16 @@ RUN --mount=type=ssh echo begun && sleep 1000
 END
   TMPDIR=$PWD/tmp "$STEAD_EXE" -H "unix://$SOCK" build --ssh "default=$KEYS/first,$KEYS/second" . >build.log 2>&1 3>&- &
   local pid=$!
-  within 60 grep -q begun build.log
+  within 60 grep -q ' begun$' build.log # not the step's title
   not no_key_agent
   kill -TERM "$pid"
   wait "$pid" && return 1
   within 20 no_key_agent
   # kill -9 leaves none, either.
-  TMPDIR=$PWD/tmp "$STEAD_EXE" -H "unix://$SOCK" build --ssh "default=$KEYS/first" . >build.log 2>&1 3>&- &
+  TMPDIR=$PWD/tmp "$STEAD_EXE" -H "unix://$SOCK" build --ssh "default=$KEYS/first" . >killed.log 2>&1 3>&- &
   pid=$!
   disown "$pid"
-  within 60 grep -q begun build.log
+  within 60 grep -q ' begun$' killed.log
   kill -KILL "$pid"
   within 20 no_key_agent
   within 30 nothing_builds
@@ -139,9 +139,11 @@ END
 @test "many connections wait for each other, and hold up no other step" {
   dockerfile <<'END'
 FROM tiny AS one
-RUN --mount=type=ssh (sleep 1000 | ssh-ask flood 100) & sleep 2; timeout 5 ssh-ask list >/never; ! grep . /never
+RUN --mount=type=ssh --mount=type=cache,id=gate,target=/gate (sleep 1000 | ssh-ask flood 100 >/tmp/flood) & \
+    until grep -q flooded /tmp/flood; do usleep 50000; done; touch /gate/flooded; timeout 5 ssh-ask list >/never; ! grep . /never
 FROM tiny AS two
-RUN --mount=type=ssh sleep 3; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ssh-ask list >>/keys & done; wait
+RUN --mount=type=ssh --mount=type=cache,id=gate,target=/gate until test -e /gate/flooded; do usleep 50000; done; \
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ssh-ask list >>/keys & done; wait
 FROM tiny
 COPY --from=one /never /
 COPY --from=two /keys /
