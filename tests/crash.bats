@@ -88,18 +88,27 @@ END
 @test "exit codes of what ended meanwhile are known, and restart policies are carried out" {
   compose <<'END'
 services:
-  once: { image: tiny, command: "sh -c 'sleep 1; exit 23'" }
-  forever: { image: tiny, restart: always, command: "sh -c 'sleep 1; exit 1'" }
+  once: { image: tiny, volumes: [./gate:/gate], command: "sh -c 'until test -e /gate/open; do usleep 50000; done; exit 23'" }
+  again:
+    image: tiny
+    restart: always
+    volumes: [./gate:/gate]
+    command: sh -c 'test ! -e /gate/open || exec sleep 1000; until test -e /gate/open; do usleep 50000; done; exit 1'
 END
+  mkdir gate
   ok stead up -d
-  local pid
+  local pid pid_again
   pid=$(inspect "$(container once)" .State.Pid)
+  pid_again=$(inspect "$(container again)" .State.Pid)
   daemon_kill
-  within 20 not kill -0 "$pid"
+  touch gate/open
+  within 20 not sandbox_alive "$pid"
+  within 20 not sandbox_alive "$pid_again"
   daemon_start
   within 20 has_status exited once
   is "$(inspect "$(container once)" .State.ExitCode)" 23
-  within 20 has_status running forever
+  started_again() { has_status running again && [[ $(inspect "$(container again)" .RestartCount) == 1 ]]; }
+  within 20 started_again
 }
 
 @test "health checks go on" {

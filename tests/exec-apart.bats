@@ -41,6 +41,7 @@ END
   ok stead up -d
   local i own
   own=$(inside a grep ^CapPrm /proc/self/status)
+  within 20 inside a test -s /tmp/caps
   for ((i = 0; i < 60; i++)); do inside a true; done
   is "$(inside a cat /tmp/caps)" "$own"
 }

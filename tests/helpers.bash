@@ -108,7 +108,7 @@ nothing_runs() {
 }
 
 leftovers() {
-  "$SANDBOX_TOOLS/leftovers" --wait 20 --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" "$@"
+  "$SANDBOX_TOOLS/leftovers" --wait 60 --name "$NAME" --state-dir "$SANDBOX/state" --run-dir "$SANDBOX/run" "$@"
 }
 
 # The image is imported, not bootstrapped, in most files: it is ready in no time so. The archive is
