@@ -139,8 +139,8 @@ END
 @test "many connections wait for each other, and hold up no other step" {
   dockerfile <<'END'
 FROM tiny AS one
-RUN --mount=type=ssh --mount=type=cache,id=gate,target=/gate (sleep 1000 | ssh-ask flood 100 >/tmp/flood) & \
-    until grep -q flooded /tmp/flood; do usleep 50000; done; touch /gate/flooded; timeout 5 ssh-ask list >/never; ! grep . /never
+RUN --mount=type=ssh --mount=type=cache,id=gate,target=/gate (sleep 1000 | ssh-ask flood 8 >/tmp/flood) & \
+    until grep -q flooded /tmp/flood; do usleep 50000; done; (sleep 1000 | ssh-ask flood 100) & touch /gate/flooded; timeout 5 ssh-ask list >/never; ! grep . /never
 FROM tiny AS two
 RUN --mount=type=ssh --mount=type=cache,id=gate,target=/gate until test -e /gate/flooded; do usleep 50000; done; \
     for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do ssh-ask list >>/keys & done; wait

@@ -30,7 +30,7 @@ services() { # N
   ok stead up -d
   ok stead down -t 0
   before=$(descriptors)
-  services 25 | compose
+  services 45 | compose # each has one descriptor while it runs
   fails 1 stead up -d
   says "Too many open files: this process may have 64"
   is "$(containers)" ""
