@@ -7,6 +7,7 @@
 #define HOUR 3600
 #define DAY 86400
 #define FIRST_DELAY (10 * MINUTE)
+#define APART (2 * DAY) /* certificates for one host; Let's Encrypt: five of the same names a week */
 
 int64_t acme_renew_at(int64_t not_before, int64_t not_after)
 {
@@ -27,16 +28,25 @@ static int64_t latest(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+static int64_t earliest(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 int64_t acme_next(AcmeHistory *h, int64_t not_before, int64_t not_after, int64_t now, uint32_t jitter)
 {
 	int64_t at = now;
 	for (int i = 0; i < ACME_FAILURES_AN_HOUR; i++)
 		if (h->failed[i] > now)
 			h->failed[i] = now;
+	if (h->issued > now)
+		h->issued = 0;
 	if (not_after) {
 		int64_t life = not_after - not_before;
 		/* Up to a fortieth later: two days of ninety. */
 		at = acme_renew_at(not_before, not_after) + (life >= 40 ? (int64_t) (jitter % (uint64_t) (life / 40)) : 0);
+		if (h->issued)
+			at = latest(at, h->issued + earliest(APART, life / 3 * 2));
 	}
 	if (h->failures) {
 		int64_t d = delay_after(h->failures);
@@ -59,9 +69,9 @@ void acme_began(AcmeHistory *h, int64_t now)
 	h->not_before = 0;
 }
 
-void acme_succeeded(AcmeHistory *h)
+void acme_succeeded(AcmeHistory *h, int64_t now)
 {
-	*h = (AcmeHistory) { 0 };
+	*h = (AcmeHistory) { .issued = now };
 }
 
 void acme_told_to_wait(AcmeHistory *h, int64_t until, int64_t now)

@@ -78,6 +78,7 @@ static void history_read(const Acme *a, CertHost *h)
 	int64_t n = json_integer_value(json_object_get(o, "failures"));
 	h->history.failures = n > 0 && n < 1000 ? (int) n : 0;
 	h->history.not_before = json_integer_value(json_object_get(o, "not_before"));
+	h->history.issued = json_integer_value(json_object_get(o, "issued"));
 	/* Cut short by a daemon's death: no verdict of the server, but it counts within the hour. */
 	if (json_is_true(json_object_get(o, "pending")) && h->history.failures)
 		h->history.failures--;
@@ -92,8 +93,8 @@ static int history_write(const Acme *a, const CertHost *h, bool pending, Err *er
 	json_t *failed = json_array();
 	for (size_t i = 0; i < ACME_FAILURES_AN_HOUR; i++)
 		(void) json_array_append_new(failed, json_integer(h->history.failed[i]));
-	json_t *o = json_pack("{s:i, s:o, s:I, s:b}", "failures", h->history.failures, "failed", failed, "not_before",
-		(json_int_t) h->history.not_before, "pending", pending);
+	json_t *o = json_pack("{s:i, s:o, s:I, s:I, s:b}", "failures", h->history.failures, "failed", failed, "not_before",
+		(json_int_t) h->history.not_before, "issued", (json_int_t) h->history.issued, "pending", pending);
 	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	int r = dir_make(dir, 0700);
@@ -211,7 +212,7 @@ static void on_installed(void *user, const CertReport *r, const Err *err)
 		return;
 	}
 	AUTO_ERR e = ERR_INIT;
-	acme_succeeded(&h->history);
+	acme_succeeded(&h->history, time_real() / NSEC_PER_SEC);
 	h->preflights = 0;
 	h->issued = true;
 	cert_host_info(h, r);

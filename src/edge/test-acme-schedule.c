@@ -47,7 +47,7 @@ static void backs_off(void **state)
 			if (i)
 				assert_true(at[i] - at[i - 1] >= 600 && at[i] - at[i - 1] <= DAY + DAY / 10);
 		}
-		acme_succeeded(&h);
+		acme_succeeded(&h, now);
 		assert_int_equal(acme_next(&h, 0, 0, now, 0), now);
 	}
 }
@@ -89,6 +89,21 @@ static void survives_clocks_that_jump(void **state)
 	assert_true(acme_next(&old, 0, 0, NOW, 0) <= NOW);
 }
 
+/* A clock that is 70 days ahead: what the server gives is due when it comes. */
+static void a_clock_that_is_ahead_does_not_use_up_what_a_server_gives(void **state)
+{
+	AcmeHistory h = { 0 };
+	int64_t now = NOW + 70 * DAY;
+	acme_began(&h, now);
+	acme_succeeded(&h, now);
+	assert_int_equal(acme_next(&h, NOW, NOW + 90 * DAY, now + 60, 0), now + 2 * DAY);
+	/* Nor do short ones wait longer than they last. */
+	assert_int_equal(acme_next(&h, NOW, NOW + 360, now + 60, 0), now + 240);
+	/* Set right, it is the certificate that counts again, whatever the clock comes to later. */
+	assert_int_equal(acme_next(&h, NOW, NOW + 90 * DAY, NOW, 0), NOW + 60 * DAY);
+	assert_int_equal(acme_next(&h, NOW, NOW + 90 * DAY, now, 0), NOW + 60 * DAY);
+}
+
 static void preflights_are_cheap(void **state)
 {
 	assert_int_equal(acme_preflight_delay(1), 2);
@@ -104,6 +119,7 @@ int main(void)
 		cmocka_unit_test(a_failure_does_not_bring_the_renewal_forward),
 		cmocka_unit_test(waits_as_it_is_told),
 		cmocka_unit_test(survives_clocks_that_jump),
+		cmocka_unit_test(a_clock_that_is_ahead_does_not_use_up_what_a_server_gives),
 		cmocka_unit_test(preflights_are_cheap),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
