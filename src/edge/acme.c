@@ -34,7 +34,6 @@
 #define STDERR_MAX (16U << 10)
 #define ROOM_MIN (1 << 20)            /* bytes free on disk before an order */
 #define CLOCK_MIN 1704067200LL        /* 2024: before it, the clock of this machine has not been set */
-#define SETTLE_NS (300 * NSEC_PER_MSEC) /* for HAProxy to learn the thumbprint */
 
 typedef struct Acme {
 	Certs *certs;
@@ -428,9 +427,8 @@ static void on_key(void *user, const CertReport *r, const Err *err)
 		return;
 	}
 	str_set(&a->thumbprint, r->thumbprint);
-	a->account_retry = time_mono() + SETTLE_NS;
-	certs_soon(a->certs, SETTLE_NS);
 	a->certs->o.changed(a->certs->o.user);
+	certs_soon(a->certs, 0);
 }
 
 static uint32_t jitter_of(const char *host)
@@ -465,6 +463,8 @@ void acme_tick(Acme *a)
 		AUTO_FREE char *key = xasprintf("%s/private/key.pem", a->dir);
 		a->asked = true;
 		cert_job(a->certs->jobs, json_pack("{s:s, s:s}", "do", "account", "key", key), on_key, a);
+	} else if (first && a->certs->o.in_effect && !a->certs->o.in_effect(a->certs->o.user)) {
+		a->certs->held = true; /* nobody would be answered yet */
 	} else if (first) {
 		run_start(a, first);
 	}

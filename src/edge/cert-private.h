@@ -64,6 +64,7 @@ struct Certs {
 	char **addresses;  /* host names that are addresses, which the default certificate covers */
 	uv_timer_t timer;
 	int64_t swept_at;  /* monotonic ns */
+	bool held;         /* a host waits for certs_in_effect */
 };
 
 /** Looks what is due; by itself every few seconds. */

@@ -24,6 +24,11 @@ int edge_acme_check(const char *server, const char *email, const char *ca, Err *
 	return 0;
 }
 
+static bool in_effect(void *user)
+{
+	return edge_in_effect(user);
+}
+
 static void on_changed(void *user)
 {
 	edge_kick(user);
@@ -34,7 +39,8 @@ int edge_cert_open(Edge *e, Err *err)
 	AUTO_FREE char *state_dir = xstrndup(e->state_dir, strlen(e->state_dir) - strlen("/edge"));
 	const CertsOptions o = {
 		.loop = e->loop, .state_dir = state_dir, .tls = listen_port(&e->https) != 0, .http_port = listen_port(&e->http),
-		.acme_server = e->acme_server, .acme_email = e->acme_email, .acme_ca = e->acme_ca, .changed = on_changed, .user = e,
+		.acme_server = e->acme_server, .acme_email = e->acme_email, .acme_ca = e->acme_ca, .in_effect = in_effect,
+		.changed = on_changed, .user = e,
 	};
 	e->certs = certs_new(&o);
 	return 0;
@@ -49,6 +55,11 @@ void edge_cert_close(Edge *e)
 void edge_cert_table(Edge *e, const EdgeTable *t)
 {
 	certs_table(e->certs, t);
+}
+
+void edge_cert_in_effect(Edge *e)
+{
+	certs_in_effect(e->certs);
 }
 
 bool edge_cert_ready(const Edge *e)

@@ -264,6 +264,13 @@ void certs_soon(Certs *c, int64_t ns)
 		(void) uv_timer_start(&c->timer, on_timer, ms, TICK_MS);
 }
 
+void certs_in_effect(Certs *c)
+{
+	if (c->held)
+		certs_soon(c, 0);
+	c->held = false;
+}
+
 /* The table. */
 
 static void set_source(CertHost *h, const Route *r)

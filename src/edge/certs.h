@@ -21,6 +21,7 @@ typedef struct CertsOptions {
 	uint16_t http_port;      /* where HTTP is served, 0 = it is not: where ACME challenges are answered */
 	const char *acme_server; /* URL of the directory; NULL, "" or "off": no ACME */
 	const char *acme_email, *acme_ca; /* or NULL; acme_ca: file with the CA certificates of the server, instead of the system's */
+	bool (*in_effect)(void *user); /* HAProxy has what certs_state and certs_thumbprint give, so that an ACME server may come. NULL: always */
 	void (*changed)(void *user); /* certs_state, _redirect or _thumbprint may give something else now */
 	void *user;
 } CertsOptions;
@@ -31,6 +32,9 @@ Certs *certs_new(const CertsOptions *o);
 void certs_free(Certs *c);
 /** The table that is wanted from now on. */
 void certs_table(Certs *c, const EdgeTable *t);
+
+/** What in_effect says has become true. */
+void certs_in_effect(Certs *c);
 
 /** The default certificate is there, or cannot be had. HAProxy needs one from its start on. */
 bool certs_ready(const Certs *c);

@@ -76,6 +76,8 @@ struct Edge {
 
 /** What is wanted has changed beyond the table (a certificate came, the cache is ready): the edge converges again. Called from anywhere. */
 void edge_kick(Edge *e);
+/** HAProxy runs and has all that is wanted. */
+bool edge_in_effect(const Edge *e);
 
 /*
  * Certificates (cert.c, which joins the edge with certs.h). edge.c calls these; what changes later is told with edge_kick.
@@ -88,6 +90,8 @@ int edge_cert_open(Edge *e, Err *err);
 void edge_cert_close(Edge *e);
 /** The table that is wanted from now on: obtain what it lacks, forget what nobody wants. */
 void edge_cert_table(Edge *e, const EdgeTable *t);
+/** edge_in_effect has become true. */
+void edge_cert_in_effect(Edge *e);
 /** HAProxy may be started: the default certificate, which it takes at its start or not at all, is there or cannot be had. Else edge_kick follows. */
 bool edge_cert_ready(const Edge *e);
 /** Appends to s->certs; the default certificate first. */

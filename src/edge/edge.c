@@ -80,6 +80,11 @@ void edge_kick(Edge *e)
 	(void) uv_idle_start(e->kick, kick_due);
 }
 
+bool edge_in_effect(const Edge *e)
+{
+	return haproxy_pid(e->haproxy) && e->have && !e->commands.n && !haproxy_starting(e->haproxy) && !uv_is_active((const uv_handle_t *) e->kick);
+}
+
 static void retry_due(uv_timer_t *t)
 {
 	step(t->data);
@@ -446,6 +451,8 @@ static void converge_now(Edge *e)
 		edge_kick(e);
 	else
 		tell(e, e->running_serial, NULL);
+	if (edge_in_effect(e))
+		edge_cert_in_effect(e);
 }
 
 static void stop_all(Edge *e)
@@ -615,9 +622,9 @@ void edge_set(Edge *e, EdgeTable *table, EdgeDoneFn done, void *user)
 	}
 	edge_table_free(e->wanted);
 	e->wanted = table;
+	edge_kick(e);
 	edge_cert_table(e, table);
 	edge_cache_table(e, table);
-	edge_kick(e);
 }
 
 void edge_forget(Edge *e, const void *user)

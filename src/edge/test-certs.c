@@ -20,7 +20,8 @@ static Certs *certs;
 static EdgeTable *table;
 static uv_tcp_t server;
 static uint16_t port;
-static bool wrong_answer;
+static bool wrong_answer, in_effect;
+static int connections;
 static int changes;
 
 /* The way of an ACME server's validation. */
@@ -57,6 +58,7 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 static void on_connection(uv_stream_t *s, int status)
 {
 	uv_tcp_t *c = xcalloc(1, sizeof(*c));
+	connections++;
 	(void) uv_tcp_init(&loop, c);
 	assert_int_equal(uv_accept(s, (uv_stream_t *) c), 0);
 	(void) uv_read_start((uv_stream_t *) c, on_alloc, on_read);
@@ -136,6 +138,11 @@ static void play(void)
 	assert_int_equal(setenv("PATH", path, 1), 0);
 }
 
+static bool is_in_effect(void *user)
+{
+	return in_effect;
+}
+
 static void on_changed(void *user)
 {
 	changes++;
@@ -144,7 +151,8 @@ static void on_changed(void *user)
 static void begin(void)
 {
 	const CertsOptions o = {
-		.loop = &loop, .state_dir = scratch, .tls = true, .http_port = port, .acme_server = "https://acme.example/dir", .changed = on_changed,
+		.loop = &loop, .state_dir = scratch, .tls = true, .http_port = port, .acme_server = "https://acme.example/dir", .in_effect = is_in_effect,
+		.changed = on_changed,
 	};
 	certs = certs_new(&o);
 }
@@ -186,6 +194,7 @@ static int begin_test(void **state)
 {
 	table = edge_table_new();
 	wrong_answer = false;
+	in_effect = true;
 	begin();
 	return 0;
 }
@@ -401,9 +410,17 @@ static void acme_renews(void **state)
 	set_mode("old");
 	add("app.example.com", TLS_AUTO, NULL, NULL);
 	certs_table(certs, table);
-	while (count_orders() < 1)
-		wait_for("app.example.com", true, NULL);
+	wait_for("app.example.com", true, NULL);
+	assert_int_equal(count_orders(), 1);
 	set_mode("young");
+	/* It is due, but has come just now; also to a daemon that comes back. */
+	for (int i = 0; i < 2; i++) {
+		describe("app.example.com", &c);
+		assert_true(c.next > now + DAYS(1));
+		restart();
+		wait_for("app.example.com", true, NULL);
+	}
+	certs_find(certs, "app.example.com")->history.issued -= DAYS(2);
 	do {
 		wait_for("app.example.com", true, NULL);
 		describe("app.example.com", &c);
@@ -478,6 +495,29 @@ static void nothing_is_asked_before_the_way_is_free(void **state)
 	wait_for("app.example.com", false, "is not answered by this edge");
 	assert_int_equal(count_orders(), 0);
 	wrong_answer = false;
+	wait_for("app.example.com", true, NULL);
+	assert_int_equal(count_orders(), 1);
+}
+
+static void nothing_is_asked_before_challenges_are_answered(void **state)
+{
+	AUTO_BUF a = BUF_INIT;
+	EdgeCertificate c;
+	make_for("app.example.com", time_real() / NSEC_PER_SEC, &a);
+	free(put("good.pem", a.data, a.len));
+	set_mode("good");
+	in_effect = false;
+	connections = 0;
+	add("app.example.com", TLS_AUTO, NULL, NULL);
+	certs_table(certs, table);
+	while (!certs->held)
+		assert_true(uv_run(&loop, UV_RUN_ONCE));
+	certs_tick(certs);
+	describe("app.example.com", &c);
+	assert_non_null(strstr(c.error, "not issued yet"));
+	assert_int_equal(connections, 0);
+	in_effect = true;
+	certs_in_effect(certs);
 	wait_for("app.example.com", true, NULL);
 	assert_int_equal(count_orders(), 1);
 }
@@ -567,6 +607,7 @@ int main(void)
 		T(killed_while_ordering),
 		T(a_server_that_lies),
 		T(nothing_is_asked_before_the_way_is_free),
+		T(nothing_is_asked_before_challenges_are_answered),
 		T(without_uacme),
 		T(a_host_that_goes_while_it_is_ordered),
 		T(checks_before_anything_changes),
