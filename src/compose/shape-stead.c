@@ -91,8 +91,9 @@ static Node *shape_route(Shape *s, const Node *n)
 		return shape_table(s, n, route_keys, ARRAY_SIZE(route_keys));
 	if (!*n->text)
 		return shape_fail(s, n, "must be HOST[/PATH], not nothing; leave the key out for no route");
-	if (strstr(n->text, "://"))
-		return shape_fail(s, n, "'%s' must be HOST[/PATH] without what is before and with '://'", n->text);
+	const char *scheme = strstr(n->text, "://");
+	if (scheme)
+		return shape_fail(s, n, "'%s' must be HOST[/PATH]: leave '%.*s' off", n->text, (int) (scheme - n->text) + 3, n->text);
 	size_t len = strcspn(n->text, "/");
 	const Node path = { .kind = NODE_SCALAR, .type = SCALAR_STRING, .file = n->file, .line = n->line, .text = n->text + len };
 	const Node host = { .kind = NODE_SCALAR, .type = SCALAR_STRING, .file = n->file, .line = n->line,

@@ -397,7 +397,7 @@ static void refusals(void **state)
 		{ "services:\n  web:\n    image: i\n    x-stead-hosts: a\n", "compose.yaml:4: services.web.x-stead-hosts: 'x-stead-hosts' is not supported yet" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      host: a\n", "compose.yaml:5: services.web.x-stead.host: 'host' is not supported yet; a route's host is written 'route: HOST'" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      rout: a\n", "compose.yaml:5: services.web.x-stead.rout: unknown key of x-stead of a service; did you mean 'route'?" },
-		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: https://a.b/\n", "compose.yaml:5: services.web.x-stead.route: 'https://a.b/' must be HOST[/PATH]" },
+		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: https://a.b/\n", "compose.yaml:5: services.web.x-stead.route: 'https://a.b/' must be HOST[/PATH]: leave 'https://' off" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: ''\n", "compose.yaml:5: services.web.x-stead.route: must be HOST[/PATH], not nothing" },
 		{ "services:\n  web:\n    image: i\n    x-stead:\n      route: a b\n", "compose.yaml:5: services.web.x-stead.routes[0].host: 'a b' is no host name" },
 		{ "services:\n  web:\n    image: i\n    x-stead: {route: a, routes: [b]}\n", "compose.yaml:4: services.web.x-stead.route: is the short form of 'routes'" },

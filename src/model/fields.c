@@ -373,8 +373,10 @@ static int parse_duration_field(Reader *r, const Field *f, json_t *v, void *base
 	int64_t n;
 	if (!json_is_string(v) || parse_duration(json_string_value(v), &n) < 0)
 		return reader_fail(r, "must be a duration, such as \"1m30s\"");
-	if (n < f->min)
-		return reader_fail(r, "is too short");
+	if (n < f->min) {
+		AUTO_FREE char *least = format_duration(f->min);
+		return reader_fail(r, "is too short; give at least %s", least);
+	}
 	if (f->max && n > f->max) {
 		AUTO_FREE char *most = format_duration(f->max);
 		return reader_fail(r, "is too long; give at most %s", most);

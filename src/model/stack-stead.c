@@ -137,6 +137,29 @@ static const FieldType field_tls = { NULL, parse_tls, emit_tls, done_tls };
 
 /* ---- routes ---- */
 
+/* What keeps a name from being one; the rule that is broken seldom is not seen at once. */
+static const char *host_rule(const char *host)
+{
+	if (str_starts(host, "*."))
+		host += 2;
+	if (strchr(host, '*'))
+		return "'*.' stands at the beginning, for one label";
+	if (strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-.") != strlen(host))
+		return "letters, digits and '-' between dots";
+	if (strlen(host) > 253)
+		return "at most 253 characters";
+	for (const char *p = host;; p++) {
+		size_t n = strcspn(p, ".");
+		if (n > 63)
+			return "at most 63 characters between dots";
+		if (n == 0)
+			return "no dot at an end, and no two in a row";
+		p += n;
+		if (!*p)
+			return "no '-' beside a dot or at an end";
+	}
+}
+
 static int check_route_host(Reader *r, Route *route)
 {
 	char *host = route->host;
@@ -158,7 +181,7 @@ static int check_route_host(Reader *r, Route *route)
 			"'%s' is no host name; a route has neither 'https://' nor a port of the edge, and 'port:' is the container's",
 			host);
 	return reader_fail_at(r, "host",
-		"'%s' is no host name, such as app.example.com or *.example.com: letters, digits and '-' between dots", host);
+		"'%s' is no host name, such as app.example.com or *.example.com: %s", host, host_rule(host));
 }
 
 static int check_route_path(Reader *r, Route *route)

@@ -11,6 +11,7 @@
 #include "model/stack.h"
 
 #define SECOND 1000000000LL
+#define A16 "aaaaaaaaaaaaaaaa"
 
 /* JSON in single quotes, to be readable in C. */
 static json_t *json(const char *text)
@@ -199,7 +200,10 @@ static void bad_services(void **state)
 		{ "{'routes':[{'host':'a b'}]}", "routes[0].host: 'a b' is no host name, such as app.example.com" },
 		{ "{'routes':[{'host':'a{b}'}]}", "routes[0].host: 'a{b}' is no host name" },
 		{ "{'routes':[{'host':'a\\u0022b'}]}", "is no host name" },
-		{ "{'routes':[{'host':'a.*.b'}]}", "'a.*.b' is no host name" },
+		{ "{'routes':[{'host':'a.*.b'}]}", "'a.*.b' is no host name, such as app.example.com or *.example.com: '*.' stands at the beginning" },
+		{ "{'routes':[{'host':'a.b.'}]}", "'a.b.' is no host name, such as app.example.com or *.example.com: no dot at an end" },
+		{ "{'routes':[{'host':'-a.b'}]}", "no '-' beside a dot or at an end" },
+		{ "{'routes':[{'host':'" A16 A16 A16 A16 ".b'}]}", "at most 63 characters between dots" },
 		{ "{'routes':[{'host':'*'}]}", "'*' is no host name; leave the key out for any host" },
 		{ "{'routes':[{'host':'*.'}]}", "'*.' is no host name" },
 		{ "{'routes':[{'host':'b\\u00fc.de'}]}", "write it in ASCII (xn--…)" },
@@ -223,7 +227,7 @@ static void bad_services(void **state)
 		{ "{'routes':[{'rate':'5/sec'}]}", "not '5/sec'" },
 		{ "{'routes':[{'rate':'-5/s'}]}", "not '-5/s'" },
 		{ "{'routes':[{'rate':50}]}", "1000/h" },
-		{ "{'routes':[{'timeout':'0s'}]}", "routes[0].timeout: is too short" },
+		{ "{'routes':[{'timeout':'0s'}]}", "routes[0].timeout: is too short; give at least 1ms" },
 		{ "{'routes':[{'timeout':'48h'}]}", "routes[0].timeout: is too long; give at most 24h0m0s" },
 		{ "{'routes':[{'tls':'on'}]}", "routes[0].tls: must be auto, off or {cert: FILE, key: FILE}" },
 		{ "{'routes':[{'tls':true}]}", "routes[0].tls: must be auto, off or" },
