@@ -398,6 +398,28 @@ END
   serves zz.example.com zz.crt
 }
 
+@test "the daemon comes back and another program has a port: routes say so, and nobody waits at the other port" {
+  web <<<'host: app.test'
+  ok stead up -d
+  within 30 https "$(local_ca)" app.test -o body
+  daemon_kill
+  # shellcheck disable=SC2046 # pids
+  kill -KILL $(haproxy_pid)
+  gone() { [[ -z $(haproxy_pid) ]]; }
+  within 20 gone
+  nc -l 127.0.0.1 "$(port $HTTPS)" 3>&- &
+  local holder=$!
+  held() { grep -q "$(printf ':%04X 00000000:0000 0A' "$(port $HTTPS)")" /proc/net/tcp; }
+  within 20 held
+  daemon_start
+  routes_say() { stead routes 2>&1 | grep -q "nothing is served: port $(port $HTTPS) is held by .*(pid $holder)"; }
+  within 20 routes_say
+  fails 7 http app.test -o body # refused
+  kill "$holder"
+  within 60 https "$(local_ca)" app.test -o body
+  not routes_say
+}
+
 @test "50 certificates replaced under load: no handshake fails" {
   local i
   issue many 30 many "$(for i in {1..50}; do printf 'DNS:h%d.example.org,' "$i"; done | sed 's/,$//')"

@@ -77,16 +77,21 @@ static void add_row(Table *t, const json_t *r)
 	add_time(t, r, "p99");
 }
 
-/* What is wrong with certificates has no room in a table; each host's once. */
+/* What is wrong with the edge, and with certificates, has no room in a table; each host's once. */
 static void print_problems(const json_t *routes, const char *project)
 {
 	AUTO_STRV char **said = NULL;
+	const char *edge = NULL;
 	json_t *r;
 	size_t i;
 	json_array_foreach((json_t *) routes, i, r)
 	{
 		const char *host = json_text(r, "host"), *error = json_text(json_object_get(r, "certificate"), "error");
-		if (!*error || strv_has(said, host) || (project && !str_eq(json_text(r, "stack"), project)))
+		if (project && !str_eq(json_text(r, "stack"), project))
+			continue;
+		if (!edge && *json_text(r, "error"))
+			cli_warning("%s", edge = json_text(r, "error"));
+		if (!*error || strv_has(said, host))
 			continue;
 		strv_add(&said, host);
 		cli_warning("certificate of %s: %s", *host ? host : "any host", error);

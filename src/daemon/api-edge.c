@@ -165,8 +165,14 @@ static void routes(Daemon *d, HttpRequest *r, char *const *args)
 {
 	json_t *list = json_array();
 	daemon_edge_update(d);
-	for (size_t i = 0; i < d->edge_table->n_routes; i++)
-		json_array_append_new(list, route_json(d, &d->edge_table->routes[i]));
+	const char *trouble = edge_trouble(d->edge);
+	AUTO_FREE char *error = !trouble ? NULL : xasprintf(edge_pid(d->edge) ? "what is new is not in effect: %s" : "nothing is served: %s", trouble);
+	for (size_t i = 0; i < d->edge_table->n_routes; i++) {
+		json_t *o = route_json(d, &d->edge_table->routes[i]);
+		if (error)
+			(void) json_object_set_new(o, "error", json_string(error));
+		json_array_append_new(list, o);
+	}
 	http_reply_json(r, 200, list);
 }
 

@@ -68,6 +68,7 @@ struct Edge {
 	bool reaping;            /* the commands delete what is in maintenance */
 	bool without_certs;      /* the last start failed: the next is tried with none */
 	bool quitting;
+	char *trouble;     /* why what is wanted is not in effect, NULL = it is, or is about to be */
 	unsigned failures; /* in a row */
 	unsigned reaps;    /* in a row without an end */
 	uv_idle_t *kick;   /* heap: the next step is due in this turn of the loop */

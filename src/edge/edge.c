@@ -97,6 +97,7 @@ static void failed(Edge *e, const Err *err)
 	if (e->reported != e->serial || (e->failures & (e->failures - 1)) == 0) /* not each time */
 		log_error("edge: %s; trying again", err_text(err));
 	e->reported = e->serial;
+	str_set(&e->trouble, err_text(err));
 	(void) uv_timer_start(e->retry, retry_due, wait < RETRY_MAX_MSEC ? wait : RETRY_MAX_MSEC, 0);
 	tell(e, e->serial, err);
 }
@@ -114,31 +115,42 @@ static void wanted_addresses(const Edge *e, const struct sockaddr *want[HAPROXY_
 	}
 }
 
-static void close_listeners(Edge *e)
+static void close_listener(int *fd)
 {
-	for (int i = 0; i < HAPROXY_LISTENERS; i++) {
-		if (e->fds[i] >= 0)
-			(void) close(e->fds[i]);
-		e->fds[i] = -1;
-	}
+	if (*fd >= 0)
+		(void) close(*fd);
+	*fd = -1;
 }
 
-/* Those that are not there yet. With all addresses asked for, a kernel without IPv6 is no failure. */
+static void close_listeners(Edge *e)
+{
+	for (int i = 0; i < HAPROXY_LISTENERS; i++)
+		close_listener(&e->fds[i]);
+}
+
+/*
+ * Those that are not there yet; all or none, since clients would wait at one that nobody serves. With all addresses asked for, a kernel without IPv6 is no
+ * failure.
+ */
 static int open_listeners(const Edge *e, int fds[HAPROXY_LISTENERS], Err *err)
 {
 	static const char *const options[] = { "--edge-http", "--edge-http", "--edge-https", "--edge-https" };
 	const struct sockaddr *want[HAPROXY_LISTENERS];
 	socklen_t sizes[HAPROXY_LISTENERS];
+	int opened[HAPROXY_LISTENERS], n = 0;
 	wanted_addresses(e, want, sizes);
 	for (int i = 0; i < HAPROXY_LISTENERS; i++) {
 		AUTO_ERR why = ERR_INIT;
 		if (!want[i] || fds[i] >= 0)
 			continue;
 		int r = listen_open(want[i], sizes[i], options[i], &fds[i], &why);
-		if (r == -EAFNOSUPPORT && i % 2 && want[i - 1])
+		if (r == 0)
+			opened[n++] = i;
+		if (r == 0 || (r == -EAFNOSUPPORT && i % 2 && want[i - 1]))
 			continue;
-		if (r < 0)
-			return err_move(err, &why);
+		while (n-- > 0)
+			close_listener(&fds[opened[n]]);
+		return err_move(err, &why);
 	}
 	return 0;
 }
@@ -444,6 +456,7 @@ static void converge_now(Edge *e)
 	proxy_state_free(e->have);
 	e->have = steal_ptr(&e->after);
 	e->failures = 0;
+	free_and_null(&e->trouble);
 	schedule_reap(e);
 	if (again)
 		(void) uv_timer_start(e->retry, retry_due, (uint64_t) (again - time_mono() > 0 ? again - time_mono() : 0) / NSEC_PER_MSEC + 1, 0);
@@ -464,6 +477,7 @@ static void stop_all(Edge *e)
 	e->have = NULL;
 	(void) uv_timer_stop(e->retry);
 	e->failures = 0;
+	free_and_null(&e->trouble);
 	tell(e, e->serial, NULL);
 }
 
@@ -599,6 +613,7 @@ void edge_free(Edge *e)
 	free(e->acme_server);
 	free(e->acme_email);
 	free(e->acme_ca);
+	free(e->trouble);
 	free(e);
 }
 
@@ -706,6 +721,11 @@ int edge_check(Edge *e, const EdgeTable *table, Err *err)
 		if (fds[i] >= 0 && fds[i] != e->fds[i])
 			(void) close(fds[i]);
 	return r == 0 ? edge_cache_check(table, err) : r;
+}
+
+const char *edge_trouble(const Edge *e)
+{
+	return e->trouble;
 }
 
 pid_t edge_pid(const Edge *e)

@@ -154,5 +154,7 @@ void edge_certificate(const Edge *e, const Route *r, EdgeCertificate *ret);
 /** File with the certificate of the box's authority; it is there once the edge has served HTTPS. Borrowed. */
 const char *edge_authority(const Edge *e);
 
+/** Why what is wanted is not in effect, although it has been tried; NULL: it is, or is about to be. Borrowed until the loop runs again. */
+const char *edge_trouble(const Edge *e);
 /** Process id of HAProxy, 0 while there is none. */
 pid_t edge_pid(const Edge *e);
