@@ -125,6 +125,19 @@ END
     is "$(code some.test /echo --data-binary @20481 -H $transfer)" 413
     is "$(code free.test /echo --data-binary @20481 -H $transfer)" 200
   done
+  # Far too long: the client sees why, also one that reads no answer before all is sent, and over HTTP/2.
+  head -c 3000000 /dev/zero >long
+  local version
+  for transfer in Transfer-Encoding: Transfer-Encoding:chunked; do
+    for version in --http1.1 --http2-prior-knowledge; do
+      is "$(code some.test /echo --data-binary @long -H $transfer -H Expect: $version)" 413
+      grep -q "^Request too large: " "$SANDBOX/body"
+    done
+  done
+  get some.test /echo --data-binary @long -H 'Accept: text/html' | grep -q '<h1>Request too large</h1>'
+  local head='POST /echo HTTP/1.1\r\nHost: some.test\r\nContent-Length: 3000000\r\n\r\n' next='GET /data HTTP/1.1\r\nHost: some.test\r\nConnection: close\r\n\r\n'
+  { printf '%b' "$head"; cat long; printf '%b' "$next"; } | nc -N 127.0.0.1 "$((PORTS + 90))" >answer
+  is "$(tr -d '\r' <answer | grep -ao 'HTTP/1.1 [0-9]*' | tr '\n' ' ')" "HTTP/1.1 413 HTTP/1.1 200 "
   # Chunks as small as they can be.
   local h='Host: one.test\r\nTransfer-Encoding: chunked\r\n\r\n'
   is "$(status_of "POST /echo HTTP/1.1\r\n${h}1\r\na\r\n0\r\n\r\n")" 200

@@ -21,7 +21,8 @@
  *   o  response within TIMEOUT ms   h  wait up to HOLD ms for a server   c  through the cache
  *
  * A body without a length (chunked; HTTP/2 without content-length) cannot be held against BODY before it is read: such requests take the way through the
- * frontend `measured`, where a Lua filter counts what passes. Only they pay for it.
+ * frontend `measured`, where a Lua filter counts what passes. Only they pay for it; and those whose body is too long, since what is left of it has to be
+ * read there: otherwise HAProxy closes, by which a client that still sends loses the answer (over HTTP/2 it is RST_STREAM with CANCEL).
  *
  * Servers are written with all their options, since those of `default-server` do not reach servers that are added at run time; above all
  * pool-max-conn: HAProxy 2.6 keeps no idle connection to an added server without it, which costs more than half of the throughput.
@@ -107,8 +108,8 @@ static void put_error_pages(const HaproxyConfig *c, Buf *b)
 	static const int statuses[] = { 400, 408, 413, 500, 502, 503, 504 };
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
 		buf_printf(b, "\thttp-error status %d content-type \"text/plain; charset=utf-8\" hdr X-Stead-Edge %d%s"
-			      " lf-string \"%%[str(%d.),concat(,txn.html),map(%s/pages.map)]\"\n",
-			statuses[i], statuses[i], statuses[i] == 503 ? " hdr Retry-After 3" : "", statuses[i], c->dir);
+			      " lf-string \"%%[str(%d%s),concat(,txn.html),map(%s/pages.map)]\"\n",
+			statuses[i], statuses[i], statuses[i] == 503 ? " hdr Retry-After 3" : "", statuses[i], statuses[i] == 400 ? "),concat(,txn.excess,." : ".", c->dir);
 }
 
 static void put_defaults(const HaproxyConfig *c, Buf *b)
@@ -213,7 +214,6 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		put_redirect(c, b);
 	put_page(c, "503", "maintenance", " hdr Retry-After 60", "if { var(txn.flags) -m sub m }", b);
 	buf_str(b, "\thttp-request set-var(txn.max) var(txn.route),field(3,|),add(0) if { var(txn.flags) -m sub b }\n");
-	put_page(c, "413", "413", "", "if { var(txn.flags) -m sub b } { req.body_size,sub(txn.max) gt 0 }", b);
 	buf_str(b,
 		"\thttp-request set-var(txn.limit) var(txn.route),field(4,|),add(0) if { var(txn.flags) -m sub r }\n"
 		"\thttp-request set-var(txn.id) var(txn.route),field(8,|) if { var(txn.flags) -m sub r }\n"
@@ -229,7 +229,9 @@ static void put_options(const HaproxyConfig *c, bool tls, Buf *b)
 		"\thttp-request set-var(txn.hold) var(txn.route),field(7,|),add(0) if { var(txn.flags) -m sub h }\n"
 		"\thttp-request lua.hold if { var(txn.flags) -m sub h } { var(txn.slot),nbsrv eq 0 }\n");
 	cache_haproxy_rules("if { var(txn.cache) -m found }", b);
-	buf_str(b, "\thttp-request set-var(txn.route) str(measure) if { var(txn.flags) -m sub b } !{ req.hdr(content-length) -m found } !METH_GET\n");
+	buf_str(b,
+		"\tacl measure req.body_size,sub(txn.max) gt 0\n"
+		"\thttp-request set-var(txn.route) str(measure) if { var(txn.flags) -m sub b } measure || { var(txn.flags) -m sub b } !{ req.hdr(content-length) -m found } !METH_GET\n");
 }
 
 #define LOG_FORMAT \
@@ -263,7 +265,7 @@ static void put_frontend(const HaproxyConfig *c, bool tls, Buf *b)
 		"\tuse_backend %[var(txn.route),field(1,|)]\n");
 }
 
-/* Bodies of unknown length: once more through HAProxy, past a filter that counts; the daemon's own headers say to which slot, and how much. */
+/* Bodies of unknown length, or too long: once more through HAProxy, past a filter that counts; the daemon's own headers say to which slot, and how much. */
 static void put_measured(const HaproxyConfig *c, Buf *b)
 {
 	buf_printf(b,
@@ -283,9 +285,10 @@ static void put_measured(const HaproxyConfig *c, Buf *b)
 		"\thttp-request set-var(txn.html) int(1) if { req.fhdr(accept) -m sub text/html }\n"
 		"\thttp-request del-header X-Stead- -m beg\n"
 		"\thttp-request disable-l7-retry\n"
-		"\thttp-error status 400 content-type \"text/plain; charset=utf-8\" hdr X-Stead-Edge 413 lf-string "
-		"\"%%[str(413.),concat(,txn.html),map(%1$s/pages.map)]\"\n"
-		"\thttp-after-response set-status 413 if { res.hdr(X-Stead-Edge) 413 }\n"
+		"\thttp-request set-var(txn.page) str(413.),concat(,txn.html),map(%1$s/pages.map) if { req.body_size,sub(txn.max) gt 0 }\n"
+		"\thttp-request use-service lua.too_large if { var(txn.page) -m found }\n"
+		"\thttp-after-response set-header X-Stead-Edge 413 if { var(txn.excess) -m found }\n"
+		"\thttp-after-response set-status 413 if { var(txn.excess) -m found }\n"
 		"\tuse_backend %%[var(txn.slot)]\n",
 		c->dir);
 }
@@ -301,6 +304,8 @@ const char haproxy_lua[] =
 	"		left = left - 20\n"
 	"	end\n"
 	"end)\n"
+	"-- What of a body that is too long is read to its end, so that the client sees the answer.\n"
+	"local REST_MAX = 64 * 1024 * 1024\n"
 	"-- Ends a request whose body turns out too long. HAProxy answers an error in a filter with status 400.\n"
 	"local Measure = { id = 'measure', flags = filter.FLT_CFG_FL_HTX }\n"
 	"Measure.__index = Measure\n"
@@ -311,10 +316,32 @@ const char haproxy_lua[] =
 	"	if not channel:is_resp() then filter.register_data_filter(self, channel) end\n"
 	"end\n"
 	"function Measure:http_payload(txn, message)\n"
+	"	if txn:get_var('txn.page') then return end\n"
 	"	self.seen = self.seen + #(message:body() or '')\n"
-	"	if self.seen > (tonumber(txn:get_var('txn.max')) or 0) then error('body too large') end\n"
+	"	local max = tonumber(txn:get_var('txn.max')) or 0\n"
+	"	if self.seen <= max then return end\n"
+	"	txn:set_var('txn.excess', 'x')\n"
+	"	if self.seen > max + REST_MAX then error('body too large') end\n"
+	"	message:remove()\n"
 	"end\n"
-	"core.register_filter('measure', Measure, function(self) return self end)\n";
+	"function Measure:http_end(txn, message)\n"
+	"	if not message.channel:is_resp() and txn:get_var('txn.excess') then error('body too large') end\n"
+	"end\n"
+	"core.register_filter('measure', Measure, function(self) return self end)\n"
+	"core.register_service('too_large', 'http', function(applet)\n"
+	"	local page, left = applet:get_var('txn.page'), REST_MAX\n"
+	"	applet:set_status(413)\n"
+	"	applet:add_header('Content-Type', 'text/plain; charset=utf-8')\n"
+	"	applet:add_header('Content-Length', #page)\n"
+	"	applet:add_header('X-Stead-Edge', '413')\n"
+	"	applet:start_response()\n"
+	"	applet:send(page)\n"
+	"	while left > 0 do\n"
+	"		local data = applet:receive(65536)\n"
+	"		if #data == 0 then break end\n"
+	"		left = left - #data\n"
+	"	end\n"
+	"end)\n";
 
 static void put_tables(Buf *b)
 {
@@ -439,6 +466,7 @@ static const struct Page {
 	int again; /* seconds after which a browser asks once more; 0 = never */
 } pages[] = {
 	{ "400", "Bad request", "The request could not be understood.", 0 },
+	{ "400x", "Request too large", "The request has more data than this site takes.", 0 }, /* found out in its body */
 	{ "404", "Nothing here", "There is no site at this address. Check the spelling of the address.", 0 },
 	{ "408", "Request timed out", "The request took too long to arrive.", 0 },
 	{ "413", "Request too large", "The request has more data than this site takes.", 0 },
