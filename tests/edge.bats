@@ -356,6 +356,31 @@ END
   is "$(code app.test /)" 200
 }
 
+@test "the edge's own port cannot be published beside routes" {
+  local port=$((PORTS + 90))
+  compose <<END
+services:
+  web: { image: tiny, command: [server], expose: [8080], ports: ["$port:8080"], x-stead: { routes: [{ host: app.test, port: 8080 }] } }
+END
+  fails 2 stead up -d
+  says "compose.yaml:2: services.web.ports[0]: port $port is where routes are served"
+  says "--edge-http"
+  # On another address it can; then routes of another stack are in the way of all addresses.
+  compose <<END
+services:
+  web: { image: tiny, command: [server], expose: [8080], ports: ["127.0.0.2:$port:8080"], x-stead: { routes: [{ host: app.test, port: 8080 }] } }
+END
+  ok stead up -d
+  is "$(code app.test /)" 200
+  is "$(curl -sS -o /dev/null -w '%{http_code}' "http://127.0.0.2:$port/")" 200
+  compose other.yaml <<END
+services:
+  web: { image: tiny, command: [server], ports: ["$port:8080"] }
+END
+  fails 2 stead -f other.yaml -p "${PROJECT}b" up -d
+  says "port $port is where routes are served"
+}
+
 @test "without routes there is no HAProxy and the port is free" {
   compose <<'END'
 services:

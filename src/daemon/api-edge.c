@@ -165,8 +165,9 @@ static void routes(Daemon *d, HttpRequest *r, char *const *args)
 {
 	json_t *list = json_array();
 	daemon_edge_update(d);
-	const char *trouble = edge_trouble(d->edge);
-	AUTO_FREE char *error = !trouble ? NULL : xasprintf(edge_pid(d->edge) ? "what is new is not in effect: %s" : "nothing is served: %s", trouble);
+	bool off = str_eq(d->o.edge_http, "off") && str_eq(d->o.edge_https, "off");
+	const char *trouble = off ? "--edge-http and --edge-https are off" : edge_trouble(d->edge);
+	AUTO_FREE char *error = !trouble ? NULL : xasprintf(edge_pid(d->edge) && !off ? "what is new is not in effect: %s" : "nothing is served: %s", trouble);
 	for (size_t i = 0; i < d->edge_table->n_routes; i++) {
 		json_t *o = route_json(d, &d->edge_table->routes[i]);
 		if (error)

@@ -353,17 +353,56 @@ static int check_route(StackState *s, const Service *svc, const Route *route, Er
 	return r < 0 ? r : check_clash(s, route, err);
 }
 
+/* "", "*", "127.0.0.1" or "::1"; the caller frees. NULL: "off". */
+static char *split_address(const char *address, uint32_t *ret_port)
+{
+	const char *colon = strrchr(address, ':');
+	if (!colon || parse_u32_max(colon + 1, UINT16_MAX, ret_port) < 0)
+		return NULL;
+	bool brackets = *address == '[' && colon > address + 1;
+	return xstrndup(address + brackets, (size_t) (colon - address) - 2 * brackets);
+}
+
+static bool all_addresses(const char *a)
+{
+	return str_empty(a) || str_eq(a, "*") || str_eq(a, "0.0.0.0") || str_eq(a, "::");
+}
+
+/* One may stand for all addresses, or for all of its family. */
+static bool addresses_meet(const char *a, const char *b)
+{
+	bool one_family = str_empty(a) || str_empty(b) || str_eq(a, "*") || !strchr(a, ':') == !strchr(b, ':');
+	return one_family && (all_addresses(a) || all_addresses(b) || str_eq(a, b));
+}
+
+static int port_check(const Port *p, const char *option, const char *address, Err *err)
+{
+	uint32_t port;
+	AUTO_FREE char *at = split_address(address, &port);
+	if (!at || p->published != port || p->published_end != port || !str_eq(p->protocol, "tcp") || !addresses_meet(at, p->host_ip))
+		return 0;
+	return err_set(err, -EADDRINUSE, "port %u is where routes are served: publish another one, or none where a route leads to the service, or start the "
+					 "daemon with another address (%s)", port, option);
+}
+
+int daemon_edge_port_check(Daemon *d, const Stack *model, const Port *p, Err *err)
+{
+	bool routes = edge_pid(d->edge) != 0;
+	for (size_t i = 0; i < model->n_services; i++)
+		routes = routes || model->services[i].n_routes;
+	int r = routes ? port_check(p, "--edge-http", d->o.edge_http, err) : 0;
+	return routes && r == 0 ? port_check(p, "--edge-https", d->o.edge_https, err) : r;
+}
+
 /* A port that one of our own containers publishes is named better than by the daemon's pid. */
 static int check_published(Daemon *d, const char *option, const char *address, Err *err)
 {
-	const char *colon = strrchr(address, ':');
 	uint32_t port;
-	if (!colon || parse_u32_max(colon + 1, UINT16_MAX, &port) < 0)
-		return 0;
-	for (size_t i = 0; i < d->n_containers; i++)
+	AUTO_FREE char *at = split_address(address, &port);
+	for (size_t i = 0; at && i < d->n_containers; i++)
 		for (size_t k = 0; k < d->containers[i]->n_ports; k++) {
 			const PublishedPort *p = &d->containers[i]->ports[k];
-			if (p->host_port == port && p->hold >= 0 && str_eq(p->protocol, "tcp"))
+			if (p->host_port == port && p->hold >= 0 && str_eq(p->protocol, "tcp") && addresses_meet(at, p->host_ip))
 				return err_set(err, -EADDRINUSE, "routes are served on port %u, which container %s publishes; change its `ports`, or start the daemon "
 								 "with another address (%s)", port, d->containers[i]->name, option);
 		}

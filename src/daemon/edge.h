@@ -35,6 +35,8 @@ const char *edge_container_address(Container *c);
 
 /** What an `up` or a deploy of this model is refused for. `where` gets the path in the model. */
 int daemon_edge_check(StackState *s, const Stack *model, ModelPath *where, Err *err);
+/** -EADDRINUSE for a published port of this model that is the edge's, if there are routes, in the model or otherwise. */
+int daemon_edge_port_check(Daemon *d, const Stack *model, const Port *p, Err *err);
 
 /** The services' routes give the maintenance page from the next update on, or no longer; NULL: all. Kept in the store. -ENOENT, -EINVAL. */
 int daemon_edge_maintenance(StackState *s, char *const *services, bool on, Err *err);

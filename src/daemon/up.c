@@ -97,7 +97,9 @@ static int check_ports(Operation *op, const Service *svc, Err *err)
 {
 	for (size_t i = 0; i < svc->n_ports; i++) {
 		AT(op, "services.%s.ports[%zu]", svc->name, i);
-		int r = network_port_check(op->s->d, op->s->name, &svc->ports[i], err);
+		int r = daemon_edge_port_check(op->s->d, op->model, &svc->ports[i], err);
+		if (r == 0)
+			r = network_port_check(op->s->d, op->s->name, &svc->ports[i], err);
 		if (r < 0)
 			return r;
 		if (svc->replicas > 1 && svc->ports[i].published && svc->ports[i].published_end - svc->ports[i].published + 1 < svc->replicas)

@@ -68,6 +68,7 @@ struct Edge {
 	bool reaping;            /* the commands delete what is in maintenance */
 	bool without_certs;      /* the last start failed: the next is tried with none */
 	bool quitting;
+	int64_t released;  /* monotonic ns: the running process was told to let go of the ports; 0 = it was not */
 	char *trouble;     /* why what is wanted is not in effect, NULL = it is, or is about to be */
 	unsigned failures; /* in a row */
 	unsigned reaps;    /* in a row without an end */

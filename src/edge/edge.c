@@ -28,6 +28,7 @@
 
 #define RETRY_MSEC 100       /* after the first failure, then doubling */
 #define RETRY_MAX_MSEC 5000
+#define RELEASE_NS (10 * NSEC_PER_SEC) /* for a process to let go of its ports */
 #define REAP_MSEC 100        /* to the first try to delete what was put into maintenance, then doubling */
 #define REAP_MAX_MSEC 5000
 #define REAPS_PATIENT 12     /* tries (some 40 s), then its connections are cut */
@@ -284,6 +285,24 @@ static int make_dirs(const Edge *e, Err *err)
 	return 0;
 }
 
+/* The same port on another address than before the daemon's restart: the process that still runs is in the way of the one to come. */
+static bool release_ports(Edge *e)
+{
+	const ListenAddress *from[] = { &e->http, &e->https };
+	pid_t pid = haproxy_pid(e->haproxy);
+	bool held = false;
+	for (size_t i = 0; pid && i < ARRAY_SIZE(from); i++)
+		held = held || (e->fds[2 * i] < 0 && e->fds[2 * i + 1] < 0 && listen_port(from[i]) && listen_held_by(listen_port(from[i]), pid));
+	if (e->released ? time_mono() - e->released > RELEASE_NS : !held)
+		return false;
+	if (!e->released) {
+		e->released = time_mono();
+		haproxy_release(e->haproxy);
+	}
+	(void) uv_timer_start(e->retry, retry_due, RETRY_MSEC, 0);
+	return true;
+}
+
 static int start(Edge *e, Err *err)
 {
 	int r = haproxy_dir_check(e->dir, err);
@@ -293,6 +312,8 @@ static int start(Edge *e, Err *err)
 		r = make_dirs(e, err);
 	if (r == 0)
 		r = open_listeners(e, e->fds, err);
+	if (r == -EADDRINUSE && release_ports(e))
+		return 0;
 	if (r == 0)
 		r = open_log_pipe(e, err);
 	if (r < 0)
@@ -319,6 +340,7 @@ static void on_started(void *user)
 	proxy_state_free(e->have);
 	e->have = steal_ptr(&e->after);
 	e->without_certs = false;
+	e->released = 0;
 	edge_kick(e);
 }
 

@@ -272,6 +272,7 @@ static void put_measured(const HaproxyConfig *c, Buf *b)
 		"backend measure from common\n"
 		"\thttp-request set-header X-Stead-Slot %%[var(txn.slot)]\n"
 		"\thttp-request set-header X-Stead-Max %%[var(txn.max)]\n"
+		"\thttp-request del-header Expect if { req.body_size,sub(txn.max) gt 0 }\n" /* or HAProxy would ask for the body */
 		"\thttp-request set-timeout server var(txn.timeout) if { var(txn.timeout) -m found }\n"
 		"\tserver loop unix@/measured.sock pool-max-conn 0\n"
 		"frontend measured from common\n"

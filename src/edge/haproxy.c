@@ -443,6 +443,12 @@ void haproxy_quit(Haproxy *h, bool now)
 		(void) uv_timer_start(h->finish, finish_over, FINISH_MSEC, 0);
 }
 
+void haproxy_release(Haproxy *h)
+{
+	if (h->pid)
+		(void) kill(h->pid, SIGUSR1);
+}
+
 void haproxy_free(Haproxy *h)
 {
 	if (!h)

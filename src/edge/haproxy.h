@@ -40,6 +40,8 @@ int haproxy_start(Haproxy *h, const int fds[HAPROXY_FDS], Err *err);
 bool haproxy_starting(const Haproxy *h);
 /** It finishes requests, for a second at most. `now`: not even that. */
 void haproxy_quit(Haproxy *h, bool now);
+/** It lets go of its ports, and ends when its requests have. */
+void haproxy_release(Haproxy *h);
 /** 0 = none runs. */
 pid_t haproxy_pid(const Haproxy *h);
 RuntimeApi *haproxy_api(Haproxy *h);

@@ -106,10 +106,22 @@ static bool has_inode(const char *pid, const unsigned long *inodes, size_t n)
 	return found;
 }
 
+static size_t listening_inodes(uint16_t port, unsigned long *inodes)
+{
+	return find_inodes("/proc/net/tcp6", port, inodes, find_inodes("/proc/net/tcp", port, inodes, 0));
+}
+
+bool listen_held_by(uint16_t port, pid_t pid)
+{
+	unsigned long inodes[INODES_MAX];
+	AUTO_FREE char *name = xasprintf("%d", (int) pid);
+	return has_inode(name, inodes, listening_inodes(port, inodes));
+}
+
 char *listen_holder(uint16_t port)
 {
 	unsigned long inodes[INODES_MAX];
-	size_t n = find_inodes("/proc/net/tcp6", port, inodes, find_inodes("/proc/net/tcp", port, inodes, 0));
+	size_t n = listening_inodes(port, inodes);
 	DIR *proc = n ? opendir("/proc") : NULL;
 	char *holder = NULL;
 	for (struct dirent *e; proc && !holder && (e = readdir(proc));) {
@@ -141,7 +153,7 @@ static int open_error(int r, const struct sockaddr *a, const char *option, Err *
 			holder ?: "another program", option);
 	}
 	if (r == -EADDRNOTAVAIL)
-		return err_set(err, r, "no interface of this machine has the address of %s", option);
+		return err_set(err, r, "no interface of this machine has the address of %s: start the daemon with another one, or :%u for all", option, port);
 	return err_errno(err, r, "listen on port %u", port);
 }
 

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -29,3 +30,4 @@ int listen_open(const struct sockaddr *a, socklen_t n, const char *option, int *
 int listen_take(int pidfd, int fd, const struct sockaddr *a, socklen_t n, int *ret_fd);
 /** "nginx (pid 123)" for the process that listens on that TCP port; NULL if it cannot be told. Owned by the caller. */
 char *listen_holder(uint16_t port);
+bool listen_held_by(uint16_t port, pid_t pid);

@@ -84,10 +84,12 @@ typedef struct Reply {
 	char body[64]; /* its beginning */
 } Reply;
 
+static uint32_t edge_address = INADDR_LOOPBACK;
+
 static int client(void)
 {
 	const struct timeval patience = { .tv_sec = 30 };
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(edge_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(edge_port), .sin_addr.s_addr = htonl(edge_address) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	(void) setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (void *) &a, sizeof(a)) < 0) {
@@ -153,9 +155,9 @@ static void set(EdgeTable *t)
 		fail_msg("%s", w.text);
 }
 
-static void open_edge(void)
+static void open_edge(const char *address)
 {
-	AUTO_FREE char *http = xasprintf("127.0.0.1:%u", edge_port);
+	AUTO_FREE char *http = xasprintf("%s:%u", address, edge_port);
 	AUTO_ERR err = ERR_INIT;
 	if (edge_new(&loop, &(EdgeOptions) { .state_dir = dir, .run_dir = dir, .http = http, .https = "off" }, &edge, &err) < 0)
 		fail_msg("%s", err_text(&err));
@@ -222,7 +224,7 @@ static void test_random_tables(void **state)
 {
 	Chance c = { 77 };
 	pid_t first = 0;
-	open_edge();
+	open_edge("127.0.0.1");
 	for (uint32_t seed = 1; seed <= 15; seed++) {
 		AUTO_EDGE_TABLE *t = twin(seed, 2 + seed, 8);
 		set(twin(seed, 2 + seed, 8));
@@ -242,7 +244,7 @@ static void test_taken_over(void **state)
 	for (int i = 0; i < 5; i++)
 		(void) uv_run(&loop, UV_RUN_NOWAIT);
 	check_some(before, &c, 5);
-	open_edge();
+	open_edge("127.0.0.1");
 	assert_int_equal(edge_pid(edge), pid);
 	check_some(before, &c, 5);
 	for (uint32_t seed = 30; seed < 34; seed++) {
@@ -407,6 +409,20 @@ static void test_refused(void **state)
 	assert_int_equal(ask("many.test", "/b1").status, 200); /* what was, goes on */
 }
 
+/* What held the port before is in the way of the one to come. */
+static void test_same_port_elsewhere(void **state)
+{
+	static const char *const hosts[] = { "0.0.0.0", "127.0.0.2", "127.0.0.1" };
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		edge_free(edge);
+		open_edge(hosts[i]);
+		set(twin(2, 5, 5));
+		edge_address = i < 2 ? INADDR_LOOPBACK + 1 : INADDR_LOOPBACK;
+		assert_int_equal(ask("none", "/nowhere").status, 404);
+		assert_null(edge_trouble(edge));
+	}
+}
+
 static void test_port_held(void **state)
 {
 	AUTO_ERR err = ERR_INIT;
@@ -460,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_more_slots),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_same_port_elsewhere),
 		cmocka_unit_test(test_port_held),
 		cmocka_unit_test(test_end),
 	};
