@@ -55,6 +55,7 @@ END
   is "$(header X-Version app.test /apix)" exact
   is "$(header X-Version app.test /api/v2)" deep
   is "$(header X-Version app.test /api/v22)" api
+  is "$(header X-Version app.test /x/../api --path-as-is)$(header X-Version app.test /%61pi)" exactexact
   is "$(header X-Version other.test /)" api
   is "$(header X-Version a.app.test /)" wild
   is "$(code b.a.app.test /)" 404
