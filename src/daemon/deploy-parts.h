@@ -30,7 +30,7 @@ typedef struct DeployService {
 	int64_t since;   /* mono: this step began */
 	int64_t switched; /* mono: the new ones took over, 0 = not yet */
 	bool stop_later;  /* the old ones run on, without requests, until the bake is over */
-	bool stopping;    /* that has come */
+	int64_t stopping; /* mono: that has come, 0 = not yet */
 	bool restored;   /* reverting: the old ones are up, or given up */
 	bool withdrawn;  /* reverting: nothing leads to the new ones any more */
 	bool restore_begun; /* reverting, stop-first: the old ones may be started */

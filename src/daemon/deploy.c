@@ -469,13 +469,13 @@ static void stop_baked(Deploy *dp)
 		DeployService *sv = &dp->services[i];
 		if (sv->stop_later && sv->switched && over(dp, sv->switched, bake_of(dp, sv))) {
 			sv->stop_later = false;
-			sv->stopping = true;
+			sv->stopping = time_mono();
 			deploy_report(dp, sv->name, "stop", "begin", -1, NULL);
 			stop_old(dp, sv);
 		}
 		if (sv->stopping && !old_running(dp, sv)) {
-			sv->stopping = false;
-			deploy_report(dp, sv->name, "stop", "done", seconds_since(sv->switched + bake_of(dp, sv)), NULL);
+			deploy_report(dp, sv->name, "stop", "done", seconds_since(sv->stopping), NULL);
+			sv->stopping = 0;
 		}
 	}
 }
