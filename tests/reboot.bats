@@ -113,3 +113,43 @@ END
   sleep 0.5
   is "$(containers)" ""
 }
+
+@test "with the machine, containers stop in order, each with its signal and its time" {
+  compose <<'END'
+services:
+  db:
+    image: tiny
+    restart: always
+    stop_signal: SIGINT
+    stop_grace_period: 10m
+    command: sh -c 'trap "echo db >>/data/ends; exit 0" INT; touch /data/db; while :; do sleep 0.1; done'
+    volumes: [data:/data]
+  worker:
+    image: tiny
+    restart: on-failure
+    stop_grace_period: 10m
+    command: sh -c 'trap "sleep 1; echo worker >>/data/ends; exit 0" TERM; touch /data/worker; while :; do sleep 0.1; done'
+    volumes: [data:/data]
+    depends_on: [db]
+  deaf: { image: tiny, restart: unless-stopped, stop_grace_period: 100ms }
+  parked: { image: tiny, restart: unless-stopped }
+  once: { image: tiny }
+volumes: { data: {} }
+END
+  ok stead up -d
+  ok stead stop -t 0 parked
+  within 20 inside db test -e /data/db -a -e /data/worker
+  local pids s
+  for s in db worker deaf once; do pids+=" $(inspect "$(container $s)" .State.Pid)"; done
+  kill -PWR "$(daemon_pid)" # as the unit's ExecStop= does
+  within 60 daemon_gone
+  # shellcheck disable=SC2086
+  not kill -0 $pids
+  daemon_start
+  within 20 has_status running worker
+  within 20 has_status running db
+  within 20 has_status running deaf
+  is "$(inside db cat /data/ends)" $'worker\ndb'
+  has_status exited parked
+  has_status exited once
+}

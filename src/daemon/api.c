@@ -103,10 +103,13 @@ static bool streaming(void *user, const HttpRequest *r)
 
 static void request(void *user, HttpRequest *r)
 {
+	const Daemon *d = user;
 	AUTO_STRV char **args = NULL;
 	bool known;
 	const ApiRoute *route = find_route(r, &args, &known);
-	if (route)
+	if (d->powering_off && !str_eq(http_method(r), "GET") && !str_eq(http_method(r), "HEAD"))
+		http_error(r, 503, "the machine goes down: containers are being stopped, and nothing else is begun");
+	else if (route)
 		route->handler(user, r, args);
 	else if (!without_version(http_path(r)))
 		http_error(r, 400, "API versions 1.%d to 1.%d are served; set DOCKER_API_VERSION=1.%d", API_MINOR_MIN, API_MINOR_MAX,

@@ -238,7 +238,7 @@ struct Daemon {
 	struct EdgeTable *edge_table; /* the last that the edge was told */
 	unsigned edge_pending;        /* tables that are not in effect yet */
 	int64_t started_at;
-	bool stopping;
+	bool powering_off; /* daemon_power_off: all containers stop, and nothing is begun or written any more */
 
 	Container **containers;
 	size_t n_containers;

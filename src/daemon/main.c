@@ -134,6 +134,15 @@ static void terminate(uv_signal_t *s, int sig)
 	uv_stop(d->loop);
 }
 
+static void power_off(uv_signal_t *s, int sig)
+{
+	Daemon *d = s->data;
+	if (d->powering_off)
+		return;
+	log_info("signal %d: the machine goes down, containers are stopped", sig);
+	daemon_power_off(d);
+}
+
 /* sd_notify(3): a datagram to NOTIFY_SOCKET. */
 static void notify_ready(void)
 {
@@ -153,7 +162,7 @@ static void notify_ready(void)
 
 static int run(Daemon *d, Err *err)
 {
-	uv_signal_t term, intr;
+	uv_signal_t term, intr, power;
 	int r = daemon_open(d, err);
 	if (r == 0)
 		r = api_start(d, err);
@@ -161,15 +170,18 @@ static int run(Daemon *d, Err *err)
 		return r;
 	(void) uv_signal_init(d->loop, &term);
 	(void) uv_signal_init(d->loop, &intr);
-	term.data = intr.data = d;
+	(void) uv_signal_init(d->loop, &power);
+	term.data = intr.data = power.data = d;
 	(void) uv_signal_start(&term, terminate, SIGTERM);
 	(void) uv_signal_start(&intr, terminate, SIGINT);
+	(void) uv_signal_start(&power, power_off, SIGPWR);
 	log_info("%s %s is ready: runtime %s, %zu containers, socket %s/stead.sock", d->o.name, STEAD_VERSION, d->runtime->name,
 		d->n_containers, d->o.run_dir);
 	notify_ready();
 	(void) uv_run(d->loop, UV_RUN_DEFAULT);
 	uv_close((uv_handle_t *) &term, NULL);
 	uv_close((uv_handle_t *) &intr, NULL);
+	uv_close((uv_handle_t *) &power, NULL);
 	r = state_write_dirty(d, err);
 	if (r == 0)
 		daemon_leave(d);

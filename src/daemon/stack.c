@@ -139,6 +139,8 @@ static PlanContainer plan_view(const Container *c)
 		[HEALTH_HEALTHY] = PLAN_HEALTHY,
 		[HEALTH_UNHEALTHY] = PLAN_UNHEALTHY,
 	};
+	/* What else is asked of it waits for the machine to come back. */
+	bool off = c->d->powering_off;
 	return (PlanContainer) {
 		.service = c->svc.name,
 		.number = c->number,
@@ -147,9 +149,9 @@ static PlanContainer plan_view(const Container *c)
 		.exit_code = c->exit_code,
 		.restarting = c->restarting,
 		.busy = ctr_is_busy(c),
-		.stop = c->ask_stop,
-		.start = c->ask_start,
-		.remove = c->ask_remove,
+		.stop = off ? ctr_is_running(c) || c->restarting : c->ask_stop,
+		.start = c->ask_start && !off,
+		.remove = c->ask_remove && !off,
 		.replace = c->ask_replace,
 		.aside = deploy_aside(c),
 		/* What is of another release than the stack's model has the dependencies of its own. */
@@ -266,7 +268,7 @@ static void run_plan(StackState *s)
 		*array_append(cs, n) = d->containers[i];
 		*array_append(views, n_views) = plan_view(d->containers[i]);
 	}
-	for (size_t i = 0; i < s->n_missing; i++) {
+	for (size_t i = 0; i < s->n_missing && !d->powering_off; i++) {
 		PlanSlot *slot = array_append(slots, n_slots);
 		/* The names outlive the pass: create_missing frees a slot's only after it was used. */
 		slot->service = xstrdup(s->missing[i].service);
@@ -307,7 +309,8 @@ void stack_run_plans(Daemon *d)
 			s->awake = false;
 			again = any = true;
 			run_plan(s);
-			operation_check(s); /* may forget s */
+			if (!d->powering_off)
+				operation_check(s); /* may forget s */
 		}
 	}
 	if (any)

@@ -2,7 +2,8 @@
 /*
  * Starting is always recovering: the store says what was wanted, the kernel and conmon's files say
  * what is. Containers that run are adopted as they are; those that should run and do not are asked to
- * start, in the order of their dependencies. Stopping leaves everything running.
+ * start, in the order of their dependencies. Stopping leaves everything running,
+ * unless the machine stops, too.
  */
 #include "daemon/start.h"
 
@@ -52,6 +53,14 @@ static void write_due(uv_timer_t *t)
 	}
 }
 
+static bool all_rest(const Daemon *d)
+{
+	for (size_t i = 0; i < d->n_containers; i++)
+		if (ctr_is_running(d->containers[i]) || ctr_is_busy(d->containers[i]))
+			return false;
+	return true;
+}
+
 static void before_sleep(uv_prepare_t *p)
 {
 	Daemon *d = p->data;
@@ -61,9 +70,11 @@ static void before_sleep(uv_prepare_t *p)
 		for (size_t i = 0; i < d->n_stacks; i++)
 			if (d->stacks[i]->awake)
 				goto again;
-		return;
+		break;
 	again:;
 	} while (true);
+	if (d->powering_off && all_rest(d))
+		uv_stop(d->loop);
 }
 
 static void rotate_due(uv_timer_t *t)
@@ -229,6 +240,15 @@ static void drain(uv_loop_t *loop)
 	int64_t until = time_mono() + DRAIN_MS * NSEC_PER_MSEC;
 	while (uv_run(loop, UV_RUN_NOWAIT) != 0 && time_mono() < until)
 		(void) usleep(1000);
+}
+
+void daemon_power_off(Daemon *d)
+{
+	AUTO_ERR err = ERR_INIT;
+	if (state_write_dirty(d, &err) < 0)
+		log_warning("%s", err_text(&err));
+	d->powering_off = true;
+	stack_wake_all(d);
 }
 
 void daemon_leave(Daemon *d)

@@ -295,6 +295,8 @@ int state_write_dirty(Daemon *d, Err *err)
 {
 	int r = 0;
 	bool any = false;
+	if (d->powering_off)
+		return 0;
 	for (size_t i = 0; !any && i < d->n_containers; i++)
 		any = d->containers[i]->dirty;
 	if (!any)

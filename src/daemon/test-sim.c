@@ -142,6 +142,42 @@ static void comes_back_after_a_reboot(void **state)
 	expect_agreement();
 }
 
+static void power_off(void)
+{
+	daemon_power_off(&d);
+	(void) uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(sim_running(), 0);
+}
+
+/* What was wanted comes back: all but job, which has no policy. */
+static void power_on(void)
+{
+	crash_daemon();
+	sim_reboot();
+	start_daemon();
+	settle();
+	assert_int_equal(sim_running(), 3);
+	expect_agreement();
+}
+
+static void stops_all_with_the_machine(void **state)
+{
+	SimClient *c = submit(OP_UP, up_body(0, true));
+	assert_null(finish(c));
+	sim_client_gone(c);
+	Container *db = daemon_container_by_name(&d, "t-db-1"), *web = daemon_container_by_name(&d, "t-web-1");
+	power_off();
+	assert_true(web->finished_at < db->finished_at);
+	power_on();
+	/* In the middle of an operation. */
+	c = submit(OP_UP, up_body(1, true));
+	while (sim_running() == 3)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	power_off();
+	sim_client_gone(c);
+	power_on();
+}
+
 static void adopts_after_a_crash(void **state)
 {
 	SimClient *c = submit(OP_UP, up_body(0, true));
@@ -548,6 +584,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unhealthy_dependency_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(missing_image_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(comes_back_after_a_reboot, setup, teardown),
+		cmocka_unit_test_setup_teardown(stops_all_with_the_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(adopts_after_a_crash, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_end_that_was_seen_is_not_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(down_calls_off_an_up_that_waits, setup, teardown),
