@@ -114,6 +114,11 @@ END
   is "$(containers)" ""
 }
 
+refuses_to() {
+  fails 1 stead "$@"
+  says "the machine goes down"
+}
+
 @test "with the machine, containers stop in order, each with its signal and its time" {
   compose <<'END'
 services:
@@ -128,7 +133,7 @@ services:
     image: tiny
     restart: on-failure
     stop_grace_period: 10m
-    command: sh -c 'trap "sleep 1; echo worker >>/data/ends; exit 0" TERM; touch /data/worker; while :; do sleep 0.1; done'
+    command: sh -c 'trap "while ! test -e /data/go; do sleep 0.1; done; echo worker >>/data/ends; exit 0" TERM; touch /data/worker; while :; do sleep 0.1; done'
     volumes: [data:/data]
     depends_on: [db]
   deaf: { image: tiny, restart: unless-stopped, stop_grace_period: 100ms }
@@ -142,6 +147,10 @@ END
   local pids s
   for s in db worker deaf once; do pids+=" $(inspect "$(container $s)" .State.Pid)"; done
   kill -PWR "$(daemon_pid)" # as the unit's ExecStop= does
+  within 20 refuses_to stop parked
+  has_status running worker
+  has_status running db
+  touch "$SANDBOX/state/volumes/${PROJECT}_data/_data/go"
   within 60 daemon_gone
   # shellcheck disable=SC2086
   not kill -0 $pids
