@@ -46,7 +46,7 @@ END
   [ "$api" -lt "$web" ]
 }
 
-@test "who comes back: always does, no and on-failure do not" {
+@test "who comes back: always and unless-stopped do, what was stopped and what has no policy do not" {
   compose <<'END'
 services:
   always: { image: tiny, restart: always }
