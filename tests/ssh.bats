@@ -7,6 +7,9 @@
 load helpers
 load ssh
 
+# Of every ssh.
+NO_SESSION="-o RemoteCommand=none -o PermitLocalCommand=no -o ClearAllForwardings=yes"
+
 setup_file() { sandbox_up && ssh_start; }
 teardown_file() {
   local status=0
@@ -93,7 +96,7 @@ END
   ssh_forget
   ok over exec -T a true
   is "$(ssh_runs)" 1
-  is "$(cat "$SSH/runs")" "-T -p $(ssh_port) -- 127.0.0.1 stead dial-stdio"
+  is "$(cat "$SSH/runs")" "-T $NO_SESSION -p $(ssh_port) -- 127.0.0.1 stead dial-stdio"
 }
 
 @test "completion asks nobody" {
@@ -102,7 +105,7 @@ END
   ssh_forget
   ok over __complete service
   says web
-  is "$(cat "$SSH/runs")" "-T -o BatchMode=yes -o ConnectTimeout=3 -p $(ssh_port) -- 127.0.0.1 stead dial-stdio"
+  is "$(cat "$SSH/runs")" "-T $NO_SESSION -o BatchMode=yes -o ConnectTimeout=3 -p $(ssh_port) -- 127.0.0.1 stead dial-stdio"
   : >"$SSH/known"
   ok over __complete service
   is "$output" web # what the file says
@@ -337,6 +340,20 @@ release() { stead releases "$1" --json | jq -r "$2"; } # N FILTER
   fails 2 "$STEAD_EXE" -H "ssh://inner$SOCK" ps -A
 }
 
+@test "what the user's configuration has for sessions at a terminal is left out" {
+  local port=$((PORTS + 96)) holder
+  ssh_user_config "RemoteCommand echo a session" "RequestTTY force" "PermitLocalCommand yes" "LocalCommand echo connected" \
+    "LocalForward $port 127.0.0.1:1" "ExitOnForwardFailure yes"
+  # The port is taken, as by a session that is open.
+  python3 -c "import socket, time; s = socket.create_server(('127.0.0.1', $port)); print('taken', flush=True); time.sleep(1000)" >taken 3>&- 4>&- &
+  holder=$!
+  within 20 grep -q taken taken
+  capture over ps -A
+  kill "$holder"
+  wait "$holder" || true
+  is "$status" 0 || { echo "$output"; return 1; }
+}
+
 @test "hosts that cannot be: by file and line, and before ssh is run" {
   one
   mkdir -p config/stead
@@ -345,6 +362,8 @@ release() { stead releases "$1" --json | jq -r "$2"; } # N FILTER
     fails 2 "$STEAD_EXE" "-H$bad" ps
   done
   says "nobody"
+  fails 2 "$STEAD_EXE" -H pi@box:22 ps
+  says "an address is written ssh://pi@box:22"
   printf 'a ssh://b\nb ssh://-c\n' >config/stead/hosts
   fails 2 "$STEAD_EXE" -H a ps
   says "config/stead/hosts:2: ssh://-c: a host that begins with '-'"

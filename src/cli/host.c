@@ -225,6 +225,14 @@ int hosts_find(const char *text, const char *file, const char *name, char **ret,
 		near ? "'?" : "; add a line: NAME ssh://USER@HOST");
 }
 
+/* "pi@box", "box:2222": as other programs take them. */
+static bool is_address(const char *text)
+{
+	AUTO_HOST unused = { 0 };
+	AUTO_FREE char *url = xasprintf("ssh://%s", text);
+	return strpbrk(text, "@:") && host_parse(url, &unused, NULL) == 0;
+}
+
 int host_resolve(const char *text, char **ret, Err *err)
 {
 	AUTO_BUF content = BUF_INIT;
@@ -234,7 +242,7 @@ int host_resolve(const char *text, char **ret, Err *err)
 	}
 	int r = check_name(text, err);
 	if (r < 0)
-		return r;
+		return is_address(text) ? err_set(err, r, "%s: an address is written ssh://%s", text, text) : r;
 	AUTO_FREE char *file = hosts_path();
 	if (!file)
 		return err_set(err, -ENOENT, "%s: names of hosts are in ~/.config/stead/hosts, and HOME is not set", text);

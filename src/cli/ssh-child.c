@@ -18,12 +18,17 @@
 #define KILL_PATIENCE (2 * NSEC_PER_SEC) /* for one that got SIGTERM */
 #define WORDS_MAX 32
 
+/* What somebody has set for sessions at a terminal: a command to run there, words for standard output, ports that one session alone can have. */
+static const char *const no_session[] = { "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no", "-o", "ClearAllForwardings=yes" };
+
 static const char **make_argv(const HostAddress *a, const char *const *options, const char *const *command)
 {
 	const char **argv = xcalloc(WORDS_MAX, sizeof(*argv));
 	size_t n = 0;
 	argv[n++] = "ssh";
 	argv[n++] = "-T";
+	for (size_t i = 0; i < ARRAY_SIZE(no_session); i++)
+		argv[n++] = no_session[i];
 	while (options && *options)
 		argv[n++] = *options++;
 	if (a->port) {

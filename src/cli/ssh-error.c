@@ -19,10 +19,31 @@ typedef struct Words {
 	const char *url;
 	char *login;      /* [USER@]HOST */
 	char *port_ssh;   /* " -p PORT", or "" */
-	char *known_host; /* HOST, or [HOST]:PORT, as known_hosts has it */
+	char *known_host; /* HOST, or '[HOST]:PORT' */
 } Words;
 
 typedef int (*ExplainFn)(const Words *w, Err *err);
+
+#define CHANGED_FROM "Host key for "
+#define CHANGED_TO " has changed and you have requested strict checking."
+
+/* As known_hosts has it, which for a Host of ~/.ssh/config is not what was typed: ssh has said "Host key for [10.0.0.5]:2222 has changed and …". */
+static char *known_name(const HostAddress *a, const char *errors)
+{
+	static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]";
+	const char *to = strstr(errors, CHANGED_TO), *from = to;
+	AUTO_FREE char *name = NULL;
+	while (from && from > errors && from[-1] != '\n')
+		from--;
+	if (from && str_starts(from, CHANGED_FROM)) {
+		from += strlen(CHANGED_FROM);
+		if (from + strspn(from, harmless) == to)
+			name = xstrndup(from, (size_t) (to - from));
+	}
+	if (!name)
+		name = a->port && !str_eq(a->port, "22") ? xasprintf("[%s]:%s", a->host, a->port) : xstrdup(a->host);
+	return name[0] == '[' ? xasprintf("'%s'", name) : steal_ptr(&name);
+}
 
 /* ssh has said "The fingerprint for the ED25519 key sent by the remote host is\nSHA256:…": those lines go along. */
 static int changed_key(const Words *w, Err *err)
@@ -30,19 +51,28 @@ static int changed_key(const Words *w, Err *err)
 	return err_set(err, -ENOTCONN,
 		"%s: the machine has another host key than the one that is known for it. Either it was installed anew, or somebody else answers "
 		"in its place. Nothing was sent.\nCompare: on the machine's own console, 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' prints its "
-		"fingerprint; from here, 'ssh-keyscan%s %s | ssh-keygen -lf -' prints the one that answers.\nOnly if they are the same: "
+		"fingerprint; from here, 'ssh-keyscan%s %s | ssh-keygen -lf -' prints the one that answers, and so does ssh below.\nOnly if they are the same: "
 		"'ssh-keygen -R %s', then 'ssh%s -- %s' once, and answer its question with the fingerprint.",
 		w->url, w->port_ssh, w->a->host, w->known_host, w->port_ssh, w->login);
 }
 
+/* ssh(1) asks through jump hosts and for names of ~/.ssh/config, too, which ssh-keyscan(1) knows nothing of. */
 static int unknown_key(const Words *w, Err *err)
 {
 	return err_set(err, -ENOTCONN,
 		"%s: the host key of this machine is not known here, so it could be any machine. Nothing was sent.\nTo verify it: on the machine's own "
-		"console, 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' prints its fingerprint; from here, "
-		"'ssh-keyscan%s %s | ssh-keygen -lf -' prints the one that answers.\nIf they are the same: 'ssh%s -- %s' once, and answer its question "
-		"with the fingerprint.",
-		w->url, w->port_ssh, w->a->host, w->port_ssh, w->login);
+		"console, 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' prints its fingerprint. Then, from here, 'ssh -o StrictHostKeyChecking=ask%s -- %s' "
+		"once, and answer its question with that fingerprint: ssh goes on only if it is the one of the machine that answers.\n"
+		"'ssh-keyscan%s %s | ssh-keygen -lf -' only prints the one that answers.",
+		w->url, w->port_ssh, w->login, w->port_ssh, w->a->host);
+}
+
+static int revoked_key(const Words *w, Err *err)
+{
+	return err_set(err, -ENOTCONN,
+		"%s: the key of the machine that answers is marked as revoked in the known hosts here: somebody may have stolen it. Nothing was sent. The machine "
+		"needs a new one; ask who marked it",
+		w->url);
 }
 
 static int denied(const Words *w, Err *err)
@@ -88,6 +118,7 @@ static const struct {
 	bool remote; /* said on the other machine, so ssh itself did its work */
 } cases[] = {
 	{ "REMOTE HOST IDENTIFICATION HAS CHANGED", changed_key, false },
+	{ "REVOKED HOST KEY DETECTED", revoked_key, false },
 	{ "Host key verification failed", unknown_key, false },
 	{ "Permission denied (", denied, false },
 	{ "Too many authentication failures", denied, false },
@@ -123,7 +154,7 @@ static int other(const Words *w, const SshEnd *e, Err *err)
 	if (e->signal)
 		return err_set(err, -ENOTCONN, "%s: ssh was ended by signal %d", w->url, e->signal);
 	if (e->code == EXIT_SSH)
-		return err_set(err, -ENOTCONN, "%s: ssh could not connect", w->url);
+		return err_set(err, -ENOTCONN, "%s: ssh could not connect; try 'ssh%s -- %s true' by hand", w->url, w->port_ssh, w->login);
 	return err_set(err, -ENOTCONN, "%s: 'stead dial-stdio' ended there before it answered (exit code %d)", w->url, e->code);
 }
 
@@ -152,7 +183,7 @@ int ssh_explain(const HostAddress *a, const char *url, const SshEnd *end, Err *e
 	AUTO_BUF quoted = BUF_INIT;
 	AUTO_FREE char *login = xasprintf("%s%s%s", a->user ? a->user : "", a->user ? "@" : "", a->host);
 	AUTO_FREE char *port = a->port ? xasprintf(" -p %s", a->port) : xstrdup("");
-	AUTO_FREE char *known = a->port && !str_eq(a->port, "22") ? xasprintf("'[%s]:%s'", a->host, a->port) : xstrdup(a->host);
+	AUTO_FREE char *known = known_name(a, end->errors);
 	const Words w = { .a = a, .url = url, .login = login, .port_ssh = port, .known_host = known };
 	AUTO_ERR why = ERR_INIT;
 	int r = explain(&w, end, &why);

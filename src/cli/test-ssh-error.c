@@ -24,6 +24,15 @@ static const struct {
 	{ { 255, 0, CHANGED, NULL, false }, { "has another host key", "ssh-keygen -R '[box]:2222'", "  | SHA256:abc." }, "is not known here", -ENOTCONN },
 	{ { 255, 0, "Host key verification failed.\r\n", NULL, false },
 		{ "is not known here", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub", "ssh-keyscan -p 2222 box" }, NULL, -ENOTCONN },
+	/* A Host of ~/.ssh/config goes by another name in known_hosts; what is no name is none. */
+	{ { 255, 0, CHANGED "Host key for [10.0.0.5]:22022 has changed and you have requested strict checking.\r\n", NULL, false },
+		{ "ssh-keygen -R '[10.0.0.5]:22022'" }, "[box]", -ENOTCONN },
+	{ { 255, 0, CHANGED "Host key for pi.lan has changed and you have requested strict checking.\r\n", NULL, false },
+		{ "ssh-keygen -R pi.lan'" }, "[box]", -ENOTCONN },
+	{ { 255, 0, CHANGED "Host key for $(x) has changed and you have requested strict checking.\r\n", NULL, false },
+		{ "ssh-keygen -R '[box]:2222'" }, NULL, -ENOTCONN },
+	{ { 255, 0, "@       WARNING: REVOKED HOST KEY DETECTED!               @\r\nHost key verification failed.\r\n", NULL, false },
+		{ "marked as revoked" }, "is not known here", -ENOTCONN },
 	{ { 255, 0, "pi@box: Permission denied (publickey,password).\r\n", NULL, false }, { "refuses the key", "ssh-copy-id -p 2222 pi@box" }, NULL, -ENOTCONN },
 	{ { 255, 0, "Received disconnect from box port 2222:2: Too many authentication failures\n", NULL, false }, { "refuses the key" }, NULL, -ENOTCONN },
 	{ { 255, 0, "ssh: Could not resolve hostname box: Name or service not known\n", NULL, false }, { "the name 'box' does not resolve" }, NULL, -ENOTCONN },
@@ -31,7 +40,7 @@ static const struct {
 	{ { 255, 0, "ssh: connect to host box port 2222: Connection timed out\n", NULL, false }, { "cannot be reached" }, NULL, -ENOTCONN },
 	{ { 255, 0, "ssh: connect to host box port 2222: No route to host\n", NULL, false }, { "cannot be reached" }, NULL, -ENOTCONN },
 	{ { 255, 0, "kex_exchange_identification: read: Connection reset by peer\n", NULL, false },
-		{ "ssh could not connect", "  | kex_exchange_identification: read" }, NULL, -ENOTCONN },
+		{ "ssh could not connect; try 'ssh -p 2222 -- pi@box true' by hand", "  | kex_exchange_identification: read" }, NULL, -ENOTCONN },
 	{ { 127, 0, "bash: line 1: stead: command not found\n", NULL, false },
 		{ "stead is not installed there", "stead setup -H ssh://pi@box:2222", "  | bash: line 1" }, NULL, -ENOTCONN },
 	{ { 126, 0, "sh: 1: stead: Permission denied\n", NULL, false }, { "stead is not installed there" }, "refuses the key", -ENOTCONN },
@@ -83,7 +92,7 @@ static void long_words(void **state)
 		buf_printf(&said, "line %d.\r\n", i);
 	const SshEnd end = { 255, 0, buf_cstr(&said), NULL, false };
 	(void) ssh_explain(&a, "ssh://box", &end, &err);
-	assert_non_null(strstr(err_text(&err), "connect\n  | line 88.\n"));
+	assert_non_null(strstr(err_text(&err), "by hand\n  | line 88.\n"));
 	assert_non_null(strstr(err_text(&err), "  | line 99."));
 }
 
