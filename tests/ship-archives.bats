@@ -22,6 +22,14 @@ load ship
     is "$(far_id packed)" "$id"
     says "sent "
   done
+  # How much there is in compressed layers is known of those that are there, too.
+  mkdir small
+  cp archive.packed/* small
+  gzip small/tiny.tar small/layer.packed.a.tar
+  sed -i 's|[a-z.]*[.]tar|&.gz|g' small/manifest.json
+  tar -C small -cf small.tar .
+  ok stead ship ./small.tar --to "$FAR_URL" --json
+  is "$(tail -n 1 <<<"$output" | jq '.image_bytes > 6000000 and .layers_sent == 0')" true
   far rmi packed
   capture stead ship - --to "$FAR_URL" <packed.tar.gz
   is "$status" 0
@@ -50,6 +58,64 @@ END
   capture stead ship docker:none --to "$FAR_URL"
   [[ $status -ne 0 ]]
   says "docker save"
+}
+
+@test "podman's images: what it calls localhost/… goes by the name that was asked for" {
+  mkdir bin
+  app potted a
+  sed -i 's|potted:latest|localhost/potted:latest|' archive.potted/manifest.json
+  tar -C archive.potted -cf potted.tar .
+  cat >bin/podman <<END
+#!/bin/sh
+case "\$1 \$2 \$3" in
+  "save --multi-image-archive potted" | "save --multi-image-archive localhost/potted") cat $PWD/potted.tar ;;
+  *) echo "Error: image not known" >&2; exit 125 ;;
+esac
+END
+  chmod 755 bin/podman
+  PATH=$PWD/bin:$PATH
+  ok stead ship podman:potted --to "$FAR_URL"
+  says "potted:latest"
+  says_not localhost
+  far_has potted
+  not far_has localhost/potted
+  ok stead ship podman:localhost/potted --to "$FAR_URL"
+  says "localhost/potted:latest"
+  far_has localhost/potted
+}
+
+@test "an image of several platforms: the one for the box there goes" {
+  setarch linux32 true || skip "this kernel runs nothing of 32 bits"
+  local platform digest
+  # The box is of another architecture than this machine from now on.
+  eval "$(declare -f daemon_argv | sed '1s/daemon_argv/plain_argv/')"
+  daemon_argv() { printf '%s\n' setarch linux32 && plain_argv; }
+  far_stop
+  far_start
+  platform=$(far_api GET /stead/v1/box | jq -r .architecture)
+  not is "$platform" "$(here_arch)"
+  app native a
+  archive foreign "$platform" "$STEAD_TEST_CACHE/tiny.tar"
+  ok stead load -i native.tar
+  ok stead load -i foreign.tar
+  ok stead save -o both.tar native foreign
+  mkdir both
+  tar -C both -xf both.tar
+  rm -f both/manifest.json
+  jq -c --arg there "$platform" --arg here "$(here_arch)" '{schemaVersion: 2, manifests: [.manifests[] | {mediaType, digest, size,
+    platform: {os: "linux", architecture: (if (.annotations | tostring | test("foreign")) then $there else $here end)}}]}' both/index.json >index
+  digest=$(sha256sum <index | cut -d' ' -f1)
+  mv index "both/blobs/sha256/$digest"
+  jq -nc --arg d "sha256:$digest" --argjson n "$(stat -c %s "both/blobs/sha256/$digest")" '{schemaVersion: 2, manifests: [{
+    mediaType: "application/vnd.oci.image.index.v1+json", digest: $d, size: $n, annotations: {"org.opencontainers.image.ref.name": "both:1"}}]}' >both/index.json
+  ok stead ship ./both --to "$FAR_URL"
+  is "$(far_id both:1)" "$(here_id foreign)"
+  # Of what is for another one alone it is said.
+  fails 2 stead ship ./native.tar --to "$FAR_URL"
+  says "--platform linux/$platform"
+  eval "$(declare -f plain_argv | sed '1s/plain_argv/daemon_argv/')"
+  far_stop
+  far_start
 }
 
 @test "a user without root: the group opens the sockets, and nothing else is needed" {

@@ -140,12 +140,14 @@ static int open_archive(const ShipSource *s, ShipSender *sender, int *ret, Err *
 	return *ret < 0 ? err_errno(err, -errno, "%s", s->path) : 0;
 }
 
-static int worker_options(const ShipSource *s, const char *tmp, int *ret_fd, Err *err)
+static int worker_options(const ShipSource *s, const char *arch, const char *tmp, int *ret_fd, Err *err)
 {
 	int fds[2];
 	json_t *o = json_pack("{s:b, s:s, s:o}", "archive", 1, "tmp", tmp, "wanted", strv_to_json(s->kind == SOURCE_ENGINE ? s->names : NULL));
 	if (s->kind == SOURCE_LAYOUT)
 		(void) json_object_set_new(o, "layout", json_string(s->path));
+	if (arch)
+		(void) json_object_set_new(o, "arch", json_string(arch));
 	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	if (!text)
@@ -174,12 +176,12 @@ static int make_tmp(char **ret, Err *err)
 	return 0;
 }
 
-static int start_worker(const ShipSource *s, ShipSender *sender, int archive, ShipEnd *e, Err *err)
+static int start_worker(const ShipSource *s, const char *arch, ShipSender *sender, int archive, ShipEnd *e, Err *err)
 {
 	AUTO_CLOSE int options = -1;
 	AUTO_FREE char *worker = libexec_path("stead-worker");
 	int peer[2], report[2];
-	int r = worker_options(s, sender->tmp, &options, err);
+	int r = worker_options(s, arch, sender->tmp, &options, err);
 	if (r < 0)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, peer) < 0)
@@ -202,14 +204,14 @@ static int start_worker(const ShipSource *s, ShipSender *sender, int archive, Sh
 	return r;
 }
 
-int ship_sender_start(const ShipSource *s, ShipSender *ret, ShipEnd *e, Err *err)
+int ship_sender_start(const ShipSource *s, const char *arch, ShipSender *ret, ShipEnd *e, Err *err)
 {
 	AUTO_CLOSE int archive = -1;
 	*ret = (ShipSender) { 0 };
 	int r = make_tmp(&ret->tmp, err);
 	if (r == 0 && s->kind != SOURCE_LAYOUT)
 		r = open_archive(s, ret, &archive, err);
-	return r < 0 ? r : start_worker(s, ret, archive, e, err);
+	return r < 0 ? r : start_worker(s, arch, ret, archive, e, err);
 }
 
 int ship_sender_end(ShipSender *s, const ShipSource *source, Err *err)

@@ -40,8 +40,8 @@ typedef struct ShipSender {
 	char *tmp; /* directory of the worker's own */
 } ShipSender;
 
-/** Starts the worker (and the engine's `save`), and opens `e`. */
-int ship_sender_start(const ShipSource *s, ShipSender *ret, ShipEnd *e, Err *err);
+/** Starts the worker (and the engine's `save`), and opens `e`. `arch`: of what has several platforms, this one; NULL: the one of this machine. */
+int ship_sender_start(const ShipSource *s, const char *arch, ShipSender *ret, ShipEnd *e, Err *err);
 /** Ends them. -EIO, with the engine's exit code, if it was the engine that failed. */
 int ship_sender_end(ShipSender *s, const ShipSource *source, Err *err);
 

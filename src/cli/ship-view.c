@@ -41,7 +41,7 @@ char *ship_view_text(const ShipView *v, uint64_t sent, int64_t now)
 	AUTO_BUF out = BUF_INIT;
 	uint64_t done, left;
 	if (!v->begun)
-		return xstrdup(v->layers && !v->wanted ? "all layers are there" : v->wanted ? "finding out what differs" : "asking the other box what it has");
+		return xstrdup(!v->answered ? "asking the other box what it has" : v->wanted ? "finding out what differs" : "all layers are there");
 	AUTO_FREE char *sent_text = ship_bytes(sent);
 	amounts(v, &done, &left);
 	buf_printf(&out, "layer %zu of %zu, sent %s", v->begun, v->wanted > v->begun ? v->wanted : v->begun, sent_text);
@@ -67,7 +67,7 @@ static void take_offer(ShipView *v, const json_t *offer)
 	size_t i, k;
 	v->layers = v->wanted = v->begun = 0;
 	v->image_bytes = v->begun_bytes = v->over_bytes = v->skipped_bytes = v->from = v->position = 0;
-	v->sizes_unknown = false;
+	v->sizes_unknown = v->answered = false;
 	v->started = 0;
 	json_array_foreach(json_object_get(offer, "images"), i, image)
 	{
@@ -104,8 +104,21 @@ void ship_view_control(ShipView *v, bool from_sender, const json_t *value, uint6
 		take_offer(v, offer);
 	else if (from_sender && layer)
 		take_layer(v, layer, sent, now);
-	else if (!from_sender && want)
+	else if (!from_sender && want) {
 		v->wanted = json_array_size(json_object_get(want, "layers"));
+		v->answered = true;
+	}
+}
+
+void ship_view_done(ShipView *v, const json_t *images)
+{
+	json_t *image;
+	uint64_t bytes = 0;
+	size_t i;
+	json_array_foreach((json_t *) images, i, image)
+		bytes += (uint64_t) json_number(image, "size");
+	if (v->sizes_unknown && bytes > v->image_bytes)
+		v->image_bytes = bytes;
 }
 
 void ship_view_position(ShipView *v, uint64_t tar)

@@ -12,6 +12,7 @@ typedef struct ShipView {
 	Progress progress;
 	size_t layers, wanted;   /* of the images; that the receiver lacks */
 	size_t begun;            /* of those */
+	bool answered;           /* the receiver has said which */
 	bool sizes_unknown;      /* of some layers: they are learnt when they are sent */
 	uint64_t image_bytes;    /* tar bytes of all layers, and the configurations */
 	uint64_t begun_bytes;    /* tar bytes of the layers that have begun */
@@ -25,6 +26,8 @@ typedef struct ShipView {
 
 /** A frame J. `sent`: bytes over the line so far, `now` monotonic. */
 void ship_view_control(ShipView *v, bool from_sender, const json_t *value, uint64_t sent, int64_t now);
+/** The receiver's last word: of compressed layers that it had, only it knows how large they are. */
+void ship_view_done(ShipView *v, const json_t *images);
 /** A frame S. */
 void ship_view_position(ShipView *v, uint64_t tar);
 /** "layer 2 of 3, sent 1.2 MB, saved 45 MB, 310 kB/s, 12 s left". Of the caller. `sent`: bytes so far, `now` monotonic. */

@@ -35,6 +35,7 @@ typedef struct Shipping {
 	uint64_t data;  /* payload in this try */
 	size_t layers_sent;
 	bool begun;     /* both ends have stood at least once */
+	char *arch;     /* the receiver's, where there may be a choice */
 } Shipping;
 
 void ship_totals_done(ShipTotals *t)
@@ -104,11 +105,28 @@ static void hint_engine(Shipping *s, Err *err)
 	}
 }
 
+/* What comes of an archive of several platforms is what the box there can run. One that cannot tell is told to be too old by and by. */
+static int ask_architecture(Shipping *s, Err *err)
+{
+	AUTO_HTTP *c = NULL;
+	json_t *box = NULL;
+	AUTO_ERR why = ERR_INIT;
+	int r = connect_to(s->cli, s->o->to, &c, err);
+	if (r == 0 && (r = client_get(c, "/stead/v1/box", JSON_OBJECT, &box, &why)) < 0)
+		r = http_status(c) == 404 ? 0 : err_move(err, &why);
+	if (!str_empty(json_text(box, "architecture")))
+		s->arch = xstrdup(json_text(box, "architecture"));
+	json_decref(box);
+	return r < 0 && s->o->to ? name_host(s->o->to, err) : r;
+}
+
 static int open_sender(Shipping *s, Err *err)
 {
 	AUTO_HTTP *c = NULL;
-	if (s->o->source->kind != SOURCE_DAEMON)
-		return ship_sender_start(s->o->source, &s->sender, &s->relay.sender, err);
+	if (s->o->source->kind != SOURCE_DAEMON) {
+		int e = s->arch ? 0 : ask_architecture(s, err);
+		return e < 0 ? e : ship_sender_start(s->o->source, s->arch, &s->sender, &s->relay.sender, err);
+	}
 	int r = connect_to(s->cli, s->o->from, &c, err);
 	if (r < 0)
 		return r;
@@ -215,6 +233,7 @@ static Outcome try_once(Shipping *s, ShipTotals *t, Err *err)
 	s->received_before += s->relay.back.bytes;
 	if (end == SHIP_DONE) {
 		json_t *images = json_object_get(s->relay.receiver.last, "images");
+		ship_view_done(&s->view, images);
 		if (!t->images)
 			t->images = json_array();
 		(void) json_array_extend(t->images, images);
@@ -293,5 +312,6 @@ int shipping_run(const Cli *cli, const ShipOrder *o, ShipTotals *t)
 	t->layers_sent += s.layers_sent;
 	t->took += time_mono() - began;
 	progress_done(&s.view.progress);
+	free(s.arch);
 	return code;
 }

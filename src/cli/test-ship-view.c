@@ -31,6 +31,8 @@ static void a_ship_is_followed(void **state)
 	see(&v, true, "{\"offer\":{\"images\":[{\"config_size\":1000,\"sizes\":[50000000,80000000,40000000]}],\"packed\":500}}", 700, 0);
 	assert_int_equal(v.layers, 3);
 	assert_int_equal(v.image_bytes, 170001000);
+	expect_text(&v, 700, 0, "asking the other box what it has");
+	see(&v, false, "{\"want\":{\"layers\":[],\"bases\":[]}}", 700, 0);
 	expect_text(&v, 700, 0, "all layers are there");
 	see(&v, false, "{\"want\":{\"layers\":[{\"diff_id\":\"a\",\"from\":0},{\"diff_id\":\"b\",\"from\":0}],\"bases\":[]}}", 700, 0);
 	expect_text(&v, 700, 0, "finding out what differs");
@@ -49,6 +51,14 @@ static void a_ship_is_followed(void **state)
 	assert_int_equal(v.begun, 0);
 	see(&v, true, "{\"layer\":{\"diff_id\":\"b\",\"tar_size\":500,\"from\":0}}", 20000, 14);
 	assert_int_equal(v.image_bytes, 510);
+	json_t *images = json_loads("[{\"size\":7000},{\"size\":1}]", 0, NULL);
+	ship_view_done(&v, images);
+	assert_int_equal(v.image_bytes, 7001);
+	/* What was offered with its sizes stays as it is. */
+	see(&v, true, "{\"offer\":{\"images\":[{\"config_size\":10,\"sizes\":[90]}],\"packed\":5}}", 700, 0);
+	ship_view_done(&v, images);
+	assert_int_equal(v.image_bytes, 100);
+	json_decref(images);
 }
 
 static void nonsense_does_no_harm(void **state)

@@ -157,7 +157,8 @@ static void worker_done(void *user, JobResult *result, const Err *err)
 		AUTO_STRV char **tags = NULL;
 		for (char **t = result->images[i]->tags; t && *t; t++)
 			strv_take(&tags, reference_show(*t));
-		json_array_append_new(images, json_pack("{s:s, s:o}", "id", result->images[i]->id, "tags", json_strv(tags)));
+		json_array_append_new(images, json_pack("{s:s, s:o, s:I}", "id", result->images[i]->id, "tags", json_strv(tags), "size",
+			(json_int_t) result->images[i]->size));
 		if (image_add(s->d, steal_ptr(&result->images[i]), &e) < 0)
 			err = &e;
 	}

@@ -18,6 +18,7 @@
 
 #define CHUNK (256U << 10)
 #define NAMES_SHOWN 10
+#define MADE_HERE "localhost/"
 
 typedef struct Member {
 	char *diff_id, *name;
@@ -66,6 +67,17 @@ static bool is_wanted(const ArchiveSource *a, const Image *image)
 	return false;
 }
 
+/* Podman saves what is asked of it as 'app', and has made it, as 'localhost/app': it goes by the name that was asked for. */
+static char *name_asked_for(const ArchiveSource *a, const char *tag)
+{
+	char *normal = NULL;
+	if (a->wanted && !strv_has(a->wanted, tag) && str_starts(tag, MADE_HERE) &&
+		reference_normalise(tag + strlen(MADE_HERE), &normal, NULL) == 0 && strv_has(a->wanted, normal))
+		return normal;
+	free(normal);
+	return xstrdup(tag);
+}
+
 static int add_layers(ArchiveSource *a, Image *image, const ArchiveImage *m, Err *err)
 {
 	if (image->n_layers != m->n || m->n == 0)
@@ -91,7 +103,11 @@ static int add_image(void *user, const ArchiveIndex *index, const ArchiveImage *
 	int r = image_from_config(buf_cstr(m->config), m->config->len, &image, err);
 	if (r < 0)
 		return r;
-	image->tags = strv_dup(m->tags);
+	for (char *const *t = m->tags; t && *t; t++) {
+		AUTO_FREE char *name = name_asked_for(a, *t);
+		if (!strv_has(image->tags, name))
+			strv_add(&image->tags, name);
+	}
 	for (char **t = image->tags; t && *t; t++)
 		strv_take(&a->there, reference_show(*t));
 	if (!is_wanted(a, image))
@@ -236,7 +252,7 @@ int ship_source_archive(Store *store, const json_t *options, int fd, ShipSource 
 	if (r == 0)
 		r = open_index(a, options, fd, err);
 	if (r == 0)
-		r = archive_each_image(&a->index, arch ? arch : host, arch ? NULL : variant, add_image, a, err);
+		r = archive_each_image(&a->index, arch ? arch : host, arch && !str_eq(arch, host) ? NULL : variant, add_image, a, err);
 	if (r == 0)
 		r = check_wanted(a, wanted, err);
 	if (r < 0)
