@@ -205,11 +205,11 @@ goes_on() { # NAME
   says "is it a stead?"
 }
 
-@test "no room: told before anything is sent, and nothing is left" {
-  local small=$SANDBOX/$PROJECT/small
+# The other box with its state on a file system of this size, until small_end.
+small_begin() { # SIZE
+  small=$SANDBOX/$PROJECT/small
   mkdir -p "$small"
-  mount -t tmpfs -o size=24m tmpfs "$small"
-  new_image large c9
+  mount -t tmpfs -o "size=$1" tmpfs "$small"
   far_stop
   mkdir "$small/state"
   (
@@ -219,20 +219,48 @@ goes_on() { # NAME
   )
   mapfile -t argv <"$FAR/small.argv"
   setsid "${argv[@]}" >>"$FAR/log" 2>&1 </dev/null 3>&- 4>&- &
-  local pid=$!
-  disown $pid
+  small_pid=$!
+  disown "$small_pid"
   within 60 far_api GET /_ping
+}
+small_end() {
+  kill -TERM "$small_pid"
+  within 60 not sandbox_alive "$small_pid"
+  umount "$small"
+  far_start
+}
+
+@test "no room: told before anything is sent, and nothing is left" {
+  new_image large c9
+  small_begin 24m
   dd if=/dev/zero of="$small/fill" bs=1M count=12 2>dd.log
   capture stead ship large --to "$FAR_URL"
   local left
   left=$(find "$small/state/layers" -mindepth 1 | wc -l)
-  kill -TERM "$pid"
-  within 60 not sandbox_alive "$pid"
-  umount "$small"
-  far_start
+  small_end
   is "$status" 2
   says "are needed on the file system"
   is "$left" 0
+}
+
+@test "room for the layers and no more: what is kept for a further try gives way" {
+  noise c10 40000000 >data
+  tar --numeric-owner --mtime=@0 -cf full.layer.tar data
+  archive full "$(here_arch)" full.layer.tar
+  ok stead load -i full.tar
+  small_begin 70m
+  link_up
+  # Some of it is kept by a first try; for both there is no room.
+  ship_held full
+  kill -INT "$ship"
+  wait "$ship" || true
+  release
+  within 20 no_workers
+  capture stead ship full --to "$FAR_URL"
+  local id
+  id=$(far_id full)
+  small_end
+  is "$status $id" "0 $(here_id full)" || { echo "$output"; return 1; }
 }
 
 # ── deploy ───────────────────────────────────────────────────────────

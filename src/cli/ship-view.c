@@ -41,7 +41,9 @@ char *ship_view_text(const ShipView *v, uint64_t sent, int64_t now)
 	AUTO_BUF out = BUF_INIT;
 	uint64_t done, left;
 	if (!v->begun)
-		return xstrdup(!v->answered ? "asking the other box what it has" : v->wanted ? "finding out what differs" : "all layers are there");
+		return xstrdup(!v->layers ? "reading what is to be sent" :
+			       !v->answered ? "asking the other box what it has" :
+			       v->wanted ? "finding out what differs" : "all layers are there");
 	AUTO_FREE char *sent_text = ship_bytes(sent);
 	amounts(v, &done, &left);
 	buf_printf(&out, "layer %zu of %zu, sent %s", v->begun, v->wanted > v->begun ? v->wanted : v->begun, sent_text);

@@ -27,7 +27,7 @@ static void expect_text(const ShipView *v, uint64_t sent, int64_t seconds, const
 static void a_ship_is_followed(void **state)
 {
 	ShipView v = { 0 };
-	expect_text(&v, 0, 0, "asking the other box what it has");
+	expect_text(&v, 0, 0, "reading what is to be sent");
 	see(&v, true, "{\"offer\":{\"images\":[{\"config_size\":1000,\"sizes\":[50000000,80000000,40000000]}],\"packed\":500}}", 700, 0);
 	assert_int_equal(v.layers, 3);
 	assert_int_equal(v.image_bytes, 170001000);

@@ -126,7 +126,14 @@ void ship_part_close(ShipPart *p)
 int ship_part_clear(ShipPart *p, Err *err)
 {
 	p->end = p->write = p->from = p->read = 0;
+	p->forgotten = false;
 	return ftruncate(p->fd, 0) < 0 ? err_errno(err, -errno, "%s", p->name ? p->name : "a temporary file") : 0;
+}
+
+void ship_part_forget(ShipPart *p)
+{
+	(void) ship_part_clear(p, NULL);
+	p->forgotten = true;
 }
 
 void ship_part_remove(ShipPart *p)
@@ -139,6 +146,8 @@ void ship_part_remove(ShipPart *p)
 int ship_part_append(ShipPart *p, uint8_t type, const void *data, size_t n, Err *err)
 {
 	uint8_t h[FRAME_HEADER];
+	if (p->forgotten)
+		return 0;
 	frame_header(type, n, h);
 	const struct { const void *p; size_t n; } pieces[] = { { h, sizeof(h) }, { data, n } };
 	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++)
@@ -156,6 +165,8 @@ int ship_part_append(ShipPart *p, uint8_t type, const void *data, size_t n, Err 
 
 void ship_part_keep(ShipPart *p, uint64_t position)
 {
+	if (p->forgotten)
+		return;
 	p->end = p->write;
 	p->from = position;
 }

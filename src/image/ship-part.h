@@ -23,6 +23,7 @@ typedef struct ShipPart {
 	uint64_t write; /* of what is written */
 	uint64_t from;  /* position in the tar that `end` leads to */
 	uint64_t read;
+	bool forgotten; /* nothing is kept any more */
 } ShipPart;
 
 /** Opens it, with what an earlier try has left. */
@@ -30,6 +31,8 @@ int ship_part_open(Store *s, const char *diff_id, ShipPart *ret, Err *err);
 void ship_part_close(ShipPart *p);
 /** Forgets all that was kept. */
 int ship_part_clear(ShipPart *p, Err *err);
+/** The same, and what comes from now on is not kept either: there is no room. */
+void ship_part_forget(ShipPart *p);
 /** The layer is here: it goes. */
 void ship_part_remove(ShipPart *p);
 

@@ -6,6 +6,9 @@
  *
  * What is wrong with a layer's contents (an old layer that differs from the sender's, a kept part that is damaged) is found by its
  * digest or earlier. Then the rest of it is read from the connection, nothing is kept, and the sender is asked for all of it again.
+ *
+ * Room is asked for as the layers need it unpacked. What is kept beside them can be as much again where a layer comes whole, so it is given up
+ * where space runs short: first of the layers that are staged.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -164,6 +167,26 @@ static int check_space(const Receive *r, uint64_t need, Err *err)
 		r->store->path, b);
 }
 
+/* What an earlier try has left goes, where that makes room enough. */
+static int open_parts(Receive *r, uint64_t need, Err *err)
+{
+	uint64_t kept = 0;
+	int e = 0;
+	for (size_t i = 0; i < r->n_wanted; i++) {
+		Wanted *w = &r->wanted[i];
+		if ((e = ship_part_open(r->store, w->diff_id, &w->part, err)) < 0)
+			return e;
+		w->open = true;
+		kept += w->part.end;
+	}
+	if (!need)
+		return 0;
+	bool short_of = kept && check_space(r, need, NULL) < 0 && check_space(r, need > kept ? need - kept : 0, NULL) == 0;
+	for (size_t i = 0; short_of && e == 0 && i < r->n_wanted; i++)
+		e = ship_part_clear(&r->wanted[i].part, err);
+	return e < 0 ? e : check_space(r, need, err);
+}
+
 static int find_missing(Receive *r, Err *err)
 {
 	uint64_t need = 0;
@@ -175,18 +198,14 @@ static int find_missing(Receive *r, Err *err)
 		}
 	for (size_t i = 0; i < r->n_wanted; i++)
 		need += r->wanted[i].tar_size;
-	return need ? check_space(r, need, err) : 0;
+	return open_parts(r, need, err);
 }
 
 static int send_want(Receive *r, Err *err)
 {
 	uint64_t space = free_space(r);
 	for (size_t i = 0; i < r->n_wanted; i++) {
-		Wanted *w = &r->wanted[i];
-		int e = ship_part_open(r->store, w->diff_id, &w->part, err);
-		if (e < 0)
-			return e;
-		w->open = true;
+		const Wanted *w = &r->wanted[i];
 		ShipWantLayer *l = array_append(r->want.layers, r->want.n);
 		l->diff_id = xstrdup(w->diff_id);
 		l->from = w->part.from;
@@ -215,6 +234,34 @@ typedef struct Incoming {
 	bool bad;
 } Incoming;
 
+static void make_room(const Incoming *in)
+{
+	Receive *r = in->receive;
+	uint64_t need = in->tar_size - in->pos + SPACE_SPARE / 2;
+	for (size_t i = 0; i < r->n_wanted; i++)
+		if (!r->wanted[i].here && &r->wanted[i] != in->wanted)
+			need += r->wanted[i].tar_size;
+	if (in->wanted->part.forgotten || free_space(r) >= need)
+		return;
+	for (size_t i = 0; i < r->n_wanted; i++)
+		if (r->wanted[i].here)
+			(void) ship_part_clear(&r->wanted[i].part, NULL);
+	if (free_space(r) < need)
+		ship_part_forget(&in->wanted->part);
+}
+
+static int keep(Incoming *in, uint8_t type, Err *err)
+{
+	AUTO_ERR why = ERR_INIT;
+	ShipPeer *peer = &in->receive->peer;
+	int r = ship_part_append(&in->wanted->part, type, peer->frame.data, peer->frame.len, &why);
+	if (r == -ENOSPC || r == -EDQUOT)
+		ship_part_forget(&in->wanted->part);
+	else if (r < 0)
+		return store_write_failed(in->receive->store, r, "what has come of a layer", err);
+	return 0;
+}
+
 /* A frame from the connection, which is kept. */
 static int next_from_peer(Incoming *in, uint8_t *ret_type, Err *err)
 {
@@ -227,8 +274,8 @@ static int next_from_peer(Incoming *in, uint8_t *ret_type, Err *err)
 		return r;
 	if (*ret_type != SHIP_DATA && *ret_type != SHIP_SEGMENT)
 		return err_set(err, -EPROTO, "the sender sent something else in the middle of a layer");
-	if ((r = ship_part_append(part, *ret_type, peer->frame.data, peer->frame.len, err)) < 0)
-		return store_write_failed(in->receive->store, r, "what has come of a layer", err);
+	if ((r = keep(in, *ret_type, err)) < 0)
+		return r;
 	if (*ret_type == SHIP_SEGMENT) {
 		if ((r = ship_position_parse(peer->frame.data, peer->frame.len, &position, err)) < 0)
 			return r;
@@ -236,6 +283,7 @@ static int next_from_peer(Incoming *in, uint8_t *ret_type, Err *err)
 			return err_set(err, -EPROTO, "the sender's segments do not follow each other");
 		in->pos = position;
 		ship_part_keep(part, position);
+		make_room(in);
 	}
 	in->cut = false;
 	return 0;
@@ -269,6 +317,9 @@ static int read_base(void *user, uint32_t base, uint64_t offset, void *p, size_t
 static int open_stream(void *user, Stream **ret, Err *err)
 {
 	Incoming *in = user;
+	if (in->wanted->part.forgotten)
+		return err_set(err, -ENOSPC, "it has to be read twice, and there is no room to keep what has come of it on the file system of %s: remove images "
+			"('stead image prune') or make room", in->receive->store->path);
 	ship_part_rewind(&in->wanted->part);
 	in->replay = true;
 	*ret = ship_decode(&(ShipDecodeOptions) {
@@ -310,8 +361,12 @@ static int stage(Incoming *in, Err *err)
 		return 0;
 	}
 	/* A full disk does not get better, and a layer that came whole is as the sender has it. */
-	if (in->cut || e == -ENOSPC || e == -EDQUOT || ++w->tries > 1)
+	if (in->cut || e == -ENOSPC || e == -EDQUOT)
 		return err_move(err, &why);
+	if (++w->tries > 1) {
+		(void) ship_part_clear(&w->part, NULL);
+		return err_move(err, &why);
+	}
 	report_progress("layer %.19s did not come out right (%s): it is sent whole", w->diff_id, err_text(&why));
 	if ((e = drain(in, err)) < 0 || (e = ship_part_clear(&w->part, err)) < 0)
 		return e;
