@@ -56,6 +56,8 @@ END
   says "there is no stage 'thre'"
   fails 2 stead build -f sub/other .
   says "'missing' is not in the build context"
+  fails 2 stead build -f sub/other --platform linux/amd64,linux/arm64 .
+  says "an image has one platform here; build once for each"
   ok stead build -f - . <<<"FROM scratch"
   ok stead build - <<<"FROM scratch"
 }

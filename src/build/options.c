@@ -49,6 +49,8 @@ static const char *written_variant(const char *arch, const char *variant)
 int platform_split(const char *platform, char **ret_arch, char **ret_variant, Err *err)
 {
 	const char *arch = platform, *variant = NULL, *known;
+	if (strchr(platform, ','))
+		return err_set(err, -EINVAL, "platform '%s': an image has one platform here; build once for each", platform);
 	if (str_starts(platform, "linux/"))
 		arch += strlen("linux/");
 	const char *slash = strchr(arch, '/');

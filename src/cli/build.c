@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -205,6 +206,15 @@ static int adjust(void *user, const Service *svc, Building *b, Err *err)
 	return set_common(user, b, err);
 }
 
+/* `docker build app`, out of habit. */
+static void hint_at_directory(char *const *services)
+{
+	struct stat st;
+	const char *word = services ? *services : NULL;
+	if (word && !services[1] && stat(word, &st) == 0 && S_ISDIR(st.st_mode))
+		fprintf(stderr, "'%s' is a directory: to build it, write ./%s\n", word, word);
+}
+
 static int run_services(const Cli *cli, BuildOptions *o, char **services)
 {
 	AUTO_STACK *stack = NULL;
@@ -215,8 +225,10 @@ static int run_services(const Cli *cli, BuildOptions *o, char **services)
 		return cli_usage(cli, "--%s is for a directory, written with a slash (./%s); services have their names in the compose file", o->tags ? "tag" : "iidfile",
 			services && *services ? *services : "");
 	int code = project_load(cli, services, &stack);
-	if (code)
+	if (code) {
+		hint_at_directory(services);
 		return code;
+	}
 	for (size_t i = 0; i < stack->n_services; i++)
 		any = any || stack->services[i].build.context;
 	for (char **s = services; s && *s; s++)

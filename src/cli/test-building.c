@@ -273,6 +273,10 @@ static void services(void **state)
 	o = run(NULL, "build", "db");
 	expect(&o, EXIT_USAGE, "", "service 'db' has no 'build:'");
 	done(&o);
+	(void) mkdir("app", 0700);
+	o = run(NULL, "build", "app");
+	expect(&o, EXIT_USAGE, "", "'app' is a directory: to build it, write ./app");
+	done(&o);
 	o = run(NULL, "build", "-f", "compose.yaml");
 	expect(&o, EXIT_USAGE, "", "names a Dockerfile");
 	done(&o);
