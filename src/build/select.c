@@ -224,16 +224,20 @@ static int take_below(void *user, const char *path, Entry *e, Err *err)
 	return put(t->s, t->out, e, join(t->to, path), err);
 }
 
-/* What is in a directory goes into `to`. */
+/*
+ * What is in a directory goes into `to`. If that is not there it is a new directory, as in BuildKit and buildah: a checkout that only its owner may
+ * read is no reason for the image to be so. With --parents it is the directory itself.
+ */
 static int take_directory(const Selection *s, const char *named, Entry *e, const char *to, bool exists, Entries *out, Err *err)
 {
 	AUTO_FREE char *resolved = xstrdup(e->path);
 	Taking t = { s, out, to, named };
 	int r = 0;
-	if (exists || !*to)
+	Entry made = { .type = 'd', .mode = 0755, .mtime = e->mtime };
+	if (exists || !*to || !s->parents)
 		entry_done(e);
-	else
-		r = put(s, out, e, xstrdup(to), err);
+	if (!exists && *to)
+		r = put(s, out, s->parents ? e : &made, xstrdup(to), err);
 	return r < 0 ? r : tree_walk(s->tree, resolved, take_below, &t, err);
 }
 
