@@ -123,7 +123,7 @@ END
   ok stead inspect "$PROJECT-app"
   local key
   for key in 'privileged: true' 'entitlements: [network.host]' 'isolation: default' 'platforms: [linux/amd64, linux/arm64]' 'network: back' \
-    'additional_contexts: {a: "https://h/a.tar.gz"}' 'additional_contexts: {a: "target:b"}' 'dockerfil: x'; do
+    'additional_contexts: {a: "ftp://h/a.tar.gz"}' 'additional_contexts: {a: "target:b"}' 'dockerfil: x'; do
     printf 'services:\n  app:\n    build:\n      context: .\n      %s\n' "$key" >compose.yaml
     fails 2 stead build
     says "compose.yaml:5: services.app.build.${key%%:*}"
