@@ -9,6 +9,7 @@
 #include "daemon/container.h"
 #include "daemon/edge.h"
 #include "daemon/json.h"
+#include "daemon/release.h"
 #include "daemon/stack.h"
 #include "store/store.h"
 
@@ -532,6 +533,8 @@ void state_delete_stack(StackState *s)
 		r = store_releases_delete(s->d->store, s->name, &err);
 	if (r < 0)
 		log_error("stack %s: %s", s->name, err_text(&err));
+	else
+		release_sweep_files(s->d);
 	daemon_edge_forget(s);
 	stack_set_model(s, NULL);
 	s->down = false;
