@@ -42,11 +42,12 @@ int sql_error(Store *s, int rc, Err *err, const char *what, const char *name)
 {
 	if ((rc & 0xff) == SQLITE_CONSTRAINT)
 		return constraint_error(s, sqlite3_extended_errcode(s->db), err, what, name);
+	const char *quote = *name ? "'" : "", *gap = *name ? " " : "";
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
 		if (errors[i].rc == (rc & 0xff))
-			return err_set(err, errors[i].code, "%s '%s': %s: %s (%s)", what, name, s->path, errors[i].text,
+			return err_set(err, errors[i].code, "%s%s%s%s%s: %s: %s (%s)", what, gap, quote, name, quote, s->path, errors[i].text,
 				       sqlite3_errstr(rc));
-	return err_set(err, -EIO, "%s '%s': %s: %s", what, name, s->path, sqlite3_errmsg(s->db));
+	return err_set(err, -EIO, "%s%s%s%s%s: %s: %s", what, gap, quote, name, quote, s->path, sqlite3_errmsg(s->db));
 }
 
 /* ---- statements ---- */

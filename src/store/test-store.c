@@ -495,6 +495,10 @@ static void full_disk(void **state)
 	assert_non_null(strstr(err_text(&err), db_path));
 	assert_non_null(strstr(err_text(&err), "free some space"));
 	store_rollback(store);
+	err_done(&err);
+	err = (Err) ERR_INIT;
+	(void) sql_error(store, SQLITE_FULL, &err, "commit", "");
+	assert_true(str_starts(err_text(&err), "commit: "));
 	assert_int_equal(sql_exec(store, "PRAGMA max_page_count = 100000", NULL, ""), 0);
 	assert_int_equal(count_containers(), 0);
 	add_containers(0, 3);
