@@ -39,6 +39,7 @@
 #define GRACE_DEFAULT (10 * NSEC_PER_SEC)
 #define KILL_RETRY_MSEC 500 /* no descriptor was left to do it with */
 #define CLEAN_RETRY_MSEC 5
+#define REMOVE_RETRY_MSEC 1000
 #define START_FAILED_CODE 128
 
 /* A creation under way. It comes to its end also when the daemon, which is being closed, has forgotten the container. */
@@ -323,6 +324,7 @@ static void ctr_free(Container *c)
 	ctr_timer_stop(&c->restart_timer);
 	ctr_timer_stop(&c->stop_timer);
 	ctr_timer_stop(&c->clean_timer);
+	ctr_timer_stop(&c->remove_timer);
 	for (size_t i = 0; i < c->n_endpoints; i++) {
 		strv_free(c->endpoints[i].aliases);
 		free(c->endpoints[i].want_address);
@@ -743,13 +745,27 @@ static int remove_now(Container *c, Err *err)
 	return 0;
 }
 
+static void remove_again(uv_timer_t *t)
+{
+	Container *c = t->data;
+	ctr_timer_stop(&c->remove_timer);
+	stack_wake(daemon_stack(c->d, c->stack));
+}
+
+/* A deploy cannot end with it: it tries again, when the disk has room again, say. Any other operation fails. */
 static void stays(Container *c, const Err *err)
 {
 	StackState *s = daemon_stack(c->d, c->stack);
+	bool again = s->op && s->op->deploy;
+	if (again)
+		operation_warn(s, "container %s could not be removed, which is tried again: %s", c->name, err_text(err));
 	operation_fail(s, NULL, "container %s could not be removed: %s", c->name, err_text(err));
 	c->phase = c->finished_at ? PHASE_EXITED : PHASE_CREATED;
-	c->ask_remove = c->ask_replace = false;
+	c->ask_remove = again;
+	c->ask_replace = false;
 	c->fresh = false; /* nor is it tried again by what undoes an operation */
+	if (again)
+		ctr_timer_start(c, &c->remove_timer, remove_again, REMOVE_RETRY_MSEC);
 	stack_drop_missing(s, c->svc.name, c->number);
 	ctr_changed(c);
 }

@@ -166,6 +166,7 @@ struct Container {
 	struct Waiter *waiters;
 	bool cleaning;     /* what is left of its last run is being removed */
 	uv_timer_t *clean_timer;
+	uv_timer_t *remove_timer; /* its removal failed, and is tried again when this is over */
 	bool copying;      /* a volume is being filled from the image */
 	bool dirty;        /* its row must be written */
 };

@@ -385,6 +385,9 @@ int container_delete(const Runtime *rt, const ContainerPaths *p, Err *err)
 int container_bundle_remove(const ContainerPaths *p, Err *err)
 {
 	SimContainer *c = find(p->id);
+	sim.removals++;
+	if (sim.removals_fail)
+		return err_set(err, -ENOSPC, "the disk is full");
 	if (c) {
 		if (c->mounted || c->status != CONTAINER_ABSENT)
 			abort(); /* removed while it is still there */

@@ -20,6 +20,8 @@ typedef struct SimOptions {
 	const char *start_fails_for; /* "V=2": starts of containers with this variable fail */
 	bool hooks_end; /* containers with a command of their own end at once … */
 	int ends_with;  /* … with this code */
+	bool removals_fail;   /* of containers */
+	unsigned removals;    /* that were tried */
 } SimOptions;
 
 extern SimOptions sim;

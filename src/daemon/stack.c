@@ -151,7 +151,7 @@ static PlanContainer plan_view(const Container *c)
 		.busy = ctr_is_busy(c),
 		.stop = off ? ctr_is_running(c) || c->restarting : c->ask_stop,
 		.start = c->ask_start && !off,
-		.remove = c->ask_remove && !off,
+		.remove = c->ask_remove && !c->remove_timer && !off,
 		.replace = c->ask_replace,
 		.aside = deploy_aside(c),
 		/* What is of another release than the stack's model has the dependencies of its own. */

@@ -349,6 +349,28 @@ static void expect_old(const char *text, const char *step, int number)
 	assert_int_equal(current_number(), 1);
 }
 
+/* The disk is full, say: what cannot be removed is tried again, but not with all that the processor has. */
+static void a_removal_that_fails(void **state)
+{
+	run(OP_DEPLOY, body(1, 7));
+	sim.start_fails_for = "V=2";
+	sim.removals_fail = true;
+	sim.removals = 0;
+	SimClient *c = submit(OP_DEPLOY, body(2, 2));
+	while (!sim.removals)
+		(void) uv_run(&loop, UV_RUN_ONCE);
+	for (int i = 0; i < 1000; i++)
+		(void) uv_run(&loop, UV_RUN_NOWAIT);
+	assert_null(sim_client_answer(c));
+	assert_true(sim.removals < 200);
+	sim.removals_fail = false;
+	const char *text = finish(c);
+	assert_non_null(text);
+	expect_old(text, "start", 2);
+	sim_client_gone(c);
+	sim.start_fails_for = NULL;
+}
+
 static void a_start_that_fails(void **state)
 {
 	run(OP_DEPLOY, body(1, 7));
@@ -748,6 +770,7 @@ int main(void)
 		DEPLOY_TEST(plan_changes_nothing),
 		DEPLOY_TEST(a_plan_knows_images_that_are_coming),
 		DEPLOY_TEST(more_memory_than_there_is_is_refused),
+		DEPLOY_TEST(a_removal_that_fails),
 		DEPLOY_TEST(a_start_that_fails),
 		DEPLOY_TEST(never_healthy_is_put_back),
 		DEPLOY_TEST(one_that_ends_in_its_bake_is_put_back),
