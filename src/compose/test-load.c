@@ -276,7 +276,7 @@ static const struct {
 			   "'pre_deploy':['sh','-c','a b'],'post_deploy':['x']}}" },
 	{ "x-stead: {deploy: {smoke: [{get: /h?a=b, status: 404, contains: ' UP', port: 8080, timeout: 1s}, /x]}}", "x-stead",
 		"{'deploy':{'smoke':[{'get':'/h?a=b','status':404,'contains':' UP','port':8080,'timeout':'1s'},{'get':'/x'}]}}" },
-	{ "x-stead: {deploy: {order: auto, health_timeout: 60s, drain: 30s, bake: 10s, hold: 30s, keep: 5}}", "x-stead", NULL },
+	{ "x-stead: {deploy: {order: auto, health_timeout: 60s, drain: 30s, bake: 10s, hold: 30s}}", "x-stead", NULL },
 	{ "x-stead: {x-note: 1}", "x-stead", NULL },
 	{ "x-stead: ", "x-stead", NULL },
 };

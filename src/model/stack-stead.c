@@ -293,7 +293,7 @@ static const Field deploy_rules_fields[] = {
 	{ "bake", &field_duration, RULE(bake), .unset = 10 * SECOND, .min = 0, .max = 24 * HOUR },
 	{ "hold", &field_duration, RULE(hold), .unset = HOLD_MAX, .min = 0, .max = HOLD_MAX },
 	{ "smoke", &field_list, RULE(smoke), RULE(n_smoke), .arg = &smoke_schema },
-	{ "keep", &field_int, RULE(keep), .unset = 5, .min = 1, .max = 100 },
+	{ "keep", &field_int, RULE(keep), .unset = 0, .min = 1, .max = 100 },
 	{ "pre_deploy", &field_hook, RULE(pre_deploy) },
 	{ "post_deploy", &field_hook, RULE(post_deploy) },
 };

@@ -192,7 +192,7 @@ typedef struct DeployRules {
 	int64_t hold;           /* default 30 s, which is also the most */
 	SmokeTest *smoke;
 	size_t n_smoke;
-	int keep;                        /* releases kept for rollback, default 5 */
+	int keep;                        /* releases kept for rollback; 0: not said */
 	char **pre_deploy, **post_deploy; /* argv, NULL = none */
 } DeployRules;
 

@@ -93,7 +93,7 @@ static void rules_without_x_stead(void **state)
 	assert_int_equal(d->bake, 10 * SECOND);
 	assert_int_equal(d->settle, -1);
 	assert_int_equal(d->hold, 30 * SECOND);
-	assert_int_equal(d->keep, 5);
+	assert_int_equal(d->keep, 0);
 	assert_int_equal(d->n_smoke, 0);
 	assert_null(d->pre_deploy);
 	assert_null(d->post_deploy);
