@@ -87,6 +87,23 @@ numbers() { stead releases -q | sort -n | xargs; }
   is "$(numbers)" "1"
 }
 
+@test "a plan says what would be built" {
+  echo "FROM tiny" >Dockerfile
+  compose <<END
+services: { web: { build: ., command: [server], expose: [8080], stop_grace_period: 1s } }
+END
+  ok stead deploy --plan
+  says "build $PROJECT-web"
+  says "not there yet"
+  is "$(stead images -q "$PROJECT-web")" ""
+  ok stead deploy
+  ok stead deploy --plan
+  says "if that makes another image"
+  ok stead deploy --plan --no-build
+  says "nothing has changed"
+  ok stead down -t 0 --rmi local
+}
+
 @test "a failure tells step, exit code, log, and what serves on" {
   versioned 1
   ok stead deploy

@@ -54,20 +54,14 @@ static json_t *get_release(const Deploying *d, Err *err)
 	return ret;
 }
 
-static void print_plan(const Deploying *d)
+static void print_steps(const json_t *steps)
 {
 	static const char *const headers[] = { "SERVICE", "STEP", "DETAIL", NULL };
 	json_t *step;
 	size_t i;
 	Table t;
-	if (!json_array_size(d->plan)) {
-		bool same = str_eq(json_text(d->last, "result"), "unchanged");
-		printf(same ? "nothing has changed: 'stead %s' would do nothing\n" :
-			      "'stead %s' would replace no container, only what does not stand in one: routes, scale, rules of deploys\n", d->verb);
-		return;
-	}
 	table_init(&t, headers);
-	json_array_foreach(d->plan, i, step)
+	json_array_foreach((json_t *) steps, i, step)
 	{
 		table_add(&t, json_text(step, "service"));
 		table_add(&t, json_text(step, "step"));
@@ -75,6 +69,31 @@ static void print_plan(const Deploying *d)
 	}
 	table_print(&t);
 	table_done(&t);
+}
+
+void deploying_print_lacking(const Cli *cli, const json_t *steps)
+{
+	json_t *step;
+	size_t i;
+	if (!cli->global.json) {
+		print_steps(steps);
+		printf("\nWhat follows depends on images that are not there yet; after 'stead build' and 'stead pull' the plan has every step.\n");
+		return;
+	}
+	json_array_foreach((json_t *) steps, i, step)
+		print_json(json_pack("{s:O}", "plan", step));
+	print_json(json_pack("{s:s}", "result", "incomplete"));
+}
+
+static void print_plan(const Deploying *d)
+{
+	if (!json_array_size(d->plan)) {
+		bool same = str_eq(json_text(d->last, "result"), "unchanged");
+		printf(same ? "nothing has changed: 'stead %s' would do nothing\n" :
+			      "'stead %s' would replace no container, only what does not stand in one: routes, scale, rules of deploys\n", d->verb);
+		return;
+	}
+	print_steps(d->plan);
 }
 
 static void print_success(const Deploying *d)

@@ -19,3 +19,5 @@ typedef struct DeployingOptions {
 
 /** POST /stead/v1/stacks/PROJECT/VERB. Takes ownership of the body. Gives the exit code; all has been printed. */
 int deploying_run(const Cli *cli, const char *project, const char *verb, json_t *body, const DeployingOptions *o);
+/** The plan as far as it can be made while images are lacking. */
+void deploying_print_lacking(const Cli *cli, const json_t *steps);

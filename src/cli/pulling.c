@@ -211,6 +211,48 @@ static int pull_service(const Cli *cli, HttpClient *c, const Service *s, const c
 	return err_set(err, why.code, "%s", place);
 }
 
+static char **chosen(const Stack *stack, char *const *services, bool deps)
+{
+	char **names = NULL;
+	for (size_t i = 0; !services && i < stack->n_services; i++)
+		strv_add(&names, stack->services[i].name);
+	for (char *const *s = services; s && *s; s++)
+		project_with_deps(stack, *s, deps, &names);
+	return names;
+}
+
+static void plan_service(const PullingPlan *plan, const Service *s, const Known *known, char ***done)
+{
+	bool build = strv_has(plan->builds, s->name);
+	if (strv_has(*done, s->image) || (!build && !is_wanted(s, plan->policy, known)))
+		return;
+	strv_add(done, s->image);
+	AUTO_FREE char *detail = !build ? xasprintf("pull %s%s", s->image, known->here ? "; if that is another image, replace what runs of it" : "") :
+		xasprintf("build %s%s", s->image, known->here ? "; if that makes another image, replace what runs of it" : "");
+	(void) json_array_append_new(plan->rows, json_pack("{s:s, s:s, s:s}", "service", s->name, "step", build ? "build" : "pull", "detail", detail));
+}
+
+int pulling_plan(const Cli *cli, const Stack *stack, char *const *services, const PullingPlan *plan, bool *ret_lacking)
+{
+	AUTO_HTTP *client = NULL;
+	AUTO_ERR err = ERR_INIT;
+	AUTO_STRV char **names = chosen(stack, services, true), **done = NULL;
+	int code = client_open_or_fail(cli, &client), r = 0;
+	if (code)
+		return code;
+	for (char **name = names; name && *name; name++) {
+		const Service *s = stack_service(stack, *name);
+		Known known;
+		if (!s || !s->image || !s->replicas || strv_has(plan->coming, s->image))
+			continue;
+		if ((r = ask_known(client, s->image, &known, &err)) < 0)
+			return cli_fail(&err);
+		plan_service(plan, s, &known, &done);
+		*ret_lacking = *ret_lacking || (!known.here && strv_has(done, s->image));
+	}
+	return 0;
+}
+
 int pulling_services(const Cli *cli, const Stack *stack, char *const *services, bool deps, const char *policy, bool quiet)
 {
 	AUTO_HTTP *client = NULL;
@@ -219,10 +261,7 @@ int pulling_services(const Cli *cli, const Stack *stack, char *const *services, 
 	Progress p;
 	if (str_eq(policy, "never"))
 		return 0;
-	for (size_t i = 0; !services && i < stack->n_services; i++)
-		strv_add(&names, stack->services[i].name);
-	for (char *const *s = services; s && *s; s++)
-		project_with_deps(stack, *s, deps, &names);
+	names = chosen(stack, services, deps);
 	int code = client_open_or_fail(cli, &client);
 	if (code)
 		return code;

@@ -23,3 +23,13 @@ int pulling_push(HttpClient *c, const char *repository, const char *tag, Progres
  * is --pull: "always", "missing", "never". 0 or an exit code, errors have been printed: EXIT_USAGE, nothing was started.
  */
 int pulling_services(const Cli *cli, const Stack *stack, char *const *services, bool deps, const char *policy, bool quiet);
+
+typedef struct PullingPlan {
+	const char *policy;
+	char *const *builds; /* services that are built before */
+	char *const *coming; /* images that will be there without it */
+	json_t *rows;        /* gets steps of a plan, objects with "service", "step", "detail" */
+} PullingPlan;
+
+/** What would be built and pulled before a deploy of the services. *ret_lacking: some of it is not on the machine yet. Gives the exit code. */
+int pulling_plan(const Cli *cli, const Stack *stack, char *const *services, const PullingPlan *plan, bool *ret_lacking);

@@ -88,7 +88,15 @@ static void plan(void **state)
 	Outcome o = run(rules, "deploy", "--plan");
 	expect(&o, EXIT_DONE, "SERVICE   STEP      DETAIL\nweb       start     blog-web-2\nweb       switch    \n", "");
 	assert_non_null(strstr(o.requests, "\"plan\":true"));
-	assert_null(strstr(o.requests, "GET "));
+	assert_null(strstr(o.requests, RELEASES));
+	done(&o);
+	const FakeRule lacking[] = { { .request = "GET /images/app/json", .status = 404, .body = "{\"message\":\"no such image\"}" }, { NULL } };
+	o = run(lacking, "deploy", "--plan");
+	expect(&o, EXIT_DONE, "SERVICE   STEP      DETAIL\ndb        pull      pull db\nweb       pull      pull app\n\nWhat follows depends on images that are not there yet", "");
+	assert_null(strstr(o.requests, DEPLOY));
+	done(&o);
+	o = run(lacking, "--json", "deploy", "--plan");
+	expect(&o, EXIT_DONE, "{\"result\":\"incomplete\"}\n", "");
 	done(&o);
 	o = run(same, "deploy", "--plan");
 	expect(&o, EXIT_DONE, "nothing has changed: 'stead deploy' would do nothing\n", "");
