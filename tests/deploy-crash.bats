@@ -39,6 +39,41 @@ of_one_release() { # VERSION…: one of them
   load_end
 }
 
+deploy_and_kill() { # COMMAND…: what must hold when the daemon dies
+  stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+  local pid=$!
+  within 60 "$@"
+  daemon_kill
+  wait "$pid" || true
+  edge_daemon
+  within 90 settled
+}
+is_made() { [[ " $(containers) " == *" $1 "* ]]; }
+cut_at() { # NUMBER STEP
+  is "$(release "$1" '.result + " " + .report.step + " " + (.report.service | tostring)')" "interrupted $2"
+}
+
+@test "the release says where it was when the daemon died" {
+  web 1
+  ok stead deploy
+  RULES='        pre_deploy: [sh, -c, "sleep 1000"]'
+  web 2
+  deploy_and_kill is_made "$PROJECT-web-pre_deploy-r2"
+  cut_at 2 "pre_deploy web"
+  [[ $(release 2 .report.text) == *"what pre_deploy has done (web) is not undone"* ]]
+  RULES='        settle: 1000s'
+  web 3
+  deploy_and_kill is_made "$PROJECT-web-1-r3"
+  cut_at 3 "start web"
+  [[ $(release 3 .report.text) == *"Release 1 serves on, nothing else has changed"* ]]
+  RULES='        settle: 0s'
+  web 4
+  sed -i 's/bake: 0s/bake: 1000s/' compose.yaml
+  deploy_and_kill visits 4
+  cut_at 4 "bake null"
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+}
+
 # Without a load: what dies while there is no daemon cannot be replaced by anybody.
 @test "killed while a broken version is put back" {
   local delay

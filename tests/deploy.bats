@@ -213,6 +213,38 @@ release_ended() { [[ $(release "$1" .result) != running ]]; }
   is "$(release 2 '.report.step + " " + (.report.exit_code | tostring) + " " + (.report.logs | join(""))')" "pre_deploy 4 no way"
 }
 
+@test "what a hook did stays, and what it says is masked" {
+  web 1
+  ok stead deploy
+  RULES='        pre_deploy: [sh, -c, "echo migrating as $$DB_PASSWORD"]
+        smoke: [ { get: /nowhere, status: 204 } ]'
+  web 2 DB_PASSWORD=swordfish-9
+  fails 1 stead deploy
+  says "pre_deploy | migrating as ***"
+  says "Release 1 serves on; what pre_deploy has done (web) is not undone"
+  says_not swordfish
+  ok stead releases 2
+  says "migrating as ***"
+  says "was to replace release 1"
+  says_not swordfish
+  whole 1 "$PROJECT-web-1 $PROJECT-web-2"
+}
+
+@test "a stack that is stopped in its deploy is not said to serve on" {
+  web 1
+  ok stead deploy
+  RULES='        settle: 1000s'
+  web 2
+  stead deploy >deploy.log 2>&1 </dev/null 3>&- 4>&- &
+  local pid=$!
+  within 60 release_begun 2
+  ok stead stop -t 0
+  wait "$pid" || true
+  capture cat deploy.log
+  says "the stack is being stopped. What ran before serves on until then"
+  says "'stead releases 2' says more"
+}
+
 @test "refused before anything changes" {
   web 1
   ok stead deploy

@@ -164,7 +164,7 @@ void release_full(const json_t *release, const char *stack, int64_t now, Buf *ou
 	add_line(out, "", buf_cstr(&line));
 	buf_clear(&line);
 	if (base > 0)
-		buf_printf(&line, "replaces release %lld", (long long) base);
+		buf_printf(&line, "%s release %lld", str_eq(result, "failed") || str_eq(result, "interrupted") ? "was to replace" : "replaces", (long long) base);
 	if (source > 0)
 		buf_printf(&line, "%sbrings release %lld back", line.len ? ", " : "", (long long) source);
 	if (*commit)

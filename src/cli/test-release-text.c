@@ -95,7 +95,7 @@ static void full(void **state)
 	release_full(release, "blog", created + 7200 * NSEC_PER_SEC, &out);
 	assert_string_equal(buf_cstr(&out), "Release 7 of blog: failed\n"
 					    "deploy by u@h, 2026-01-02T03:04:05Z (2 hours ago), took 3.2 s\n"
-					    "replaces release 6, commit abc by A B\n"
+					    "was to replace release 6, commit abc by A B\n"
 					    "Changed:\n  web image a:1 → a:2\n  (stack) config x, y\n"
 					    "\nweb: smoke failed\nfailed step: smoke of web\ncontainer c\nIts log:\n  l\n"
 					    "Time line:\n      0.00s  web  start begin\n      1.25s  web  smoke failed  GET / answered 500\n");

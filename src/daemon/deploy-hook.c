@@ -10,6 +10,8 @@
 #include "base/str.h"
 #include "daemon/container.h"
 #include "daemon/deploy-parts.h"
+#include "daemon/json.h"
+#include "daemon/notify.h"
 #include "daemon/stack.h"
 #include "daemon/state.h"
 
@@ -84,6 +86,18 @@ static int make(Deploy *dp, DeployService *sv, const char *hook, char *const *ar
 	return 0;
 }
 
+/* It goes to whoever deploys, a job's public log perhaps, and into the release's report. */
+static void tell_output(Deploy *dp, const DeployService *sv, const char *hook, Container *c)
+{
+	json_t *lines = ctr_last_lines(c, HOOK_LINES_TOLD);
+	AUTO_MASK *m = notify_mask(dp->d, dp->release.model);
+	AUTO_STRV char **plain = json_to_strv(lines);
+	AUTO_STRV char **masked = mask_lines(m, plain);
+	for (char **line = masked; line && *line; line++)
+		deploy_report(dp, sv->name, hook, "output", -1, *line);
+	json_decref(lines);
+}
+
 int deploy_hook(Deploy *dp, DeployService *sv, const char *name, char *const *argv, Container **ret, Err *err)
 {
 	Container *c = hook_container(dp, sv);
@@ -102,11 +116,7 @@ int deploy_hook(Deploy *dp, DeployService *sv, const char *name, char *const *ar
 		/* Without a deploy that it could fail, a start that did not happen is only seen here. */
 		return 1;
 	}
-	json_t *lines = ctr_last_lines(c, HOOK_LINES_TOLD), *line;
-	size_t i;
-	json_array_foreach(lines, i, line)
-		deploy_report(dp, sv->name, name, "output", -1, json_string_value(line));
-	json_decref(lines);
+	tell_output(dp, sv, name, c);
 	c->ask_remove = true;
 	ctr_changed(c);
 	if (c->exit_code == 0 && !c->error) {

@@ -41,6 +41,7 @@ typedef struct DeployService {
 	double errors_before; /* share of 5xx before the switch */
 	int64_t looked;  /* mono: last look of its bake */
 	int near_limit;  /* looks in a row at which a new one's memory was near its limit */
+	bool hook_begun; /* pre_deploy may have done something */
 	bool hook_ended; /* with 0, and its container is being removed */
 } DeployService;
 

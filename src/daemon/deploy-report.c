@@ -78,6 +78,12 @@ void deploy_fail(Deploy *dp, const DeployService *sv, Container *c, const char *
 	va_start(ap, fmt);
 	text = xvasprintf(fmt, ap);
 	va_end(ap);
+	if (dp->release.model) {
+		/* A probe quotes what was answered. */
+		AUTO_MASK *m = notify_mask(dp->d, dp->release.model);
+		AUTO_FREE char *plain = text;
+		text = mask_text(m, plain);
+	}
 	if (dp->failed_text || dp->phase > DEPLOY_COMMIT) {
 		log_warning("stack %s: %s", dp->s->name, text);
 		free(text);
@@ -92,6 +98,23 @@ void deploy_fail(Deploy *dp, const DeployService *sv, Container *c, const char *
 	deploy_report(dp, dp->failed_service ? dp->failed_service : "", step, "failed",
 		sv && sv->begun ? (double) (time_mono() - sv->since) / (double) NSEC_PER_SEC : -1, text);
 	deploy_set_phase(dp, DEPLOY_REVERT);
+}
+
+/* What a hook did to data, it did; nobody but its author knows how to undo that. */
+static void say_what_is_there(const Deploy *dp, Buf *b)
+{
+	size_t hooks = 0;
+	if (dp->release.base)
+		buf_printf(b, ". Release %d serves on", dp->release.base);
+	else
+		buf_str(b, dp->s->model ? ". What ran before serves on" : ". Nothing of it is left");
+	for (size_t i = 0; i < dp->n_services; i++)
+		if (dp->services[i].hook_begun)
+			buf_printf(b, "%s%s", hooks++ ? ", " : "; what pre_deploy has done (", dp->services[i].name);
+	if (hooks)
+		buf_str(b, ") is not undone");
+	else if (dp->s->model)
+		buf_str(b, ", nothing else has changed");
 }
 
 char *deploy_paragraph(const Deploy *dp)
@@ -109,12 +132,11 @@ char *deploy_paragraph(const Deploy *dp)
 		AUTO_FREE char *peak = format_bytes(dp->failed_peak);
 		buf_printf(&b, ". It used %s of memory at most", peak);
 	}
-	if (dp->release.base)
-		buf_printf(&b, ". Release %d serves on, nothing else has changed", dp->release.base);
-	else if (dp->s->model)
-		buf_str(&b, ". What ran before serves on, nothing else has changed");
-	else
-		buf_str(&b, ". Nothing of it is left");
+	if (dp->no_restart) {
+		buf_str(&b, ". What ran before serves on until then");
+		return buf_steal(&b);
+	}
+	say_what_is_there(dp, &b);
 	buf_printf(&b, ". `stead releases %d` has the logs and the time line", dp->release.number);
 	return buf_steal(&b);
 }

@@ -230,6 +230,33 @@ static void add_services(Deploy *dp)
 	}
 }
 
+/* How far it was when the daemon ended, as roles tell: the service that was under way, or NULL. */
+static const DeployService *was_at(const Deploy *dp, const char **ret_step)
+{
+	const DeployService *at = NULL;
+	*ret_step = dp->n_services ? "bake" : "start";
+	for (size_t i = 0; i < dp->d->n_containers; i++) {
+		const Container *c = dp->d->containers[i];
+		const DeployService *sv = deploy_has(dp, c) ? deploy_service(dp, c->svc.name) : NULL;
+		const char *step = !sv ? NULL : is_old_of(dp, sv, c) ? "restore" : c->role == ROLE_RETIRED && !candidates_left(dp, sv) ? "stop" :
+			c->role == ROLE_CANDIDATE && c->oneoff ? "pre_deploy" : c->role == ROLE_CANDIDATE && !c->serving ? "start" : NULL;
+		if (!step)
+			continue;
+		at = sv;
+		*ret_step = step;
+	}
+	return at;
+}
+
+/* pre_deploy comes first of what is done to a service. */
+static void note_hooks(Deploy *dp)
+{
+	for (size_t i = 0; i < dp->n_services; i++) {
+		DeployService *sv = &dp->services[i];
+		sv->hook_begun = sv->svc && sv->svc->deploy_rules.pre_deploy && (sv->stop_first || candidates_left(dp, sv));
+	}
+}
+
 static void put_back(StackState *s, Release *r)
 {
 	Operation *op = xcalloc(1, sizeof(*op));
@@ -253,7 +280,10 @@ static void put_back(StackState *s, Release *r)
 		deploy_edge_init(dp, &dp->services[i]);
 	s->op = op;
 	log_warning("stack %s: release %d was being deployed when the daemon ended; it is put back", s->name, dp->release.number);
-	deploy_fail(dp, NULL, NULL, "restore", "the daemon ended while it was being deployed");
+	note_hooks(dp);
+	const char *step;
+	const DeployService *at = was_at(dp, &step);
+	deploy_fail(dp, at, NULL, step, "the daemon ended while it was being deployed");
 }
 
 static void recover_stack(StackState *s)

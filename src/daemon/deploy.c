@@ -129,6 +129,7 @@ static StepResult step_pre_deploy(Deploy *dp, DeployService *sv)
 		return STEP_DONE;
 	if (!sv->begun)
 		begin(dp, sv, "pre_deploy");
+	sv->hook_begun = true;
 	int r = deploy_hook(dp, sv, "pre_deploy", sv->svc->deploy_rules.pre_deploy, &c, &err);
 	if (r < 0)
 		deploy_fail(dp, sv, c, "pre_deploy", "%s", err_text(&err));
