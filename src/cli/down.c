@@ -42,8 +42,9 @@ const Command command_down = {
 	.name = "down",
 	.operands = "",
 	.summary = "Stop and remove a stack's containers and networks",
-	.text = "In the reverse order of depends_on. Volumes stay unless -v says otherwise. Ctrl-C only ends the watching:\n"
-		"the daemon goes on with it.",
+	.text = "In the reverse order of depends_on. Volumes stay unless -v says otherwise. The stack's releases are forgotten:\n"
+		"there is nothing to roll back to afterwards ('stead stop' keeps them). Ctrl-C only ends the watching: the daemon\n"
+		"goes on with it.",
 	.options = options,
 	.size = sizeof(DownOptions),
 	.flags = COMMAND_JSON,

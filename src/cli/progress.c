@@ -133,7 +133,7 @@ static char *step_words(const char *step, const char *status)
 		{ "pre_deploy", "running pre_deploy", "pre_deploy done" },
 		{ "start", "starting", "started" },
 		{ "health", "waiting for health", "healthy" },
-		{ "settle", "waiting if it lasts", "lasts" },
+		{ "settle", "seeing if it lasts", "lasts" },
 		{ "smoke", "smoke test", "smoke test passed" },
 		{ "switch", "switching", "switched" },
 		{ "drain", "draining", "drained" },

@@ -23,7 +23,7 @@ static const Option options[] = {
 	{ "filter", 0, OPTION_LIST, P(filters), "NAME=VALUE", "Only what matches: status, health, label, name …", NULL },
 	{ "status", 0, OPTION_LIST, P(status), "STATUS", "Only this status: created, running, restarting, exited", NULL },
 	{ "format", 0, OPTION_CHOICE, P(format), "FORMAT", "Output", "table json" },
-	{ "no-trunc", 0, OPTION_FLAG, P(no_trunc), NULL, "Do not cut commands", NULL },
+	{ "no-trunc", 0, OPTION_FLAG, P(no_trunc), NULL, "Do not cut commands and IDs", NULL },
 	{ NULL },
 };
 
@@ -63,8 +63,11 @@ static void print_table(const json_t *list, const PsOptions *o)
 		AUTO_FREE char *command = human_cut(json_text(c, "Command"), o->no_trunc ? SIZE_MAX : 20);
 		AUTO_FREE char *created = human_ago(json_number(c, "Created") * NSEC_PER_SEC, now);
 		AUTO_FREE char *ports = human_ports(json_object_get(c, "Ports"));
+		/* The name of its image has gone on to another. */
+		bool nameless = !o->no_trunc && str_starts(json_text(c, "Image"), "sha256:");
+		AUTO_FREE char *image = nameless ? human_id(json_text(c, "Image")) : xstrdup(json_text(c, "Image"));
 		table_add(&t, container_name(c));
-		table_add(&t, json_text(c, "Image"));
+		table_add(&t, image);
 		table_addf(&t, "\"%s\"", command);
 		table_add(&t, container_label(c, LABEL_SERVICE));
 		table_add(&t, created);
