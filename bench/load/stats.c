@@ -14,11 +14,6 @@ static const char *const failure_names[] = {
 };
 _Static_assert(ARRAY_SIZE(failure_names) == N_FAILURES, "a name for each reason");
 
-const char *failure_name(Failure f)
-{
-	return failure_names[f];
-}
-
 /* --- latencies: 64 buckets for each power of two, from 1 ns on; below 64 ns one a nanosecond */
 
 static size_t bucket_of(int64_t ns)

@@ -28,8 +28,6 @@ typedef enum Failure {
 	N_FAILURES
 } Failure;
 
-const char *failure_name(Failure f);
-
 /** Latencies in buckets of at most 1/64 width. */
 typedef struct Histogram {
 	uint64_t count, buckets[64 * 40];

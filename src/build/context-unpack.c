@@ -98,6 +98,6 @@ int context_unpack(const char *dir, const char *url, int fd, Err *err)
 	int r = url ? fetcher_new(&fetcher, err) : 0;
 	if (r < 0 || (r = sandbox_enter(dir, err)) < 0)
 		return r;
-	r = url ? fetcher_get_with(fetcher, &q, &calls, &any, &raw, err) : 0;
+	r = url ? fetcher_get(fetcher, &q, &calls, &any, &raw, err) : 0;
 	return r < 0 ? r : take(dir, url ? raw : stream_fd(fd), err);
 }

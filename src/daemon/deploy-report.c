@@ -179,7 +179,7 @@ void deploy_notify(const Deploy *dp, NoticeKind kind)
 		.next = what_next(dp, kind, &owned),
 	};
 	if (dp->release.model)
-		notify_event_of(dp->d, dp->release.model, &n);
+		notify_event(dp->d, dp->release.model, &n);
 }
 
 json_t *deploy_report_json(const Deploy *dp)

@@ -119,7 +119,7 @@ static void mask_and_send(Daemon *d, const Stack *model, const Mask *m, Notice *
 		free(copies[i]);
 }
 
-void notify_event_of(Daemon *d, const Stack *model, const Notice *n)
+void notify_event(Daemon *d, const Stack *model, const Notice *n)
 {
 	bool wanted = false;
 	for (size_t i = 0; i < model->n_notify; i++)
@@ -137,10 +137,4 @@ void notify_event_of(Daemon *d, const Stack *model, const Notice *n)
 	copy.host = uname(&box) == 0 ? box.nodename : NULL;
 	copy.url = url;
 	mask_and_send(d, model, m, &copy);
-}
-
-void notify_event(const StackState *s, const Notice *n)
-{
-	if (s->model)
-		notify_event_of(s->d, s->model, n);
 }

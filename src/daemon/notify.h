@@ -14,10 +14,8 @@ void notify_open(Daemon *d);
 /** What waits stays in the store. */
 void notify_close(Daemon *d);
 
-/** To the receivers of the stack's model; nothing without one. `n` is borrowed; its id, time, host and (if NULL) url are filled in. Never fails: the log says. */
-void notify_event(const StackState *s, const Notice *n);
-/** The same for a model that is not (or no longer) the stack's: of a deploy under way, say. */
-void notify_event_of(Daemon *d, const Stack *model, const Notice *n);
+/** To the receivers of the model. `n` is borrowed; its id, time, host and (if NULL) url are filled in. Never fails: the log says. */
+void notify_event(Daemon *d, const Stack *model, const Notice *n);
 
 /** The secrets of a stack: variables of its services and images whose names say so, contents of its secrets, addresses of its receivers. The caller's. */
 Mask *notify_mask(Daemon *d, const Stack *model);

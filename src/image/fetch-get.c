@@ -96,7 +96,6 @@ typedef struct GetStream {
 	char *url, *digest, *ca;
 	char **headers;
 	Fetch *x;
-	Fetch *first; /* the answer's head that it began with; kept for fetch_stream_header */
 	Sha256 sum;
 	uint64_t at, cut_at;
 	unsigned tries;
@@ -107,9 +106,7 @@ typedef struct GetStream {
 static void get_free(Stream *s)
 {
 	GetStream *g = (GetStream *) s;
-	if (g->x != g->first)
-		fetch_free(g->x);
-	fetch_free(g->first);
+	fetch_free(g->x);
 	err_done(&g->failed);
 	strv_free(g->headers);
 	free(g->url);
@@ -156,15 +153,6 @@ static int open_at(GetStream *g, FetchFailure *failure, Err *err)
 	return err_set(err, status == 404 ? -ENOENT : status == 401 || status == 403 ? -EACCES : -EIO, "answered %d%s%s", status, *text ? ": " : "", text);
 }
 
-static void drop(GetStream *g)
-{
-	if (g->x == g->first && g->x)
-		fetch_close(g->x);
-	else
-		fetch_free(g->x);
-	g->x = NULL;
-}
-
 /* The connection broke, with `why`. 0: it is worth another try, after a while. */
 static int cut(GetStream *g, FetchFailure failure, Err *why, Err *err)
 {
@@ -173,7 +161,7 @@ static int cut(GetStream *g, FetchFailure failure, Err *why, Err *err)
 	g->cut_at = g->at;
 	bool again = failure == FETCH_CUT || (failure == FETCH_CONNECT && g->at);
 	int64_t wait = again ? fetch_patience(0, 0, ++g->tries) : -1;
-	drop(g);
+	fetch_free(steal_ptr(&g->x));
 	if (wait < 0)
 		return err_move(err, why);
 	say_waiting(&g->calls, err_text(why), wait);
@@ -244,7 +232,7 @@ static ssize_t get_read(Stream *s, void *p, size_t n, Err *err)
 	return k < 0 ? err_set(err, (int) k, "%s", err_text(&g->failed)) : k;
 }
 
-int fetcher_get_with(Fetcher *f, const FetchRequest *q, const FetchCalls *calls, const FetchExpect *e, Stream **ret, Err *err)
+int fetcher_get(Fetcher *f, const FetchRequest *q, const FetchCalls *calls, const FetchExpect *e, Stream **ret, Err *err)
 {
 	GetStream *g = xcalloc(1, sizeof(*g));
 	FetchFailure failure;
@@ -261,26 +249,10 @@ int fetcher_get_with(Fetcher *f, const FetchRequest *q, const FetchCalls *calls,
 		g->calls = *calls;
 	sha256_begin(&g->sum);
 	int r = open_at(g, &failure, err);
-	g->first = g->x;
 	if (r < 0) {
 		get_free(&g->s);
 		return r;
 	}
 	*ret = &g->s;
 	return 0;
-}
-
-int fetcher_get(Fetcher *f, const FetchRequest *q, const FetchExpect *e, Stream **ret, Err *err)
-{
-	return fetcher_get_with(f, q, NULL, e, ret, err);
-}
-
-const char *fetch_stream_header(const Stream *s, const char *name)
-{
-	return fetch_header(((const GetStream *) s)->first, name);
-}
-
-const char *fetch_stream_url(const Stream *s)
-{
-	return fetch_url(((const GetStream *) s)->first);
 }

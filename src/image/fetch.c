@@ -84,18 +84,12 @@ void fetcher_freep(Fetcher **f)
 
 /* ---- a transfer's beginning ---- */
 
-void fetch_close(Fetch *x)
-{
-	fd_closep(&x->up);
-	fd_closep(&x->down);
-	x->up = x->down = -1;
-}
-
 void fetch_free(Fetch *x)
 {
 	if (!x)
 		return;
-	fetch_close(x);
+	fd_closep(&x->up);
+	fd_closep(&x->down);
 	json_decref(x->head);
 	free(x);
 }

@@ -68,8 +68,7 @@ int fetch_open(Fetcher *f, const FetchRequest *q, Fetch **ret, FetchFailure *ret
 ssize_t fetch_read(Fetch *x, void *p, size_t n, FetchFailure *ret_failure, Err *err);
 /** The rest of the body, at most `max` bytes (-EFBIG beyond). */
 int fetch_read_all(Fetch *x, size_t max, Buf *ret, FetchFailure *ret_failure, Err *err);
-/** Ends the transfer; the answer's head stays. */
-void fetch_close(Fetch *x);
+/** Ends the transfer, if it has not ended. */
 void fetch_free(Fetch *x);
 void fetch_freep(Fetch **x);
 #define AUTO_FETCH __attribute__((cleanup(fetch_freep))) Fetch *
@@ -120,12 +119,7 @@ typedef struct FetchExpect {
  * size and digest are right. More bytes than expected, or another digest, are -EINVAL. A status other than 200 is an error with it. What
  * `q`, `calls` and `e` point to is copied, but their `user`s and the callbacks must live as long as the stream.
  */
-int fetcher_get_with(Fetcher *f, const FetchRequest *q, const FetchCalls *calls, const FetchExpect *e, Stream **ret, Err *err);
-/** Without credentials or progress. `e` may be NULL. */
-int fetcher_get(Fetcher *f, const FetchRequest *q, const FetchExpect *e, Stream **ret, Err *err);
-/** Of a stream of fetcher_get: a header of the answer that it began with (name in lower case), or NULL; and that answer's URL. Borrowed. */
-const char *fetch_stream_header(const Stream *s, const char *name);
-const char *fetch_stream_url(const Stream *s);
+int fetcher_get(Fetcher *f, const FetchRequest *q, const FetchCalls *calls, const FetchExpect *e, Stream **ret, Err *err);
 
 /** What a registry or server says in the body of an error, for people, cleaned and cut: from {"errors": [{"code", "message"}]}, or "". Reads the body. */
 void fetch_error_text(Fetch *x, char *dst, size_t n);

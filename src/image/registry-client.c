@@ -512,7 +512,7 @@ int registry_blob(RegistryClient *c, const FetchExpect *e, Stream **ret, Err *er
 	b->url = url_of(c, where);
 	const FetchRequest q = { .url = b->url, .ca = c->ca, .insecure = c->insecure };
 	const FetchCalls calls = { .authorize = authorize, .waiting = waiting, .user = &b->call };
-	int r = fetcher_get_with(c->f, &q, &calls, e, &b->inner, err);
+	int r = fetcher_get(c->f, &q, &calls, e, &b->inner, err);
 	if (r < 0) {
 		r = err_wrap(err, "%s", c->host);
 		blob_free(&b->s);

@@ -58,7 +58,7 @@ char *registry_location(const RegistryClient *c, const Fetch *x, Err *err);
  * A Content-Type that is another than the document's own mediaType is refused.
  */
 int registry_manifest(RegistryClient *c, const char *reference, uint64_t size, Buf *ret, char ret_digest[72], Err *err);
-/** A blob, checked as fetcher_get_with does. e->digest and e->size are set by the caller. */
+/** A blob, checked as fetcher_get does. e->digest and e->size are set by the caller. */
 int registry_blob(RegistryClient *c, const FetchExpect *e, Stream **ret, Err *err);
 
 /** The error for an answer that is not what was wanted. Reads its body. */

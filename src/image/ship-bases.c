@@ -40,11 +40,6 @@ void ship_bases_free(ShipBases *b)
 	free(b);
 }
 
-void ship_bases_freep(ShipBases **b)
-{
-	ship_bases_free(*b);
-}
-
 /* A recipe of an older stead gets its table in a temporary file. */
 static int convert(ShipBases *b, const char *digest, int recipe, Err *err)
 {

@@ -15,6 +15,5 @@ typedef struct ShipBases ShipBases;
 /** `digests`: borrowed while it lives. */
 ShipBases *ship_bases_new(Store *s, char *const *digests);
 void ship_bases_free(ShipBases *b);
-void ship_bases_freep(ShipBases **b);
 /** n bytes of base `k`'s tar from `offset`; a range that is not there is an error. */
 int ship_bases_read(ShipBases *b, uint32_t k, uint64_t offset, void *p, size_t n, Err *err);

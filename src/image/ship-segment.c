@@ -158,11 +158,6 @@ void segment_writer_free(SegmentWriter *w)
 	free(w);
 }
 
-void segment_writer_freep(SegmentWriter **w)
-{
-	segment_writer_free(*w);
-}
-
 static uint64_t *position(SegmentWriter *w)
 {
 	while (w->n_positions <= w->base)

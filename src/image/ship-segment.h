@@ -46,7 +46,6 @@ typedef struct SegmentWriter SegmentWriter;
 
 SegmentWriter *segment_writer_new(void);
 void segment_writer_free(SegmentWriter *w);
-void segment_writer_freep(SegmentWriter **w);
 void segment_literal(SegmentWriter *w, const void *p, size_t n);
 void segment_copy(SegmentWriter *w, uint32_t base, uint64_t offset, uint64_t n);
 void segment_add(SegmentWriter *w, uint32_t base, uint64_t offset, const void *new, const void *old, size_t n);

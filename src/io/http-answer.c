@@ -81,11 +81,6 @@ uid_t http_peer_uid(const HttpRequest *r)
 	return r->conn->uid;
 }
 
-void *http_user(const HttpRequest *r)
-{
-	return r->user;
-}
-
 void http_set_user(HttpRequest *r, void *user, void (*closed)(void *user))
 {
 	r->user = user;

@@ -574,11 +574,6 @@ int http_fd(const HttpClient *c)
 	return c->read_fd;
 }
 
-bool http_body_done(const HttpClient *c)
-{
-	return c->complete && body_left(c) == 0;
-}
-
 void http_hijack_client(HttpClient *c, int *ret_read_fd, int *ret_write_fd, Buf *leftover)
 {
 	buf_append(leftover, c->body.data + c->body_at, body_left(c));

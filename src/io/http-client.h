@@ -98,8 +98,6 @@ ssize_t http_read_some(HttpClient *c, void *p, size_t n, Err *err);
 bool http_pending(const HttpClient *c);
 /** The descriptor to poll for reading. */
 int http_fd(const HttpClient *c);
-/** The body has been read to its end. */
-bool http_body_done(const HttpClient *c);
 
 /**
  * The connection itself, for bytes both ways: descriptors (owned by the caller from now on; equal for a socket) and what of the

@@ -194,11 +194,6 @@ static const Field depends_fields[] = {
 };
 const Schema depends_schema = OBJECT_SCHEMA(depends_fields, Depends, NULL, "depends_on");
 
-const char *depends_condition_name(DependsCondition c)
-{
-	return conditions[c];
-}
-
 /* ---- health checks ---- */
 
 static int check_healthcheck(Reader *r, void *base)

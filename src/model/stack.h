@@ -386,7 +386,6 @@ void healthcheck_resolve(const Healthcheck *service, const Healthcheck *image, H
 void healthcheck_done(Healthcheck *h);
 
 const char *restart_policy_name(RestartPolicy p);
-const char *depends_condition_name(DependsCondition c);
 /** "slack", "mail" …: the key of a NotifyTarget of this kind. */
 const char *notify_kind_name(NotifyKind k);
 /** Where in the address of an ntfy receiver its topic stands, the last part of the path (1 to 64 letters, digits, '-' and '_'); NULL: there is none. */

@@ -114,15 +114,6 @@ Addr addr_from_v4(uint32_t v, uint8_t prefix)
 	return (Addr){ .family = AF_INET, .prefix = prefix, .bytes = { v >> 24, v >> 16, v >> 8, v } };
 }
 
-bool addr_is_loopback(const Addr *a)
-{
-	static const uint8_t one[16] = { [15] = 1 };
-
-	if (a->family == AF_INET)
-		return a->bytes[0] == 127;
-	return a->family == AF_INET6 && memcmp(a->bytes, one, 16) == 0;
-}
-
 bool addr_is_any(const Addr *a)
 {
 	static const uint8_t zero[16];

@@ -42,8 +42,6 @@ bool addr_overlap(const Addr *a, const Addr *b);
 /** IPv4 in host order, and back. */
 uint32_t addr_v4(const Addr *a);
 Addr addr_from_v4(uint32_t host_order, uint8_t prefix);
-/** 127.0.0.0/8, ::1. */
-bool addr_is_loopback(const Addr *a);
 /** 0.0.0.0, ::. */
 bool addr_is_any(const Addr *a);
 

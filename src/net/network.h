@@ -120,5 +120,3 @@ int net_port_hold(const char *protocol, const Addr *ip, uint16_t port, int *ret_
 /** As net_port_hold, for the first free one of first..last. first = 0: any free port. */
 int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16_t last, uint16_t *ret_port,
 	int *ret_fd, Err *err);
-/** Checks only. True: taken. */
-bool net_port_in_use(const char *protocol, const Addr *ip, uint16_t port);

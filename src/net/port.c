@@ -128,13 +128,3 @@ int net_port_choose(const char *protocol, const Addr *ip, uint16_t first, uint16
 		"all ports from %u to %u/%s are already taken on this host; publish another range", first,
 		last, protocol);
 }
-
-bool net_port_in_use(const char *protocol, const Addr *ip, uint16_t port)
-{
-	int fd = -1;
-	int r = net_port_hold(protocol, ip, port, &fd, NULL);
-
-	if (r == 0)
-		(void) close(fd);
-	return r == -EADDRINUSE;
-}

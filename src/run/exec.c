@@ -649,11 +649,3 @@ void exec_abort(Exec *e)
 	if (e->child)
 		child_signal(e->child, SIGKILL);
 }
-
-void exec_forget(Exec *e)
-{
-	memset(&e->cb, 0, sizeof(e->cb));
-	/* Its output is still read, and dropped, so that it does not block. */
-	exec_pause(e, false);
-	exec_close_stdin(e);
-}

@@ -59,8 +59,6 @@ pid_t exec_pid(const Exec *e);
 void exec_kill(Exec *e, int sig);
 /** SIGKILL to the runtime's own process, if killing the command has not helped. */
 void exec_abort(Exec *e);
-/** No callback any more; the process runs on, its output is dropped. */
-void exec_forget(Exec *e);
 
 /* ── health probes ────────────────────────────────────────────────── */
 

@@ -8,7 +8,7 @@
  * never changed; a change is a further step.
  *
  * Only what an image owns hangs on foreign keys. Networks and volumes outlive their stack by design, and containers may do so after
- * a crash.
+ * a crash. Nothing uses the table `wanted`: what is wanted is a column of containers.
  */
 
 static const char step_1[] =

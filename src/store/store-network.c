@@ -34,14 +34,6 @@ int store_network_insert(Store *s, const StoreNetwork *v, Err *err)
 	return r < 0 ? r : 0;
 }
 
-int store_network_update(Store *s, const StoreNetwork *v, Err *err)
-{
-	Sql q = sql_begin(s, "UPDATE networks SET (" NETWORK_COLUMNS ") = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE name = ?");
-	bind_network(&q, v);
-	sql_text(&q, v->name);
-	return sql_run_existing(&q, err, "store network", v->name);
-}
-
 int store_network_delete(Store *s, const char *name, Err *err)
 {
 	Sql q = sql_begin(s, "DELETE FROM networks WHERE name = ?");
@@ -114,14 +106,6 @@ int store_volume_insert(Store *s, const StoreVolume *v, Err *err)
 	sql_int(&q, v->created);
 	int r = sql_run(&q, err, "store volume", v->name);
 	return r < 0 ? r : 0;
-}
-
-int store_volume_set_container(Store *s, const char *name, const char *container, Err *err)
-{
-	Sql q = sql_begin(s, "UPDATE volumes SET container = ? WHERE name = ?");
-	sql_text(&q, container);
-	sql_text(&q, name);
-	return sql_run_existing(&q, err, "store volume", name);
 }
 
 int store_volume_delete(Store *s, const char *name, Err *err)

@@ -57,22 +57,10 @@ typedef struct StoreStack {
 
 /** Inserts or replaces (then `created` stays as it was). */
 int store_stack_put(Store *s, const StoreStack *v, Err *err);
-/** With its wanted rows. No such stack: done. */
+/** No such stack: done. */
 int store_stack_delete(Store *s, const char *name, Err *err);
 int store_stacks_load(Store *s, StoreStack **ret, size_t *ret_n, Err *err);
 void store_stacks_free(StoreStack *v, size_t n);
-
-typedef struct StoreWanted {
-	char *stack, *service;
-	bool running; /* else stopped */
-	int scale;    /* -1 = as the model says */
-} StoreWanted;
-
-/** Inserts or replaces. -EINVAL: no such stack. */
-int store_wanted_put(Store *s, const StoreWanted *v, Err *err);
-int store_wanted_delete(Store *s, const char *stack, const char *service, Err *err);
-int store_wanted_load(Store *s, StoreWanted **ret, size_t *ret_n, Err *err);
-void store_wanted_free(StoreWanted *v, size_t n);
 
 /* ---- containers ---- */
 
@@ -133,8 +121,6 @@ typedef struct StoreNetwork {
 
 /** -EEXIST. */
 int store_network_insert(Store *s, const StoreNetwork *v, Err *err);
-/** Everything but name and id. -ENOENT. */
-int store_network_update(Store *s, const StoreNetwork *v, Err *err);
 int store_network_delete(Store *s, const char *name, Err *err);
 int store_networks_load(Store *s, StoreNetwork **ret, size_t *ret_n, Err *err);
 void store_networks_free(StoreNetwork *v, size_t n);
@@ -151,8 +137,6 @@ typedef struct StoreVolume {
 
 /** -EEXIST. */
 int store_volume_insert(Store *s, const StoreVolume *v, Err *err);
-/** An anonymous volume carried over to a new container. -ENOENT. */
-int store_volume_set_container(Store *s, const char *name, const char *container, Err *err);
 int store_volume_delete(Store *s, const char *name, Err *err);
 int store_volumes_load(Store *s, StoreVolume **ret, size_t *ret_n, Err *err);
 void store_volumes_free(StoreVolume *v, size_t n);
