@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/mem.h"

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/manifest.h"

@@ -4,7 +4,6 @@
  * the base image and what was exported.
  */
 #include "build/testing.h"
-#include "base/time.h"
 
 #define PLACE "{\"dir\": 0, \"name\": \"./cache\"}"
 #define TO "\"cache_to\": [" PLACE "]"

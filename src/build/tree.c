@@ -7,7 +7,6 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "dockerfile/glob.h"

@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/building.h"
-#include "cli/output.h"
 #include "cli/project.h"
 #include "model/git-url.h"
 

@@ -7,11 +7,9 @@
 #include "base/str.h"
 #include "cli/building.h"
 #include "cli/docker-config.h"
-#include "cli/output.h"
 #include "cli/pulling.h"
 #include "dockerfile/graph.h"
 #include "dockerfile/scope.h"
-#include "model/image.h"
 
 static void add_image(const From *f, char ***images)
 {

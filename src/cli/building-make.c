@@ -16,8 +16,6 @@
 #include "cli/building-archive.h"
 #include "cli/building-git.h"
 #include "cli/operation.h"
-#include "cli/output.h"
-#include "cli/project.h"
 #include "dockerfile/ignore.h"
 
 void building_init(Building *b)
@@ -389,7 +387,6 @@ static json_t *pairs(char *const *v)
 	}
 	return o;
 }
-
 
 static int add_secrets(const Stack *stack, const ServiceBuild *from, Building *b, Err *err)
 {

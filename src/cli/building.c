@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/fs.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
@@ -23,7 +22,6 @@
 #include "cli/operation.h"
 #include "cli/output.h"
 #include "cli/signals.h"
-#include "cli/term.h"
 #include "io/frame-io.h"
 #include "io/frames.h"
 

@@ -5,7 +5,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cli/output.h"
 #include "cli/project.h"
 #include "compose/emit.h"
 

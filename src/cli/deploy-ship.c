@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
-#include "cli/host.h"
 #include "cli/operation.h"
 #include "cli/output.h"
 #include "cli/ship-view.h"

@@ -5,7 +5,6 @@
 #include "base/str.h"
 #include "cli/image-config.h"
 #include "cli/operation.h"
-#include "cli/output.h"
 
 typedef struct BootstrapOptions {
 	char **packages;

@@ -2,7 +2,6 @@
 #include "base/str.h"
 #include "cli/image-config.h"
 #include "cli/operation.h"
-#include "cli/output.h"
 #include "cli/upload.h"
 
 static const Option options[] = { IMAGE_CONFIG_OPTIONS(0), { NULL } };

@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
 #include "cli/term.h"
 
 void print_clean_line(const char *text)

@@ -8,7 +8,6 @@
 #include "base/time.h"
 #include "cli/docker-config.h"
 #include "cli/project.h"
-#include "cli/term.h"
 
 #define BAR 20
 

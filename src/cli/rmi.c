@@ -2,7 +2,6 @@
 #include "base/str.h"
 #include "cli/client.h"
 #include "cli/output.h"
-#include "cli/term.h"
 
 typedef struct RmiOptions {
 	bool force, no_prune;

@@ -15,7 +15,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "cli/client.h"
 #include "cli/signals.h"
 
 #define BACKLOG (256U << 10)

@@ -14,7 +14,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cli/context-cache.h"
 #include "cli/context.h"
 
 static char dir[96], cache[96], top[64];

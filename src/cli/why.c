@@ -8,7 +8,6 @@
 #include "cli/human.h"
 #include "cli/output.h"
 #include "cli/project.h"
-#include "cli/term.h"
 
 /* A service's image, where the compose file can be read; else the word is an image. */
 static char *image_of(const Cli *cli, const char *word)

@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "compose/shape.h"
 
 /* What identifies an entry of a list; in the arena. Entries that agree in it are one, the later wins. */
 typedef const char *IdentityFn(Arena *a, const Node *n);

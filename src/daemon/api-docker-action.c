@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/api-docker.h"

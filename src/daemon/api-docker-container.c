@@ -6,9 +6,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/time.h"
 #include "daemon/api-docker.h"
-#include "daemon/container.h"
 
 /* ── filters of the list ──────────────────────────────────────────── */
 

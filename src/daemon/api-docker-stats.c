@@ -12,7 +12,6 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/api-docker.h"
-#include "daemon/container.h"
 #include "daemon/json.h"
 #include "io/child.h"
 #include "run/cgroup.h"

@@ -14,7 +14,6 @@
 #include "base/time.h"
 #include "daemon/api-docker.h"
 #include "daemon/build.h"
-#include "daemon/container.h"
 #include "daemon/events.h"
 #include "daemon/image.h"
 #include "daemon/json.h"

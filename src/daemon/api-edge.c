@@ -11,7 +11,6 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/api.h"
-#include "daemon/container.h"
 #include "daemon/edge.h"
 #include "daemon/json.h"
 

@@ -8,7 +8,6 @@
 #include "base/str.h"
 #include "daemon/api.h"
 #include "daemon/cert-check.h"
-#include "daemon/container.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
 #include "daemon/operation.h"

@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 
-#include "base/fs.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "daemon/container.h"
 #include "daemon/deploy-parts.h"
 #include "daemon/edge.h"
 #include "daemon/stack.h"

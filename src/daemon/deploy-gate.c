@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "daemon/container.h"
 #include "daemon/deploy-parts.h"
 #include "daemon/edge.h"
 #include "daemon/health.h"

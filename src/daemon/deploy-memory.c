@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/box.h"
-#include "daemon/container.h"
 #include "daemon/deploy-parts.h"
 #include "run/cgroup.h"
 #include "run/container.h"

@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "daemon/container.h"
 #include "daemon/deploy-parts.h"
 #include "daemon/stack.h"
 

@@ -17,7 +17,6 @@
 #include "daemon/deploy-parts.h"
 #include "daemon/health.h"
 #include "daemon/network.h"
-#include "daemon/restart.h"
 #include "daemon/stack.h"
 #include "daemon/state.h"
 

@@ -3,7 +3,6 @@
  * Roles change here, and the rows with them: what is written is durable before anybody can notice the change, so that a daemon that
  * finds it knows what to put back.
  */
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "daemon/container.h"
@@ -75,7 +74,6 @@ int deploy_make_candidates(Deploy *dp, DeployService *sv, Err *err)
 	free(made);
 	return r;
 }
-
 
 static void retire(Deploy *dp, DeployService *sv)
 {

@@ -31,7 +31,6 @@
 #include "daemon/health.h"
 #include "daemon/json.h"
 #include "daemon/stack.h"
-#include "daemon/state.h"
 
 #define DRAIN_OF_GONE (30 * NSEC_PER_SEC) /* whose rules are gone, too */
 #define EDGE_TIMEOUT (30 * NSEC_PER_SEC)

@@ -10,7 +10,6 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/api-docker.h"
-#include "daemon/container.h"
 #include "daemon/health.h"
 #include "daemon/image.h"
 #include "daemon/json.h"

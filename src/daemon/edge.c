@@ -13,13 +13,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/time.h"
-#include "daemon/container.h"
 #include "daemon/json.h"
 #include "daemon/network.h"
 #include "daemon/operation.h"
 #include "daemon/stack.h"
-#include "daemon/state.h"
 #include "store/store.h"
 
 #define VERSION_DIGITS 16

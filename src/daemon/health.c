@@ -2,7 +2,6 @@
 #include "daemon/health.h"
 
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
@@ -10,7 +9,6 @@
 #include "daemon/events.h"
 #include "daemon/json.h"
 #include "daemon/operation.h"
-#include "run/bundle.h"
 #include "run/exec.h"
 
 #define EAGER_FIRST (50 * NSEC_PER_MSEC)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/release-diff.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
 

@@ -16,7 +16,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "daemon/container.h"
 #include "daemon/image.h"
 #include "daemon/json.h"
 #include "daemon/release-diff.h"

@@ -16,7 +16,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/time.h"
 #include "daemon/box.h"
 #include "daemon/image.h"
 #include "daemon/json.h"

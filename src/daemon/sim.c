@@ -8,7 +8,6 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/build.h"
-#include "daemon/container.h"
 #include "edge/edge.h"
 #include "image/job.h"
 #include "io/http-server.h"

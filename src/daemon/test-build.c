@@ -20,7 +20,6 @@
 #include "base/str.h"
 #include "daemon/build-parts.h"
 #include "daemon/image.h"
-#include "io/frame-io.h"
 #include "io/frames.h"
 #include "run/attach.h"
 #include "run/build-root.h"

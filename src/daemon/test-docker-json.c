@@ -14,7 +14,6 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "daemon/api-docker.h"
-#include "daemon/container.h"
 #include "daemon/health.h"
 #include "run/bundle.h"
 #include "run/container.h"

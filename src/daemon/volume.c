@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "daemon/container.h"
 #include "daemon/events.h"
 #include "daemon/operation.h"
 #include "daemon/state.h"

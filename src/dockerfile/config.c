@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "base/buf.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "dockerfile/glob.h"

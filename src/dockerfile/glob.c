@@ -9,7 +9,6 @@
 #include <errno.h>
 
 #include "base/buf.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 

@@ -20,7 +20,6 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"

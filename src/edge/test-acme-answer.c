@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "edge/acme-answer.h"
 

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
-#include "base/limits.h"
 #include "edge/cert-testing.h"
 
 /* The error of checking these two texts for `host`, or NULL. */

@@ -5,7 +5,6 @@
 #include <jansson.h>
 #include <strings.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/url.h"

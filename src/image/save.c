@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/reference.h"

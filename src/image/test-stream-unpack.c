@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "image/packed-testing.h"
 #include "image/stream.h"

@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"

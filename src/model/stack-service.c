@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "model/names.h"
 #include "model/stack-parts.h"
 
 #define AT(member) offsetof(Service, member)

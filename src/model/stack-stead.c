@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "model/names.h"
-#include "model/nearest.h"
 #include "model/stack-parts.h"
 
 #define MILLISECOND 1000000LL

@@ -4,12 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "run/bundle-parts.h"
-
 
 static json_t *strings(const char *const *v)
 {

@@ -27,7 +27,6 @@
 
 #include "base/buf.h"
 #include "base/fs.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/child.h"

@@ -25,7 +25,6 @@
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/time.h"
 #include "run/blocking.h"
 #include "run/caps.h"
 #include "run/cgroup.h"

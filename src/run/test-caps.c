@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include "base/mem.h"
 #include "run/caps.h"
 
 #define V(...) ((char **) (const char *[]) { __VA_ARGS__, NULL })

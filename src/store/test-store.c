@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 
-#include "base/digest.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"

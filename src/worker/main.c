@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 
 #include "base/fs.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/build.h"
