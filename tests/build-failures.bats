@@ -11,55 +11,6 @@ nothing_builds() { [[ -z $(find "$SANDBOX/run/containers" "$SANDBOX/run/netns" -
 
 # --- a shell in a step that failed
 
-# A user at a terminal. What is typed and seen is a program on standard input, with the words below.
-at_terminal() { # CMD…
-  cat >talk.py
-  cat >terminal <<'END'
-import os, pty, re, select, signal, sys
-def too_long(*_):
-    raise SystemExit("only saw %r" % seen)
-signal.signal(signal.SIGALRM, too_long)
-signal.alarm(90)
-pid, fd = pty.fork()
-if pid == 0:
-    os.execvp(sys.argv[1], sys.argv[1:])
-seen = b""
-def read():
-    global seen
-    try:
-        more = os.read(fd, 4096)
-    except OSError:
-        more = b""
-    seen += more
-    return more
-def until(pattern): # what is typed comes back, too: patterns fit answers alone
-    global seen
-    while not (m := re.search(pattern, seen)):
-        if not read():
-            raise SystemExit("ended, and %r was not in %r" % (pattern, seen))
-    seen = seen[m.end():]
-def type_(text):
-    os.write(fd, text + b"\r")
-def quiet(seconds):
-    return not select.select([fd], [], [], seconds)[0]
-def prompt(): # some shells ask the terminal where it stands, and draw it once more
-    until(rb"[#$] ")
-    for _ in range(20):
-        if quiet(1):
-            return
-        read()
-    raise SystemExit("something draws over the shell: %r" % seen)
-def ends(code):
-    while read():
-        pass
-    got = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    print(seen.decode())
-    assert got == code, got
-exec(open("talk.py").read())
-END
-  ok env TERM=xterm python3 terminal "$@"
-}
-
 @test "--shell-on-fail: a shell in what the step has left, as it was" {
   echo hush >token
   dockerfile <<'END'
@@ -68,7 +19,7 @@ WORKDIR /work
 ENV GREETING=hello
 RUN --mount=type=secret,id=s --mount=type=tmpfs,target=/scratch echo left >file; echo begun; exit 9
 END
-  at_terminal "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail --secret id=s,src=token . <<'END'
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail --secret id=s,src=token . <<'END'
 until(rb"a shell in what it has left")
 prompt()
 type_(b"echo =$GREETING=$(cat file)=$(pwd)=$(cat /run/secrets/s)=$(id -u)=")
@@ -88,7 +39,7 @@ FROM tiny
 USER app
 RUN false
 END
-  at_terminal "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail . <<'END'
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail . <<'END'
 until(rb"a shell in what it has left")
 prompt()
 type_(b"echo =$(id -u)=")
@@ -96,10 +47,7 @@ until(rb"=1000=")
 prompt()
 type_(b"sleep 1000")
 until(rb"sleep 1000")
-while not re.search(rb"[#$] ", seen): # it goes to the container's terminal, perhaps before sleep has become its foreground
-    os.write(fd, b"\x03")
-    if not quiet(1):
-        read()
+interrupt(rb"[#$] ")
 type_(b"exit")
 ends(1)
 END
@@ -114,7 +62,7 @@ FROM scratch
 COPY false /
 RUN ["/false"]
 END
-  at_terminal "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail . <<'END'
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail . <<'END'
 ends(1)
 END
   says "no shell in the step that failed"
@@ -139,7 +87,7 @@ END
 FROM tiny
 RUN false
 END
-  at_terminal "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail . <<'END'
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "unix://$SOCK" build --shell-on-fail . <<'END'
 until(rb"a shell in what it has left")
 prompt()
 os.close(fd)

@@ -292,27 +292,19 @@ END
   echo 'pi ALL=(ALL) ALL' >"$BOXDIR/etc/sudoers.d/pi"
   fails 2 setsid --wait "$STEAD_EXE" -H "$BOX" setup --yes
   says "there is no terminal to ask for it"
-  cat >ask <<'END'
-import os, pty, sys
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[2], sys.argv[2:])
-seen = b""
-try:
-    while data := os.read(fd, 4096):
-        seen += data
-        if seen.endswith(b"for sudo: "):
-            os.write(fd, sys.argv[1].encode() + b"\n")
-except OSError:
-    pass
-print(seen.decode())
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "$BOX" setup --yes <<'END'
+until(rb"Password of pi.*for sudo: ")
+type_(b"raspberry")
+ends(0)
 END
-  ok python3 ask raspberry "$STEAD_EXE" -H "$BOX" setup --yes
-  says "Password of pi"
   says_not raspberry
   says "answers"
-  fails 1 python3 ask wrong "$STEAD_EXE" -H "$BOX" setup --yes
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "$BOX" setup --yes <<'END'
+while read():
+    if seen.endswith(b"for sudo: "):
+        type_(b"wrong")
+ends(1)
+END
   says "setup did not come to its end"
   echo 'pi ALL=(ALL) NOPASSWD: ALL' >"$BOXDIR/etc/sudoers.d/pi"
 }

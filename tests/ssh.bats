@@ -132,46 +132,24 @@ END
 @test "exec -it: a terminal, and its size when it changes" {
   one
   ok over up -d
-  ok python3 - "$STEAD_EXE" -H "$BOX$SOCK" exec -it a sh <<'END'
-import fcntl, os, pty, re, select, signal, struct, sys, termios
-def too_long(*_):
-    raise SystemExit("only saw %r" % seen)
-signal.signal(signal.SIGALRM, too_long)
-signal.alarm(60)
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], sys.argv[1:])
-seen = b""
-def until(pattern): # what is typed comes back, too: patterns fit answers alone
-    global seen
-    while not (m := re.search(pattern, seen)):
-        seen += os.read(fd, 4096)
-    seen = seen[m.end():]
-    return m
+  ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "$BOX$SOCK" exec -it a sh <<'END'
+import fcntl, struct, termios
 def has_size(rows, columns):
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0)) # the kernel tells the foreground process
     got = None
     while got != (rows, columns): # the change travels beside the keys
-        os.write(fd, b"echo =$(stty size)=\r")
+        type_(b"echo =$(stty size)=")
         got = tuple(map(int, until(rb"=(\d+) (\d+)=").groups()))
 until(rb"[#$] ")
-os.write(fd, b"tty\r")
+type_(b"tty")
 until(rb"/dev/pts")
 has_size(41, 123)
 has_size(20, 70)
-os.write(fd, b"echo =$((1+1))=; sleep 1000; echo =$((2+2))=\r")
+type_(b"echo =$((1+1))=; sleep 1000; echo =$((2+2))=")
 until(rb"=2=")
-while True: # goes to the container's terminal, perhaps before the command has become its foreground
-    os.write(fd, b"\x03\r")
-    if select.select([fd], [], [], 1)[0] and (seen := seen + os.read(fd, 4096)) and re.search(rb"=4=|[#$] ", seen):
-        break
-os.write(fd, b"exit 5\r")
-try:
-    while os.read(fd, 4096):
-        pass
-except OSError:
-    pass
-assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+interrupt(rb"=4=|[#$] ")
+type_(b"exit 5")
+ends(5)
 END
 }
 
