@@ -5,7 +5,7 @@
  * Dockerfiles: text to stages and instructions. The language is that of the Dockerfile reference
  * (docs.docker.com/reference/dockerfile) and of BuildKit's frontend 1.x; everything is checked that can be
  * without the values of variables, so that a slip is found before anything is built. Variables stay as they
- * are written: dockerfile/expand.h replaces them, stage by stage, when their values are known.
+ * are written: dockerfile/scope.h replaces them, stage by stage, when their values are known.
  *
  * A Dockerfile is hostile text. Errors and warnings begin with "NAME:LINE: INSTRUCTION: ".
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The flags of instructions: one table says which instruction has which flag, what it takes and where it goes. Values with
- * variables are checked after they were replaced (expand.c).
+ * variables are checked after they were replaced (instruction_expand).
  */
 #include <errno.h>
 #include <strings.h>
