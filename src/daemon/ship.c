@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * How it works: the bytes between the worker's pipe and the client are passed on as they come, unread; each direction stops reading
- * while the other side is slower. What the worker made becomes known when it has ended: then one frame E says how it went, and the
- * connection is closed.
+ * How it works: what comes through the worker's pipe and from the client is passed on, unread; each direction stops reading while the
+ * other side is slower. What the worker made becomes known when it has ended: then one frame E says how it went, and the connection is
+ * closed. From the worker whole frames are passed on, so that E is understood behind what a killed one had begun.
  *
  * A client that goes away closes the socket. The worker sees the end of what had arrived and ends in an error, keeping what a further
  * try can go on with; if it has not done so in a while, it is killed. A connection on which nothing moves is ended,
@@ -22,6 +22,7 @@
 #include "daemon/worker-pipe.h"
 #include "image/job.h"
 #include "image/reference.h"
+#include "io/frame-io.h"
 #include "io/frames.h"
 
 #define TICK_MSEC 1000
@@ -105,10 +106,11 @@ static void from_client(void *user, const void *p, size_t n)
 static void from_worker(void *user, Buf *in)
 {
 	Ship *s = user;
+	size_t n = frames_whole(in->data, in->len, FRAME_IO_MAX);
 	s->idle = 0;
-	if (http_stream_write(s->r, in->data, in->len) > LIMIT_API_BACKLOG)
+	if (http_stream_write(s->r, in->data, n) > LIMIT_API_BACKLOG)
 		worker_pipe_read(s->pipe, false);
-	buf_clear(in);
+	buf_consume(in, n);
 }
 
 static void worker_ended(void *user)

@@ -17,6 +17,21 @@ int64_t frame_length(const uint8_t h[FRAME_HEADER])
 	return (int64_t) h[4] << 24 | (int64_t) h[5] << 16 | (int64_t) h[6] << 8 | h[7];
 }
 
+size_t frames_whole(const void *p, size_t n, size_t max)
+{
+	const uint8_t *at = p;
+	size_t whole = 0;
+	while (n - whole >= FRAME_HEADER) {
+		int64_t length = frame_length(at + whole);
+		if (length < 0 || (size_t) length > max)
+			return n;
+		if (n - whole - FRAME_HEADER < (size_t) length)
+			break;
+		whole += FRAME_HEADER + (size_t) length;
+	}
+	return whole;
+}
+
 static int header_done(FrameDecoder *d)
 {
 	int64_t n = frame_length(d->header);

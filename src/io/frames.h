@@ -19,6 +19,8 @@ typedef enum FrameStream { FRAME_STDIN = 0, FRAME_STDOUT = 1, FRAME_STDERR = 2, 
 void frame_header(uint8_t stream, size_t n, uint8_t ret[FRAME_HEADER]);
 /** The payload's length that a header says. -EPROTO: it is none. */
 int64_t frame_length(const uint8_t header[FRAME_HEADER]);
+/** How many of the n bytes are whole frames. All of them where they are not framed so, or a frame is longer than `max`: that is for whoever reads them. */
+size_t frames_whole(const void *p, size_t n, size_t max);
 
 /** Zero initialisation is the state before the first frame. */
 typedef struct FrameDecoder {

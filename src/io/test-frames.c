@@ -57,6 +57,19 @@ static void length_is_big_endian(void **state)
 	assert_memory_equal(h, "\1\0\0\0\1\2\3\4", 8);
 }
 
+static void whole_ones(void **state)
+{
+	AUTO_BUF b = BUF_INIT;
+	add(&b, 'D', "ab");
+	add(&b, 'J', "");
+	add(&b, 'D', "cde");
+	for (size_t n = 0; n <= b.len; n++)
+		assert_int_equal(frames_whole(b.data, n, 3), n < 10 ? 0 : n < 18 ? 10 : n < 29 ? 18 : 29);
+	/* What is too long is not waited for. */
+	assert_int_equal(frames_whole(b.data, 28, 2), 28);
+	assert_int_equal(frames_whole("HTTP/1.1", 8, 3), 8);
+}
+
 static void refuses(void **state)
 {
 	static const char *const bad[] = { "\4\0\0\0\0\0\0\1", "\1\1\0\0\0\0\0\1", "\1\0\0\0\1\0\0\1", "HTTP/1.1" };
@@ -74,6 +87,7 @@ int main(void)
 		cmocka_unit_test(whole),
 		cmocka_unit_test(in_pieces),
 		cmocka_unit_test(length_is_big_endian),
+		cmocka_unit_test(whole_ones),
 		cmocka_unit_test(refuses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
