@@ -108,7 +108,7 @@ load deploy
   web 2 FAULT=die FAULT_AFTER=$NEVER
   sed -i 's/bake: 0s/bake: 0s\n        settle: 1h/' compose.yaml
   deploy_begin
-  within 60 deploy_says "web  waiting if it lasts"
+  within 60 deploy_says "web  seeing if it lasts"
   fault_begins 2
   deploy_ends 1
   load_end
