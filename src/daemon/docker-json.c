@@ -358,7 +358,7 @@ static json_t *inspect_config(const Container *c, const Image *img)
 static void add_port(json_t *o, const char *key, const char *ip, unsigned port)
 {
 	json_t *list = json_object_get(o, key);
-	char number[8] = "";
+	char number[sizeof("4294967295")] = "";
 	if (!json_is_array(list)) {
 		list = json_array();
 		set(o, key, list);

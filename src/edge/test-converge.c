@@ -27,7 +27,7 @@ static void on_server(ProxyState *s, const char *verb, const char *text)
 	ProxySlot *slot = slot_of(s, text, &rest);
 	AUTO_FREE char *name = xstrndup(rest, strcspn(rest, " "));
 	ProxyServer *server = proxy_slot_server(slot, name);
-	char word[64] = "";
+	char word[sizeof(server->address)] = "";
 	unsigned port = 0;
 	rest += strlen(name);
 	if (str_eq(verb, "add")) {

@@ -37,7 +37,7 @@ extern char **environ;
 static char **clean_environment(const CommandOptions *o)
 {
 	static const char *const fixed[] = {
-		"PATH=" PATH_SEARCH, "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive",
+		("PATH=" PATH_SEARCH), "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive",
 		"DEBCONF_NONINTERACTIVE_SEEN=true", "DEBCONF_NOWARNINGS=yes",
 	};
 	static const char *const passed[] = { "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY" };
