@@ -299,6 +299,13 @@ ends(0)
 END
   says_not raspberry
   says "answers"
+  # What is not answered leaves the terminal as it was.
+  ok "$BATS_TEST_DIRNAME/terminal" sh -c "trap : INT; '$STEAD_EXE' -H $BOX setup --yes; echo; stty -a; echo all is seen" <<'END'
+until(rb"for sudo: ")
+os.write(fd, b"\x03")
+until(rb"[^-]echo [^\0]*all is seen")
+ends(0)
+END
   ok "$BATS_TEST_DIRNAME/terminal" "$STEAD_EXE" -H "$BOX" setup --yes <<'END'
 while read():
     if seen.endswith(b"for sudo: "):

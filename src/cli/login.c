@@ -3,13 +3,13 @@
  * The daemon tries the credentials; they are kept on this side alone, where docker looks for them, too.
  */
 #include <errno.h>
-#include <termios.h>
 
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/client.h"
 #include "cli/docker-config.h"
 #include "cli/output.h"
+#include "cli/term.h"
 
 #define TEXT_MAX 65536
 
@@ -48,22 +48,19 @@ static char *read_line(void)
 	return buf_steal(&b);
 }
 
-static char *ask(const char *prompt, bool hidden)
+static char *ask(const char *prompt)
 {
-	struct termios before, quiet;
-	bool off = hidden && tcgetattr(STDIN_FILENO, &before) == 0;
 	fputs(prompt, stderr);
-	if (off) {
-		quiet = before;
-		quiet.c_lflag &= (tcflag_t) ~ECHO;
-		(void) tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	}
-	char *line = read_line();
-	if (off) {
-		(void) tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-		fputc('\n', stderr);
-	}
-	return line;
+	return read_line();
+}
+
+static char *ask_hidden(const char *prompt)
+{
+	char line[4096]; /* a terminal gives no longer one */
+	ssize_t n = term_ask_hidden(STDIN_FILENO, STDERR_FILENO, prompt, line, sizeof(line));
+	char *text = n > 0 ? xstrndup(line, (size_t) n - (line[n - 1] == '\n')) : NULL;
+	explicit_bzero(line, sizeof(line));
+	return text;
 }
 
 /* 0 or an exit code. */
@@ -76,10 +73,10 @@ static int get_credentials(const Cli *cli, const LoginOptions *o, char **ret_use
 		return cli_usage(cli, "--password-stdin needs --username");
 	if ((!o->user || (!o->password && !o->password_stdin)) && !terminal)
 		return cli_usage(cli, "there is no terminal to ask on: give --username and --password-stdin");
-	*ret_user = o->user ? xstrdup(o->user) : ask("Username: ", false);
+	*ret_user = o->user ? xstrdup(o->user) : ask("Username: ");
 	if (str_empty(*ret_user))
 		return cli_usage(cli, "a user name is needed");
-	*ret_password = o->password ? xstrdup(o->password) : o->password_stdin ? read_line() : ask("Password: ", true);
+	*ret_password = o->password ? xstrdup(o->password) : o->password_stdin ? read_line() : ask_hidden("Password: ");
 	if (str_empty(*ret_password))
 		return cli_usage(cli, "a password is needed");
 	return 0;

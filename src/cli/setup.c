@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -109,18 +108,11 @@ static int ask_password(const char *user, const char *url, Buf *ret, Err *err)
 {
 	AUTO_CLOSE int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
 	AUTO_FREE char *question = xasprintf("Password of %s at %s, for sudo: ", user, url);
-	struct termios saved, quiet;
 	char line[PASSWORD_MAX];
-	if (tty < 0 || tcgetattr(tty, &saved) < 0)
+	if (tty < 0)
 		return err_set(err, -ENOTTY, "%s: sudo wants a password there, and there is no terminal to ask for it; use ssh://root@…, or let %s use sudo "
 			"without (NOPASSWD in /etc/sudoers.d)", url, user);
-	quiet = saved;
-	quiet.c_lflag &= (tcflag_t) ~ECHO;
-	(void) fd_write_all(tty, question, strlen(question));
-	(void) tcsetattr(tty, TCSAFLUSH, &quiet);
-	ssize_t n = read(tty, line, sizeof(line));
-	(void) tcsetattr(tty, TCSAFLUSH, &saved);
-	(void) fd_write_all(tty, "\n", 1);
+	ssize_t n = term_ask_hidden(tty, tty, question, line, sizeof(line));
 	if (n < 2 || line[n - 1] != '\n')
 		return err_set(err, -EINVAL, "%s: no password, so nothing was changed", url);
 	buf_append(ret, line, (size_t) n);

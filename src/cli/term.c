@@ -2,11 +2,14 @@
 #include "cli/term.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cli/signals.h"
 
 static TermAnsi ansi_mode;
 
@@ -54,6 +57,46 @@ int term_raw(int fd, struct termios *ret_saved)
 void term_restore(int fd, const struct termios *saved)
 {
 	(void) tcsetattr(fd, TCSADRAIN, saved);
+}
+
+/* A line, or the signal that came before it. */
+static ssize_t read_or_signal(int fd, char *line, size_t size, int *ret_signal)
+{
+	static const int fatal[] = { SIGINT, SIGTERM, SIGHUP };
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		int r = signals_poll(&p, 1, -1);
+		for (size_t i = 0; i < ARRAY_SIZE(fatal); i++)
+			if (signals_take(fatal[i])) {
+				*ret_signal = fatal[i];
+				return -EINTR;
+			}
+		if (r < 0)
+			return r;
+		ssize_t n = r ? read(fd, line, size) : -1;
+		if (n >= 0 || (r && errno != EINTR))
+			return n < 0 ? -errno : n;
+	}
+}
+
+ssize_t term_ask_hidden(int tty, int out, const char *question, char *line, size_t size)
+{
+	struct termios saved, quiet;
+	int signal = 0;
+	if (tcgetattr(tty, &saved) < 0)
+		return -errno;
+	quiet = saved;
+	quiet.c_lflag &= (tcflag_t) ~ECHO;
+	signals_catch();
+	(void) tcsetattr(tty, TCSAFLUSH, &quiet); /* before anybody answers */
+	(void) fd_write_all(out, question, strlen(question));
+	ssize_t n = read_or_signal(tty, line, size, &signal);
+	(void) tcsetattr(tty, TCSAFLUSH, &saved);
+	(void) fd_write_all(out, "\n", 1);
+	signals_release();
+	if (signal)
+		(void) raise(signal);
+	return n;
 }
 
 const char *term_palette(size_t n)

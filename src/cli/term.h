@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <termios.h>
 
 #include "base/buf.h"
@@ -26,6 +27,11 @@ void term_size(int fd, unsigned *ret_columns, unsigned *ret_rows);
 /** Puts fd into raw mode; -errno. */
 int term_raw(int fd, struct termios *ret_saved);
 void term_restore(int fd, const struct termios *saved);
+/**
+ * Asks on `out` for a line of the terminal `tty`, which does not show it. Gives its length, with the newline; 0 at the end of the input; -errno.
+ * Ctrl-C ends the process as ever, but the echo is back then.
+ */
+ssize_t term_ask_hidden(int tty, int out, const char *question, char *line, size_t size);
 
 /** The colour of the n-th log prefix, "\033[36m" …; cycles. */
 const char *term_palette(size_t n);
