@@ -105,7 +105,7 @@ ship_watch() { # STOP RESULT
       v=$(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status" 2>/dev/null) || continue
       if grep -qs ship-send "/proc/$pid/cmdline"; then
         [[ ${v:-0} -le $send ]] || send=$v
-      else
+      elif grep -qs ship-receive "/proc/$pid/cmdline"; then # and not one that has just ended
         [[ ${v:-0} -le $receive ]] || receive=$v
         v=$(awk '/^write_bytes/ { print $2 }' "/proc/$pid/io" 2>/dev/null) || continue
         [[ ${v:-0} -le $written ]] || written=$v
