@@ -14,6 +14,7 @@
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/spawn.h"
+#include "cli/worker-report.h"
 
 #define ARCHIVE_FD 3
 #define TICK_MSEC 100
@@ -47,21 +48,14 @@ static void unpacker_done(Unpacker *u)
 	json_decref(u->end);
 }
 
-/* Its options, in a pipe that holds them all. */
 static int options_for(const char *url, int *ret, Err *err)
 {
-	int fds[2];
 	json_t *o = json_pack("{s:s?}", "url", url);
 	AUTO_FREE char *text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
-	if (!text || strlen(text) > 60000)
+	if (!text || strlen(text) > SPAWN_INPUT_MAX)
 		return err_set(err, -EINVAL, "the URL is too long, or not UTF-8");
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(err, -errno, "pipe");
-	*ret = fds[0];
-	int r = fd_write_all(fds[1], text, strlen(text));
-	(void) close(fds[1]);
-	return r < 0 ? err_errno(err, r, "pipe") : 0;
+	return spawn_input(text, ret, err);
 }
 
 static int start(Unpacker *u, const char *url, const char *dir, Err *err)
@@ -80,21 +74,6 @@ static int start(Unpacker *u, const char *url, const char *dir, Err *err)
 	(void) close(report[1]);
 	u->report = report[0];
 	return r;
-}
-
-static void take_lines(Unpacker *u)
-{
-	char *end;
-	while (u->in.len && (end = memchr(u->in.data, '\n', u->in.len))) {
-		size_t n = (size_t) (end - u->in.data);
-		json_t *line = json_loadb(u->in.data, n, 0, NULL);
-		if (json_object_get(line, "result") || json_object_get(line, "error")) {
-			json_decref(u->end);
-			u->end = json_incref(line);
-		}
-		json_decref(line);
-		buf_consume(&u->in, n + 1);
-	}
 }
 
 /* Until its report has ended. */
@@ -116,7 +95,7 @@ static int listen_to(Unpacker *u, bool (*tick)(void *user), void *user, Err *err
 			return 0;
 		if (n > 0)
 			buf_added(&u->in, (size_t) n);
-		take_lines(u);
+		worker_report_lines(&u->in, &u->end);
 	}
 }
 
@@ -165,7 +144,7 @@ int building_archive_fetch(const char *url, bool (*tick)(void *user), void *user
 static bool interrupted(void *user)
 {
 	(void) user;
-	return signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP);
+	return signals_ended();
 }
 
 static int take_dockerfile(Building *b, const char *url, Err *err)

@@ -2,7 +2,6 @@
 #include "cli/building-git.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,7 +91,7 @@ int building_repository_fetch(const Building *b, const BuildingRepository *x, bo
 static bool interrupted(void *user)
 {
 	(void) user;
-	return signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP);
+	return signals_ended();
 }
 
 /* BuildKit's argument. */

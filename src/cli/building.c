@@ -61,7 +61,7 @@ typedef struct Session {
 
 static bool interrupted(Session *s)
 {
-	s->interrupted = s->interrupted || signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP);
+	s->interrupted = s->interrupted || signals_ended();
 	return s->interrupted;
 }
 

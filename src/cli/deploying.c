@@ -7,7 +7,6 @@
 #include "cli/deploying.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -157,7 +156,7 @@ static int wait_called_off(const Deploying *d)
 		if (over)
 			return code;
 		(void) signals_poll(NULL, 0, POLL_MS);
-		if (signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP)) {
+		if (signals_ended()) {
 			fprintf(stderr, "stead: no longer waiting; the daemon goes on putting it back ('stead releases %lld' shows how it ended)\n",
 				(long long) d->release);
 			return code;

@@ -10,7 +10,6 @@
 #include "cli/follow.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/fs.h"
@@ -466,7 +465,7 @@ static FollowEnd follow(Follower *f)
 	for (;;) {
 		AUTO_FREE struct pollfd *fds = xcalloc(f->n_sources + 3, sizeof(*fds));
 		size_t n = 0;
-		if (signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP))
+		if (signals_ended())
 			return FOLLOW_INTERRUPTED;
 		r = step(f, &err, &timeout);
 		if (r < 0)

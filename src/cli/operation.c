@@ -2,7 +2,6 @@
 #include "cli/operation.h"
 
 #include <errno.h>
-#include <signal.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -117,7 +116,7 @@ static int watch(HttpClient *c, Progress *p, const OperationOptions *o, json_t *
 			(void) err_errno(err, r, "wait for the daemon");
 			break;
 		}
-		if (signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP)) {
+		if (signals_ended()) {
 			*interrupted = true;
 			r = 0;
 			break;

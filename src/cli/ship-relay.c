@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "cli/signals.h"
+#include "cli/worker-report.h"
 
 #define BACKLOG (256U << 10)
 #define CONTROL_MAX (1U << 20)
@@ -185,7 +186,6 @@ static void lane_settle(ShipLane *l)
 	}
 }
 
-/* JSON lines of our own worker, as io/report has them. */
 static void report_read(ShipEnd *e)
 {
 	char *p = buf_reserve(&e->report, 4096);
@@ -198,17 +198,7 @@ static void report_read(ShipEnd *e)
 		(void) close(e->report_fd);
 		e->report_fd = -1;
 	}
-	char *end;
-	while (e->report.len && (end = memchr(e->report.data, '\n', e->report.len))) {
-		size_t len = (size_t) (end - e->report.data);
-		json_t *line = json_loadb(e->report.data, len, 0, NULL);
-		if (json_object_get(line, "result") || json_object_get(line, "error")) {
-			json_decref(e->last);
-			e->last = json_incref(line);
-		}
-		json_decref(line);
-		buf_consume(&e->report, len + 1);
-	}
+	worker_report_lines(&e->report, &e->last);
 }
 
 static bool failed(const ShipEnd *e)
@@ -260,7 +250,7 @@ int relay_run(Relay *r, Err *err)
 		int e = relay_step(r, err);
 		if (e < 0)
 			return e;
-		if (signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP))
+		if (signals_ended())
 			return 1;
 		if (r->tick)
 			r->tick(r->user);

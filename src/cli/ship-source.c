@@ -142,7 +142,6 @@ static int open_archive(const ShipSource *s, ShipSender *sender, int *ret, Err *
 
 static int worker_options(const ShipSource *s, const char *arch, const char *tmp, int *ret_fd, Err *err)
 {
-	int fds[2];
 	json_t *o = json_pack("{s:b, s:s, s:o}", "archive", 1, "tmp", tmp, "wanted", strv_to_json(s->kind == SOURCE_ENGINE ? s->names : NULL));
 	if (s->kind == SOURCE_LAYOUT)
 		(void) json_object_set_new(o, "layout", json_string(s->path));
@@ -152,18 +151,9 @@ static int worker_options(const ShipSource *s, const char *arch, const char *tmp
 	json_decref(o);
 	if (!text)
 		return err_set(err, -EINVAL, "a name is not UTF-8");
-	if (strlen(text) > 60000) /* what a pipe holds */
+	if (strlen(text) > SPAWN_INPUT_MAX)
 		return err_set(err, -E2BIG, "too many names");
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(err, -errno, "pipe");
-	int r = fd_write_all(fds[1], text, strlen(text));
-	(void) close(fds[1]);
-	if (r < 0) {
-		(void) close(fds[0]);
-		return err_errno(err, r, "pipe");
-	}
-	*ret_fd = fds[0];
-	return 0;
+	return spawn_input(text, ret_fd, err);
 }
 
 static int make_tmp(char **ret, Err *err)

@@ -7,7 +7,6 @@
 #include "cli/shipping.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -261,7 +260,7 @@ static bool pause_before(Shipping *s, int seconds, const Err *err)
 		progress_note(&s->view.progress, note);
 	while (time_mono() < until) {
 		(void) signals_poll(NULL, 0, 100);
-		if (signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP))
+		if (signals_ended())
 			return false;
 	}
 	return true;

@@ -66,3 +66,8 @@ bool signals_take(int sig)
 	arrived[sig] = 0;
 	return was;
 }
+
+bool signals_ended(void)
+{
+	return signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP);
+}

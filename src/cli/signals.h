@@ -17,3 +17,5 @@ void signals_release(void);
 int signals_poll(struct pollfd *fds, size_t n, int timeout_ms);
 /** True once a caught signal of this number has come since the last call. */
 bool signals_take(int sig);
+/** The same for SIGINT, SIGTERM and SIGHUP: somebody wants the command to end. */
+bool signals_ended(void);

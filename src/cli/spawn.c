@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/time.h"
 
@@ -62,6 +64,21 @@ int spawn_env(const char *const *argv, char *const *env, const SpawnFd *fds, siz
 static int code_of(int status)
 {
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int spawn_input(const char *text, int *ret_fd, Err *err)
+{
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_errno(err, -errno, "pipe");
+	int r = fd_write_all(fds[1], text, strlen(text));
+	(void) close(fds[1]);
+	if (r < 0) {
+		(void) close(fds[0]);
+		return err_errno(err, r, "pipe");
+	}
+	*ret_fd = fds[0];
+	return 0;
 }
 
 int spawn_wait(pid_t pid)

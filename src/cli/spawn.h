@@ -19,6 +19,9 @@ typedef struct SpawnFd {
 int spawn(const char *const *argv, const SpawnFd *fds, size_t n, pid_t *ret, Err *err);
 /** With an environment of its own (a strv). */
 int spawn_env(const char *const *argv, char *const *env, const SpawnFd *fds, size_t n, pid_t *ret, Err *err);
+#define SPAWN_INPUT_MAX 60000 /* what a pipe holds */
+/** A pipe to read from that holds the text (at most SPAWN_INPUT_MAX bytes), and ends behind it. The caller closes it. */
+int spawn_input(const char *text, int *ret_fd, Err *err);
 /** Waits for its end: exit code, or 128 + signal. */
 int spawn_wait(pid_t pid);
 /** As spawn_wait, but kills it after this time; -ETIMEDOUT then. */

@@ -5,7 +5,6 @@
  * something has come: over the old one on a terminal, once where --no-stream or no terminal is.
  */
 #include <errno.h>
-#include <signal.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -175,7 +174,7 @@ static int watch(Meter *meters, size_t n, bool stream, bool json, Err *err)
 			if (!meters[i].over)
 				fds[open++] = (struct pollfd) { .fd = http_fd(meters[i].c), .events = POLLIN };
 		}
-		if (!open || signals_take(SIGINT) || signals_take(SIGTERM) || signals_take(SIGHUP))
+		if (!open || signals_ended())
 			return 0;
 		int64_t now = time_mono();
 		if (stream && now - printed >= NSEC_PER_SEC) {
