@@ -14,7 +14,7 @@
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/spawn.h"
-#include "cli/worker-report.h"
+#include "cli/worker.h"
 
 #define ARCHIVE_FD 3
 #define TICK_MSEC 100
@@ -116,16 +116,12 @@ static int run(const char *url, const char *dir, bool (*tick)(void *user), void 
 
 int building_archive_fetch(const char *url, bool (*tick)(void *user), void *user, GitCheckout *ret, Err *err)
 {
-	const char *tmp = getenv("TMPDIR");
 	struct stat st;
-	GitCheckout c = { .root = xasprintf("%s/stead-context.XXXXXX", str_empty(tmp) ? "/var/tmp" : tmp) };
-	if (!mkdtemp(c.root)) {
-		int r = err_errno(err, -errno, "make a directory for temporary files %s", c.root);
-		free(c.root);
+	GitCheckout c = { 0 };
+	int r = worker_dir("context", &c.root, err);
+	if (r < 0)
 		return r;
-	}
-	int r = run(url, c.root, tick, user, err);
-	if (r < 0) {
+	if ((r = run(url, c.root, tick, user, err)) < 0) {
 		git_checkout_done(&c);
 		return r == -ECANCELED ? r : err_wrap(err, "%s", url ? shown(url) : "the build context on standard input");
 	}

@@ -16,7 +16,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "cli/signals.h"
-#include "cli/worker-report.h"
+#include "cli/worker.h"
 
 #define BACKLOG (256U << 10)
 #define CONTROL_MAX (1U << 20)

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cli/client.h"
 #include "cli/spawn.h"
+#include "cli/worker.h"
 
 #define PEER_FD 3
 #define PEER_WRITE_FD 4
@@ -156,16 +157,6 @@ static int worker_options(const ShipSource *s, const char *arch, const char *tmp
 	return spawn_input(text, ret_fd, err);
 }
 
-static int make_tmp(char **ret, Err *err)
-{
-	const char *base = getenv("TMPDIR");
-	AUTO_FREE char *path = xasprintf("%s/stead-ship.XXXXXX", str_empty(base) ? "/var/tmp" : base);
-	if (!mkdtemp(path))
-		return err_errno(err, -errno, "make a directory for temporary files %s", path);
-	*ret = steal_ptr(&path);
-	return 0;
-}
-
 static int start_worker(const ShipSource *s, const char *arch, ShipSender *sender, int archive, ShipEnd *e, Err *err)
 {
 	AUTO_CLOSE int options = -1;
@@ -198,7 +189,7 @@ int ship_sender_start(const ShipSource *s, const char *arch, ShipSender *ret, Sh
 {
 	AUTO_CLOSE int archive = -1;
 	*ret = (ShipSender) { 0 };
-	int r = make_tmp(&ret->tmp, err);
+	int r = worker_dir("ship", &ret->tmp, err);
 	if (r == 0 && s->kind != SOURCE_LAYOUT)
 		r = open_archive(s, ret, &archive, err);
 	return r < 0 ? r : start_worker(s, arch, ret, archive, e, err);
