@@ -16,6 +16,9 @@ worked() {
   echo $((stat[13] + stat[14]))
 }
 
+# Connections that the daemon has not accepted yet, to the socket under the name that it was bound to.
+waiting_clients() { [ "$(ss -Hxl "src = unix:$SOCK.new" | awk '{ print $3 }')" -ge "$1" ]; }
+
 services() { # N
   local i
   echo services:
@@ -47,10 +50,16 @@ services() { # N
   ok stead up -d --wait
   local before i pids=()
   before=$(descriptors)
+  # All have asked before the daemon hears of the first.
+  kill -STOP "$(daemon_pid)"
   for ((i = 0; i < 30; i++)); do
     stead exec -T s1 sleep 3 >"exec$i.txt" 2>&1 </dev/null 3>&- &
     pids+=($!)
   done
+  local asked=''
+  within 20 waiting_clients 30 && asked=all
+  kill -CONT "$(daemon_pid)"
+  is "$asked" all
   local failed=0
   for i in "${pids[@]}"; do wait "$i" || failed=$((failed + 1)); done
   echo "$failed failed"; cat exec*.txt

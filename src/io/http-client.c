@@ -6,7 +6,8 @@
  * stays in `in`; a hijacked answer with 200 has no length, so its raw bytes are its body.
  *
  * A kept connection may have been closed by the daemon in the meantime. It is asked before each request, and
- * opened again where the client has opened it itself.
+ * opened again where the client has opened it itself; also when the daemon closes it just then, as long as it has read nothing
+ * of the request (EPIPE for the first byte), or the request may be made twice (GET, HEAD).
  */
 #include "io/http-client.h"
 
@@ -39,6 +40,8 @@ struct HttpClient {
 	int status;
 	bool in_value, headers_done, complete, head;
 	bool used; /* a request has been sent on this connection */
+	bool kept; /* the last request was not its first */
+	size_t sent, received; /* bytes since the last request began */
 	bool keep; /* and it may be followed by another one */
 };
 
@@ -146,6 +149,18 @@ static bool readable_now(int fd)
 	return poll(&p, 1, 0) > 0;
 }
 
+static int client_redial(HttpClient *c, Err *err)
+{
+	close_fds(c);
+	c->used = false;
+	int fd = -1;
+	int r = c->transport.dial(c->transport.user, &fd, err);
+	if (r < 0)
+		return r;
+	c->read_fd = c->write_fd = fd;
+	return 0;
+}
+
 /** Before a request: the connection must be free, and if it is not alive any more a new one is made. */
 static int client_prepare(HttpClient *c, Err *err)
 {
@@ -157,13 +172,7 @@ static int client_prepare(HttpClient *c, Err *err)
 		return 0;
 	if (!c->transport.dial)
 		return err_set(err, -ECONNRESET, "the connection to the daemon has been closed");
-	close_fds(c);
-	int fd = -1;
-	int r = c->transport.dial(c->transport.user, &fd, err);
-	if (r < 0)
-		return r;
-	c->read_fd = c->write_fd = fd;
-	return 0;
+	return client_redial(c, err);
 }
 
 /** A write to a pipe whose reader is gone must fail, not end the process. */
@@ -198,6 +207,7 @@ static int client_write(HttpClient *c, const void *p, size_t n)
 			return -errno;
 		at += r;
 		n -= (size_t) r;
+		c->sent += (size_t) r;
 	}
 	return 0;
 }
@@ -283,6 +293,7 @@ static int client_fill(HttpClient *c, bool wait, Err *err)
 	}
 	if (n < 0)
 		return err_errno(err, lost, "the connection to the daemon was lost");
+	c->received += (size_t) n;
 	size_t used = http_parser_execute(&c->parser, &settings, p, (size_t) n);
 	enum http_errno e = HTTP_PARSER_ERRNO(&c->parser);
 	if (n == 0 && !c->complete)
@@ -380,35 +391,45 @@ static int send_request(HttpClient *c, const char *method, const char *target, c
 	if (data && !stream)
 		buf_append(&head, data, len);
 	int r = client_write(c, head.data, head.len);
-	if (r < 0 && r != -EPIPE)
+	if (r < 0 && (r != -EPIPE || (c->kept && !c->sent)))
 		return err_errno(err, r, "cannot send to the daemon");
 	return stream && r == 0 ? send_stream(c, b, chunked, len, err) : 0;
 }
 
-int http_request(HttpClient *c, const char *method, const char *target, const HttpBody *body, bool upgrade, Err *err)
+static int request_once(HttpClient *c, const char *method, const char *target, const HttpBody *body, bool upgrade, Err *err)
 {
-	int r = client_prepare(c, err);
-	if (r < 0)
-		return r;
 	http_parser_init(&c->parser, HTTP_RESPONSE);
 	c->parser.data = c;
 	buf_clear(&c->in);
 	buf_clear(&c->body);
 	buf_clear(&c->headers);
-	c->body_at = 0;
+	c->body_at = c->sent = c->received = 0;
 	c->status = 0;
 	c->in_value = c->headers_done = c->complete = false;
 	c->head = str_eq(method, "HEAD");
-	c->used = true;
-	c->keep = true;
-	r = send_request(c, method, target, body, upgrade, err);
+	c->kept = c->used;
+	c->used = c->keep = true;
+	int r = send_request(c, method, target, body, upgrade, err);
 	while (r == 0 && !c->headers_done)
 		r = client_fill(c, true, err);
-	if (r < 0) {
-		c->keep = false;
+	if (r == 0)
+		return c->status;
+	c->keep = false;
+	return r;
+}
+
+int http_request(HttpClient *c, const char *method, const char *target, const HttpBody *body, bool upgrade, Err *err)
+{
+	AUTO_ERR first = ERR_INIT;
+	int r = client_prepare(c, err);
+	if (r < 0)
 		return r;
-	}
-	return c->status;
+	r = request_once(c, method, target, body, upgrade, &first);
+	bool harmless = c->sent == 0 || str_eq(method, "GET") || str_eq(method, "HEAD");
+	if (r >= 0 || !c->kept || c->received || !harmless || !c->transport.dial || http_client_lost(c, NULL) < 0)
+		return r >= 0 ? r : err_move(err, &first);
+	r = client_redial(c, err);
+	return r < 0 ? r : request_once(c, method, target, body, upgrade, err);
 }
 
 static int answer_error(HttpClient *c, Err *err)

@@ -17,7 +17,7 @@ struct HttpServer {
 	int listen_fd;
 	int spare_fd; /* when no other is left, a client is told so by way of it; -1 while that goes on */
 	uv_timer_t kick; /* conn_process from the loop rather than from inside a handler's call */
-	uv_timer_t tick; /* runs only while a connection has a deadline or is half closed */
+	uv_timer_t tick; /* runs only while a connection has a deadline or is half closed, or clients wait for room */
 	unsigned handles;
 	char *path;
 	HttpHandlers handlers;
@@ -41,6 +41,8 @@ struct HttpConn {
 	uint64_t idle_since; /* loop time */
 	uid_t uid;
 	bool reading, closing, kicked, processing;
+	bool served;  /* a request has been answered */
+	bool asked;   /* bytes of the next one have come, and are still to be read */
 	bool eof; /* the client has closed its writing half */
 	bool hup; /* and its reading half */
 	bool lingering; /* all is answered: waiting for the client to close */

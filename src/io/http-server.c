@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,6 +33,7 @@
 #define BODY_TIMEOUT_MS 60000   /* without a byte of a body that is not streamed */
 #define SHUTDOWN_TIMEOUT_MS 120000 /* until the last answer has been taken */
 #define LINGER_MS 2000
+#define FIRST_REQUEST_MS 1000 /* that a new client has before it may have to make room */
 #define TICK_MS 1000
 #define PIPELINE_MAX (64U << 10) /* bytes behind an unanswered request */
 #define LISTEN_BACKLOG 128
@@ -147,7 +149,7 @@ static void on_tick(uv_timer_t *t)
 			again = true;
 		}
 	}
-	if (s->full && !s->closing && s->n_conns < s->max_conns)
+	if (s->full && !s->closing)
 		server_listen(s);
 	if (again && !s->closing)
 		(void) uv_timer_start(t, on_tick, TICK_MS, 0);
@@ -185,6 +187,7 @@ void request_finish(HttpRequest *r, bool keep)
 		return;
 	}
 	http_message_reset(&c->msg);
+	c->served = true;
 	c->idle_since = uv_now(c->server->loop);
 	conn_kick(c);
 }
@@ -230,6 +233,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		c->reading = false;
 		c->hup = conn_hung_up(c);
 	} else if (!c->lingering) {
+		c->asked = false;
 		buf_append(&c->in, buf->base, (size_t) n);
 	}
 	conn_process(c);
@@ -445,17 +449,44 @@ void conn_kick(HttpConn *c)
 
 /* ---- listening ---- */
 
+static bool conn_is_idle(const HttpConn *c)
+{
+	return !c->req && !c->lingering && !c->asked && !c->eof && !c->in.len && !http_message_begun(&c->msg) &&
+	       (c->served || uv_now(c->server->loop) - c->idle_since >= FIRST_REQUEST_MS);
+}
+
+/**
+ * Ends the reading half of an idle connection, so that a client whose request comes too late gets EPIPE for its first byte and
+ * knows that nothing of it has been read. False if one has come: it is answered first.
+ */
+static bool conn_leave(HttpConn *c)
+{
+	uv_os_fd_t fd;
+	int unread = 0;
+	if (uv_fileno((uv_handle_t *) &c->pipe, &fd) < 0)
+		return true;
+	if (ioctl(fd, FIONREAD, &unread) == 0 && unread)
+		return false;
+	(void) shutdown(fd, SHUT_RD);
+	return ioctl(fd, FIONREAD, &unread) < 0 || unread == 0;
+}
+
 /** Makes room by closing the connection that has been idle longest. */
 static bool server_evict(HttpServer *s)
 {
-	HttpConn *oldest = NULL;
-	for (HttpConn *c = s->conns; c; c = c->next)
-		if (!c->req && !c->lingering && !c->in.len && !http_message_begun(&c->msg) &&
-		    (!oldest || c->idle_since < oldest->idle_since))
-			oldest = c;
-	if (oldest)
-		conn_close(oldest);
-	return oldest != NULL;
+	for (;;) {
+		HttpConn *oldest = NULL;
+		for (HttpConn *c = s->conns; c; c = c->next)
+			if (conn_is_idle(c) && (!oldest || c->idle_since < oldest->idle_since))
+				oldest = c;
+		if (!oldest)
+			return false;
+		if (conn_leave(oldest)) {
+			conn_close(oldest);
+			return true;
+		}
+		oldest->asked = true;
+	}
 }
 
 static HttpConn *conn_new(HttpServer *s, int fd)
@@ -519,12 +550,12 @@ static int accept_to_refuse(HttpServer *s, int error)
 	return 0;
 }
 
-/** Where there is no room for them, clients wait in the backlog until a connection ends, or for a moment. */
+/** Where there is no room for them, clients wait in the backlog until a connection ends or may be ended. */
 static void server_full(HttpServer *s)
 {
 	s->full = true;
 	(void) uv_poll_stop(&s->listener);
-	if (s->n_conns < s->max_conns && !uv_is_active((uv_handle_t *) &s->tick))
+	if (!uv_is_active((uv_handle_t *) &s->tick))
 		(void) uv_timer_start(&s->tick, on_tick, TICK_MS, 0);
 }
 

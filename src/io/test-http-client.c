@@ -290,6 +290,69 @@ static void connecting(void **state)
 	assert_int_equal(tree_remove(AT_FDCWD, dir), 0);
 }
 
+/** A daemon that answers each connection's first request, and ends it when the second is on its way. */
+static void leave_early(int fd, int ready, bool reads_it)
+{
+	int first = -1;
+	for (int i = 0; i < 3; i++) {
+		char in[4096];
+		int conn = accept(fd, NULL, NULL);
+		(void) !read(conn, in, sizeof(in));
+		(void) close(first);
+		say(conn, "HTTP/1.1 204 No Content\r\n\r\n");
+		if (i == 0 && reads_it)
+			(void) !read(conn, in, 1);
+		else if (i == 0)
+			(void) shutdown(conn, SHUT_RD);
+		if (i > 0 || reads_it)
+			(void) close(conn);
+		else
+			first = conn;
+		say(ready, "x");
+	}
+}
+
+/* As the daemon ends a connection to make room: what it has not read, or what may be asked twice, is asked on a new one. */
+static void connection_ends_as_a_request_begins(void **state)
+{
+	static const struct {
+		const char *method;
+		bool reads_it;
+		int want;
+	} cases[] = { { "POST", false, 204 }, { "GET", false, 204 }, { "GET", true, 204 }, { "POST", true, -ECONNRESET } };
+	char dir[] = "/tmp/stead-test-client-XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	AUTO_FREE char *path = xasprintf("%s/sock", dir);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *) &a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int ready[2];
+		char x;
+		HttpClient *c = NULL;
+		AUTO_ERR err = ERR_INIT;
+		assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+		assert_int_equal(http_client_connect(path, &c, NULL), 0);
+		pid_t child = fork();
+		if (child == 0) {
+			leave_early(fd, ready[1], cases[i].reads_it);
+			_exit(0);
+		}
+		assert_int_equal(http_call(c, "GET", "/", NULL, false, NULL), 204);
+		if (!cases[i].reads_it)
+			assert_int_equal(read(ready[0], &x, 1), 1);
+		assert_int_equal(http_call(c, cases[i].method, "/", NULL, false, &err), cases[i].want);
+		http_client_free(c);
+		(void) kill(child, SIGKILL);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		(void) close(ready[0]);
+		(void) close(ready[1]);
+	}
+	assert_int_equal(tree_remove(AT_FDCWD, dir), 0);
+}
+
 static void dead_pipe_is_an_error(void **state)
 {
 	int in[2], out[2];
@@ -328,6 +391,7 @@ int main(void)
 		cmocka_unit_test(streams_a_body),
 		cmocka_unit_test(refusal_stops_the_body),
 		cmocka_unit_test(connecting),
+		cmocka_unit_test(connection_ends_as_a_request_begins),
 		cmocka_unit_test(dead_pipe_is_an_error),
 		cmocka_unit_test(urls),
 	};

@@ -247,13 +247,18 @@ static void await_flag(const bool *flag)
 	}
 }
 
-static void await_nobody(void)
+static void await_clients(size_t n)
 {
 	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
-	while (http_server_clients(server)) {
+	while (http_server_clients(server) != n) {
 		turn();
 		assert_true(time_mono() < end);
 	}
+}
+
+static void await_nobody(void)
+{
+	await_clients(0);
 }
 
 static void await_held(bool there)
@@ -611,11 +616,7 @@ static void too_many_clients(void **state)
 		await_held(true);
 		held = NULL; /* not the last one that is held: closed() is then only counted */
 	}
-	int64_t end = time_mono() + 60 * NSEC_PER_SEC;
-	while (http_server_clients(server) < LIMIT_API_CLIENTS) {
-		turn();
-		assert_true(time_mono() < end);
-	}
+	await_clients(LIMIT_API_CLIENTS);
 	/* One more waits until somebody goes. */
 	AUTO_BUF b = BUF_INIT;
 	fds[LIMIT_API_CLIENTS] = dial();
@@ -629,6 +630,71 @@ static void too_many_clients(void **state)
 	AUTO_FREE char *s = ask(GET("/echo?q=new"), "q=new");
 	assert_non_null(s);
 	for (size_t i = 1; i <= LIMIT_API_CLIENTS; i++)
+		(void) close(fds[i]);
+	await_nobody();
+}
+
+/* Room is made by those that want nothing, not by one that is about to ask: a new client, or one whose request is on its way. */
+static void who_makes_room(void **state)
+{
+	enum { N = LIMIT_API_CLIENTS };
+	int fds[N + 1];
+	AUTO_BUF answer = BUF_INIT, last = BUF_INIT;
+	await_nobody();
+	for (size_t i = 0; i < N; i++) {
+		AUTO_BUF b = BUF_INIT;
+		fds[i] = dial();
+		send_text(fds[i], GET("/echo?q=first"));
+		assert_true(await(fds[i], &b, "q=first"));
+		uint64_t then = uv_now(&loop);
+		while (i == 0 && uv_now(&loop) <= then)
+			turn();
+	}
+	/* The one that has been idle longest has asked again, and the server sees the new client first. */
+	fds[N] = dial();
+	assert_int_equal(http_server_clients(server), N);
+	send_text(fds[0], GET("/echo?q=second"));
+	send_text(fds[N], GET("/echo?q=new"));
+	assert_true(await(fds[N], &last, "q=new"));
+	assert_true(await(fds[0], &answer, "q=second"));
+	for (size_t i = 0; i <= N; i++)
+		(void) close(fds[i]);
+	await_nobody();
+	/* A new one that has not asked yet keeps its place for a moment. */
+	for (size_t i = 0; i < N - 1; i++) {
+		fds[i] = dial();
+		send_text(fds[i], GET("/hold"));
+		await_held(true);
+		held = NULL;
+	}
+	for (uint64_t begin = 0; begin == 0;) {
+		await_clients(N - 1);
+		begin = uv_now(&loop);
+		fds[N - 1] = dial();
+		await_clients(N);
+		fds[N] = dial();
+		for (int i = 0; i < 5; i++)
+			turn();
+		if (uv_now(&loop) - begin < 1000)
+			break;
+		(void) close(fds[N - 1]); /* the moment is over before it could be seen */
+		(void) close(fds[N]);
+		begin = 0;
+	}
+	AUTO_BUF early = BUF_INIT, late = BUF_INIT;
+	send_text(fds[N - 1], GET("/echo?q=early"));
+	send_text(fds[N], GET("/echo?q=late"));
+	assert_true(await(fds[N - 1], &early, "q=early"));
+	assert_true(await(fds[N], &late, "q=late"));
+	for (size_t i = 0; i <= N; i++)
+		(void) close(fds[i]);
+	await_nobody();
+	/* But not for ever. */
+	for (size_t i = 0; i < N; i++)
+		fds[i] = dial();
+	AUTO_FREE char *s = ask(GET("/echo?q=patient"), "q=patient");
+	assert_non_null(s);
+	for (size_t i = 0; i < N; i++)
 		(void) close(fds[i]);
 	await_nobody();
 }
@@ -722,6 +788,7 @@ int main(void)
 		cmocka_unit_test(hijack_can_pause),
 		cmocka_unit_test(backlog_is_told),
 		cmocka_unit_test(too_many_clients),
+		cmocka_unit_test(who_makes_room),
 		cmocka_unit_test(no_descriptor_left),
 		cmocka_unit_test(socket_file),
 	};
