@@ -115,7 +115,7 @@ services:
     x-stead: { routes: [{ host: one.test, max_body: 1 }, { host: some.test, max_body: 20k }, { host: free.test }] }
 END
   ok stead up -d
-  local n host transfer
+  local n host transfer answer
   for n in 20480 20481; do head -c $n /dev/zero >$n; done
   for transfer in Transfer-Encoding: Transfer-Encoding:chunked; do
     is "$(code one.test /echo -d a -H $transfer)" 200
@@ -137,7 +137,9 @@ END
   get some.test /echo --data-binary @long -H 'Accept: text/html' | grep -q '<h1>Request too large</h1>'
   local head='POST /echo HTTP/1.1\r\nHost: some.test\r\nContent-Length: 3000000\r\n\r\n' next='GET /data HTTP/1.1\r\nHost: some.test\r\nConnection: close\r\n\r\n'
   { printf '%b' "$head"; cat long; printf '%b' "$next"; } | nc -N 127.0.0.1 "$((PORTS + 90))" >answer
-  is "$(tr -d '\r' <answer | grep -ao 'HTTP/1.1 [0-9]*' | tr '\n' ' ')" "HTTP/1.1 413 HTTP/1.1 200 "
+  # The next request is answered, or the connection has ended; what was too long is never taken for requests.
+  answer=$(tr -d '\r' <answer | grep -ao 'HTTP/1.1 [0-9]*' | tr '\n' ' ')
+  [[ $answer == "HTTP/1.1 413 HTTP/1.1 200 " ]] || is "$answer" "HTTP/1.1 413 "
   # Chunks as small as they can be.
   local h='Host: one.test\r\nTransfer-Encoding: chunked\r\n\r\n'
   is "$(status_of "POST /echo HTTP/1.1\r\n${h}1\r\na\r\n0\r\n\r\n")" 200
