@@ -24,7 +24,7 @@ services:
     environment: { VERSION: "${2:-1}" }
     x-stead: { routes: [{ cache: ${1:-{ ttl: 60s \}} }] }
 END
-  ok stead up -d --wait
+  up_cached
 }
 
 # GET with curl's further options; what came is in $code, $cached (X-Cache), $body and header NAME.
@@ -56,6 +56,15 @@ asked() {
 nginx_pid() { cat "$SANDBOX/run/edge/nginx.pid"; }
 nginx_runs() { sandbox_alive "$(nginx_pid)" && [[ $(cat "/proc/$(nginx_pid)/comm" 2>/dev/null) == nginx ]]; }
 nginx_is_another() { nginx_runs && [[ $(nginx_pid) != "$1" ]]; } # PID
+# It listens, and HAProxy has seen it: until then requests go past it.
+cache_serves() {
+  nc -z -U "$SANDBOX/run/edge/jail/cache/cache.sock" &&
+    echo "show servers state cache" | nc -N -U "$SANDBOX/run/edge/admin.sock" | awk '$4 == "nginx" && $6 == 2 { up = 1 } END { exit !up }'
+}
+up_cached() {
+  ok stead up -d --wait
+  within 20 cache_serves
+}
 no_nginx() { not nginx_runs; }
 
 # --- what is kept
@@ -249,7 +258,7 @@ services:
     expose: [8080]
     x-stead: { routes: [{ cache: 2s }, { host: plain.test }] }
 END
-  ok stead up -d --wait
+  up_cached
   local odd=(-H "X-Forwarded-For: 6.6.6.6" -H "X-Stead-Cache-Passed: 1" -H "X-Odd: 1" -H "Accept: text/html")
   seen() { tr -d '\r' <body | grep -av '^GET' | tr 'A-Z' 'a-z' | sort; }
   get /headers -H "Host: plain.test" "${odd[@]}"
@@ -401,7 +410,7 @@ services:
     expose: [8080]
     x-stead: { routes: [{ cache: 1s }] }
 END
-  ok stead up -d --wait
+  up_cached
   within 20 inside web sh -c 'cat /proc/net/tcp* | grep -q ":1F90 .* 0A "' # it listens: an error would go past the cache for a while
   gets 200 MISS /index.html
   within 30 gets 200 STALE /index.html
@@ -481,7 +490,7 @@ services:
   api: { image: tiny, command: [server], init: true, expose: [8080], x-stead: { routes: [{ host: api.test, cache: 1h }] } }
   bare: { image: tiny, command: [server], init: true, expose: [8080], x-stead: { routes: [{ host: bare.test }] } }
 END
-  ok stead up -d --wait
+  up_cached
   both() { gets 200 "$1" / -H "Host: web.test" && gets 200 "$2" / -H "Host: api.test"; }
   both MISS MISS
   both HIT HIT
