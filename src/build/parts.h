@@ -192,7 +192,6 @@ int build_stage_advance(Build *b, BuildStage *s, Err *err);
 int step_from(Build *b, BuildStage *s, const Instruction *i, Err *err);
 int step_run(Build *b, BuildStage *s, const Instruction *i, Err *err);
 int step_copy(Build *b, BuildStage *s, const Instruction *i, Err *err);
-int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err);
 void run_step_free(Build *b, RunStep *r);
 /** A RUN's answer has come. Borrowed. */
 void run_step_answer(Build *b, const json_t *answer);

@@ -56,7 +56,8 @@ static int permission_bits(const char **p, mode_t mode, bool directory, mode_t *
 	return 0;
 }
 
-int mode_parse(const char *text, mode_t mode, bool directory, mode_t *ret)
+/** Mode from octal digits or clauses as of chmod(1) ("u=rwX,go=rX"). -EINVAL. */
+static int mode_parse(const char *text, mode_t mode, bool directory, mode_t *ret)
 {
 	if (*text && strspn(text, "01234567") == strlen(text) && strlen(text) <= 5) {
 		*ret = (mode_t) strtoul(text, NULL, 8);

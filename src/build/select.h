@@ -54,5 +54,3 @@ int select_below(const Tree *t, const char *dir, Entries *ret, Err *err);
 /** Order, the last of each path, hard links by their first path. After all entries are in. */
 int select_finish(Entries *l, Err *err);
 
-/** Mode from octal digits or clauses as of chmod(1) ("u=rwX,go=rX"). -EINVAL. */
-int mode_parse(const char *text, mode_t mode, bool directory, mode_t *ret);

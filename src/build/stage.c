@@ -203,7 +203,7 @@ void step_alias(Build *b, const char *key, const char *same, json_t *extra)
 /* Directories. */
 
 /* WORKDIR makes the directory, and those on the way, for USER. */
-int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err)
+static int step_workdir(Build *b, BuildStage *s, const Instruction *i, Err *err)
 {
 	AUTO_FREE char *path = config_workdir(s->doc);
 	char key[DIGEST_HEX_MAX], diff_id[sizeof(DIGEST_PREFIX) + 64];

@@ -62,7 +62,8 @@ static void add_contexts(const Building *b, char ***images)
 	}
 }
 
-char **building_images(const Building *b)
+/** Images that are not made in the Dockerfile but used there, as written; a strv of the caller. Nothing where the file is wrong. */
+static char **building_images(const Building *b)
 {
 	AUTO(dockerfile_freep) Dockerfile *d = NULL;
 	AUTO(scope_freep) Scope *scope = NULL;

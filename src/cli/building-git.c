@@ -53,7 +53,8 @@ static int find_header(const Building *b, const GitUrl *u, char **ret, Err *err)
 	return r < 0 ? r : 0;
 }
 
-int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess *ret, char **ret_header, Err *err)
+/** What git may use; `ret_header` (the caller's) is what ret->header points to. */
+static int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess *ret, char **ret_header, Err *err)
 {
 	*ret_header = NULL;
 	int r = str_starts(u->remote, "http") ? find_header(b, u, ret_header, err) : 0;

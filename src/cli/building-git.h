@@ -10,8 +10,6 @@
 #include "cli/building.h"
 #include "cli/git.h"
 
-/** What git may use; `ret_header` (the caller's) is what ret->header points to. */
-int building_git_access(const Building *b, const GitUrl *u, bool own, GitAccess *ret, char **ret_header, Err *err);
 /** A repository that an ADD of the Dockerfile names. */
 typedef struct BuildingRepository {
 	char *url; /* as it is written */

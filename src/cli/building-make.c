@@ -452,7 +452,8 @@ static int add_contexts(const Stack *stack, const ServiceBuild *from, Building *
 	return r;
 }
 
-int building_from_service(const Stack *stack, const Service *svc, Building *b, Err *err)
+/** From a service's `build:`. What it says of files is read now. */
+static int building_from_service(const Stack *stack, const Service *svc, Building *b, Err *err)
 {
 	const ServiceBuild *from = &svc->build;
 	AUTO_FREE char *file = NULL;

@@ -96,13 +96,8 @@ int building_check(const Cli *cli, const Building *b);
 char **building_args(const Building *b);
 /** The names of its named contexts; a strv of the caller. */
 char **building_context_names(const Building *b);
-/** Images that are not made in the Dockerfile but used there, as written; a strv of the caller. Nothing where the file is wrong. */
-char **building_images(const Building *b);
 /** The user's credentials for those of them that will be pulled, by the registry's name; NULL: none. New reference. */
 json_t *building_auths(const Building *b, HttpClient *c);
-
-/** From a service's `build:`. What it says of files is read now. */
-int building_from_service(const Stack *stack, const Service *svc, Building *ret, Err *err);
 
 typedef enum BuildServices {
 	BUILD_ALL,     /* whatever has `build:` */

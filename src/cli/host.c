@@ -24,7 +24,8 @@ void host_address_done(HostAddress *a)
 	*a = (HostAddress) { 0 };
 }
 
-bool host_is_url(const char *text)
+/** It is written as a URL, not as a name. */
+static bool host_is_url(const char *text)
 {
 	return strstr(text, "://") != NULL;
 }

@@ -29,8 +29,6 @@ void host_address_done(HostAddress *a);
 
 /** A URL. -EINVAL with a text. */
 int host_parse(const char *url, HostAddress *ret, Err *err);
-/** It is written as a URL, not as a name. */
-bool host_is_url(const char *text);
 /** The URL of a name in the text of a file of hosts; `file` is for errors ("FILE:LINE: …"). -EINVAL: a bad line anywhere; -ENOENT. The caller's. */
 int hosts_find(const char *text, const char *file, const char *name, char **ret, Err *err);
 /** $XDG_CONFIG_HOME/stead/hosts, or ~/.config/stead/hosts; NULL where there is no home. The caller's. */

@@ -29,7 +29,8 @@ static int take_word(const char *option, const char **s, Buf *word, Err *err)
 	return 0;
 }
 
-int command_words(const char *option, const char *text, json_t **ret, Err *err)
+/** A command line as Dockerfile's CMD and ENTRYPOINT have it: a JSON array of strings, or words with shell quoting ('…', "…", \). -EINVAL. */
+static int command_words(const char *option, const char *text, json_t **ret, Err *err)
 {
 	json_t *list, *item;
 	size_t i;

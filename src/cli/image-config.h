@@ -27,8 +27,6 @@ typedef struct ImageConfigOptions {
 	{ "volume", 0, OPTION_LIST, IMAGE_CONFIG_OPTION(base, volume), "PATH", "Path that is a volume", NULL }, \
 	{ "label", 'l', OPTION_LIST, IMAGE_CONFIG_OPTION(base, label), "KEY=VALUE", "Label", NULL }
 
-/** A command line as Dockerfile's CMD and ENTRYPOINT have it: a JSON array of strings, or words with shell quoting ('…', "…", \). -EINVAL. */
-int command_words(const char *option, const char *text, json_t **ret, Err *err);
 /** The fields of POST /stead/v1/images/bootstrap; checks each. -EINVAL with a text. */
 int image_config_json(const ImageConfigOptions *o, json_t *ret, Err *err);
 /** The same as a query (POST /stead/v1/images/import). */

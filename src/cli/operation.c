@@ -144,7 +144,8 @@ static void print_lost(const Progress *p, const OperationOptions *o, bool cut)
 		fprintf(stderr, "The daemon takes the operation up again when it starts; 'stead ps -a' shows how far it is.\n");
 }
 
-int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json_t **ret_last)
+/** Any other stream of {"progress"}, {"warning"}, {"result"}, {"error"} lines; the last line goes to ret_last (may be NULL). */
+static int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json_t **ret_last)
 {
 	AUTO_ERR err = ERR_INIT;
 	json_t *last = NULL;

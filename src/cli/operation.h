@@ -33,5 +33,3 @@ int operation_run(const Cli *cli, HttpClient *c, const char *project, const char
 void operation_failure(const json_t *last, const char *project, const Cli *cli);
 /** A stream that makes an image: progress, then the image's id on standard output. Gives the exit code. */
 int operation_image(const Cli *cli, HttpClient *c);
-/** Any other stream of {"progress"}, {"warning"}, {"result"}, {"error"} lines; the last line goes to ret_last (may be NULL). */
-int operation_stream(HttpClient *c, Progress *p, const OperationOptions *o, json_t **ret_last);

@@ -24,10 +24,6 @@ char *docker_duration(int64_t ns);
 /** GET /containers/json's item and GET /containers/{id}/json; docker-json.c. New references. */
 json_t *docker_container_summary(const Container *c);
 json_t *docker_container_inspect(const Container *c);
-/** Mounts, as both have them. */
-json_t *docker_container_mounts(const Container *c);
-/** `name` without NAME's registry default if it still means this image, else the image's id. Owned by the caller. */
-char *docker_container_image(const Container *c);
 json_t *docker_network(const Daemon *d, const NetState *n, bool containers);
 json_t *docker_volume(const VolState *v);
 json_t *docker_image_summary(const Daemon *d, const Image *img);

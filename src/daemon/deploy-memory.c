@@ -38,7 +38,8 @@ static int64_t need_of(const Deploy *dp, const DeployService *sv, int64_t *ret_o
 	return sv->svc->mem_limit > 0 && sv->svc->mem_limit < most ? sv->svc->mem_limit : most;
 }
 
-int64_t deploy_memory_need(const Deploy *dp, const char **ret_most)
+/** Bytes that the new containers are going to take while the old ones are still there, and whose are the most. Needs dp->services. */
+static int64_t deploy_memory_need(const Deploy *dp, const char **ret_most)
 {
 	int64_t sum = 0, most = 0;
 	*ret_most = NULL;

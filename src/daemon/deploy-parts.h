@@ -112,8 +112,6 @@ void deploy_coming_remove(Operation *op);
 
 /* deploy-memory.c */
 
-/** Bytes that the new containers are going to take while the old ones are still there, and whose are the most. Needs dp->services. */
-int64_t deploy_memory_need(const Deploy *dp, const char **ret_most);
 /** -ENOMEM if that is more than the machine has. */
 int deploy_memory_check(const Deploy *dp, Err *err);
 

@@ -73,7 +73,8 @@ static int prefix_of(const char *cidr)
 
 /* ── containers: both forms ───────────────────────────────────────── */
 
-char *docker_container_image(const Container *c)
+/** `name` without NAME's registry default if it still means this image, else the image's id. Owned by the caller. */
+static char *docker_container_image(const Container *c)
 {
 	Image *img = NULL;
 	if (c->image_ref && daemon_find_image(c->d, c->image_ref, &img, NULL, NULL) == 0 && str_eq(img->id, c->image_id))
@@ -87,7 +88,8 @@ static char **command_of(const Container *c)
 	return img ? process_args(&c->svc, img) : strv_dup(c->svc.command);
 }
 
-json_t *docker_container_mounts(const Container *c)
+/** Mounts, as both have them. */
+static json_t *docker_container_mounts(const Container *c)
 {
 	static const char *const types[] = { [MOUNT_VOLUME] = "volume", [MOUNT_BIND] = "bind", [MOUNT_TMPFS] = "tmpfs" };
 	json_t *list = json_array();

@@ -133,7 +133,8 @@ int network_prepare(StackState *s, const Stack *model, const Network *n, NetStat
 	return 1;
 }
 
-int network_ensure(Daemon *d, NetState *n, Err *err)
+/** The network's bridge is there afterwards. */
+static int network_ensure(Daemon *d, NetState *n, Err *err)
 {
 	if (n->up)
 		return 0;
@@ -342,7 +343,8 @@ static int tell_endpoint(Container *c, int netns_fd, Err *err)
 	return r;
 }
 
-int network_tell_names(Container *c, Err *err)
+/** Tells the names server of a running container (at start and after the server was lost). */
+static int network_tell_names(Container *c, Err *err)
 {
 	if (!c->netns || !c->n_endpoints)
 		return 0;

@@ -13,8 +13,6 @@
 int network_prepare(StackState *s, const Stack *model, const Network *n, NetState **ret, Err *err);
 /** A free subnet with its gateway, claimed among the daemons of this machine (net_subnet_release). */
 int network_subnet_choose(Daemon *d, PoolSpec *ret, Err *err);
-/** The network's bridge is there afterwards. */
-int network_ensure(Daemon *d, NetState *n, Err *err);
 /** Removes networks of the stack that nothing is attached to, with progress. */
 void network_remove_stack(StackState *s);
 void network_remove_by_name(StackState *s, const char *name);
@@ -35,8 +33,6 @@ Container *network_owner(const Container *c);
 /** Publishes its ports: host ports are chosen and held, rules set. */
 int network_publish(Container *c, Err *err);
 void network_unpublish(Container *c);
-/** Tells the names server of a running container (at start and after the server was lost). */
-int network_tell_names(Container *c, Err *err);
 
 /** After its role or its name has changed: what leads to it. */
 void network_update_names(Container *c);

@@ -239,7 +239,8 @@ static int parse(StoreRelease *row, Release *ret, Err *err)
 	return e;
 }
 
-int release_load(Daemon *d, const char *stack, int number, Release *ret, Err *err)
+/** With model and images. 1: no such release. */
+static int release_load(Daemon *d, const char *stack, int number, Release *ret, Err *err)
 {
 	StoreRelease row = { 0 };
 	int r = store_release_load(d->store, stack, number, &row, err);

@@ -50,8 +50,6 @@ int release_insert(Daemon *d, const char *stack, const Release *r, bool current,
 int release_end(Daemon *d, const char *stack, int number, const char *result, json_t *report, Err *err);
 /** Within the transaction that makes the release the stack's: also what a rollback leaves is marked so. */
 int release_commit(Daemon *d, const char *stack, const Release *r, json_t *report, Err *err);
-/** With model and images. 1: no such release. */
-int release_load(Daemon *d, const char *stack, int number, Release *ret, Err *err);
 /** The one whose row says that it runs; 1: none does. */
 int release_unfinished(Daemon *d, const char *stack, Release *ret, Err *err);
 /** Names of the stacks with such a release, a strv. */

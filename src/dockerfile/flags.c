@@ -97,7 +97,8 @@ static int unknown_flag(const Instruction *i, const char *name, Err *err)
 	return err_set(err, -EINVAL, "unknown flag --%s; %s has no flags", name, instruction_name(i->kind));
 }
 
-int healthcheck_duration(const char *flag, const char *value, int64_t *ret, Err *err)
+/** "1m30s", at least 1 ms, or 0. */
+static int healthcheck_duration(const char *flag, const char *value, int64_t *ret, Err *err)
 {
 	int64_t ns;
 	if (parse_duration(value, &ns) < 0)

@@ -72,7 +72,8 @@ static int split(const char *s, char escape, char ***ret, Err *err)
 	return 0;
 }
 
-int words_quoted(const char *s, char escape, char ***ret, Err *err)
+/** Words by white space, quotes and escapes as they are. -EINVAL: more than LIMIT_DOCKERFILE_WORDS. */
+static int words_quoted(const char *s, char escape, char ***ret, Err *err)
 {
 	return split(s, escape, ret, err);
 }
@@ -82,7 +83,8 @@ int words_plain(const char *s, char ***ret, Err *err)
 	return split(s, 0, ret, err);
 }
 
-int words_json(const char *s, char ***ret, Err *err)
+/** A JSON list of strings: 1; 0: no JSON list; -EINVAL: a list of something else. */
+static int words_json(const char *s, char ***ret, Err *err)
 {
 	while (dockerfile_is_space(*s))
 		s++;

@@ -36,12 +36,6 @@ void mount_done(RunMount *m);
 /** Makes i->mounts from i->mount_flags. */
 int mounts_parse(Instruction *i, WordExpander expand, void *user, Err *err);
 
-/** Words by white space, quotes and escapes as they are. -EINVAL: more than LIMIT_DOCKERFILE_WORDS. */
-int words_quoted(const char *s, char escape, char ***ret, Err *err);
 /** Words by white space, whatever is in them. */
 int words_plain(const char *s, char ***ret, Err *err);
-/** A JSON list of strings: 1; 0: no JSON list; -EINVAL: a list of something else. */
-int words_json(const char *s, char ***ret, Err *err);
 
-/** "1m30s", at least 1 ms, or 0. */
-int healthcheck_duration(const char *flag, const char *value, int64_t *ret, Err *err);

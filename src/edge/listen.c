@@ -118,7 +118,8 @@ bool listen_held_by(uint16_t port, pid_t pid)
 	return has_inode(name, inodes, listening_inodes(port, inodes));
 }
 
-char *listen_holder(uint16_t port)
+/** "nginx (pid 123)" for the process that listens on that TCP port; NULL if it cannot be told. Owned by the caller. */
+static char *listen_holder(uint16_t port)
 {
 	unsigned long inodes[INODES_MAX];
 	size_t n = listening_inodes(port, inodes);

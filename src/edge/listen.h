@@ -28,6 +28,4 @@ uint16_t listen_port(const ListenAddress *a);
 int listen_open(const struct sockaddr *a, socklen_t n, const char *option, int *ret_fd, Err *err);
 /** Our own duplicate of a listening socket of another process, if descriptor `fd` of it is one on that address; pidfd_getfd(2). -errno otherwise. */
 int listen_take(int pidfd, int fd, const struct sockaddr *a, socklen_t n, int *ret_fd);
-/** "nginx (pid 123)" for the process that listens on that TCP port; NULL if it cannot be told. Owned by the caller. */
-char *listen_holder(uint16_t port);
 bool listen_held_by(uint16_t port, pid_t pid);

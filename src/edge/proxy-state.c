@@ -120,7 +120,7 @@ void proxy_server_name(const char *container_id, char dst[SERVER_NAME_MAX])
 	(void) snprintf(dst, SERVER_NAME_MAX, "%.*s", SERVER_DIGITS, container_id);
 }
 
-void proxy_standby_name(const char *container_id, char dst[SERVER_NAME_MAX])
+static void proxy_standby_name(const char *container_id, char dst[SERVER_NAME_MAX])
 {
 	(void) snprintf(dst, SERVER_NAME_MAX, "%.*s" STANDBY_SUFFIX, SERVER_DIGITS, container_id);
 }

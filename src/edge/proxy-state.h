@@ -75,7 +75,6 @@ void proxy_state_sort(ProxyState *s);
 int proxy_state_slot(const ProxyState *s, const char *backend);
 /** Server names in HAProxy: the first digits of the container's id. One on standby is there twice: as itself, for what it still has in hand, and as a backup. */
 void proxy_server_name(const char *container_id, char dst[SERVER_NAME_MAX]);
-void proxy_standby_name(const char *container_id, char dst[SERVER_NAME_MAX]);
 
 /** What the wanted state has beyond the table: see edge-private.h for who answers. */
 typedef struct RouteHooks {

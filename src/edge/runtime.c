@@ -189,7 +189,8 @@ RuntimeApi *runtime_api_new(uv_loop_t *loop, const char *path)
 	return a;
 }
 
-void runtime_api_cancel(RuntimeApi *a)
+/** Drops what is queued and what is under way, without a call. */
+static void runtime_api_cancel(RuntimeApi *a)
 {
 	if (a->link)
 		link_close(a->link);

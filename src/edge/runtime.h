@@ -22,5 +22,3 @@ RuntimeApi *runtime_api_new(uv_loop_t *loop, const char *path);
 void runtime_api_free(RuntimeApi *a);
 /** Queues a command (copied). `fn` is called from the loop, in the order of the commands. */
 void runtime_api_send(RuntimeApi *a, const char *command, RuntimeFn fn, void *user);
-/** Drops what is queued and what is under way, without a call. */
-void runtime_api_cancel(RuntimeApi *a);

@@ -233,7 +233,11 @@ static void copy_done(Copy *c)
 	free(c->chunk);
 }
 
-int copy_tree(int from, int to, Err *err)
+/**
+ * What is in the directory `from` into the directory `to`; then from's own owner, mode, times and xattrs onto `to`.
+ * Both fds readable. Whiteouts and sockets are passed over; symlinks are copied, mounts are not entered.
+ */
+static int copy_tree(int from, int to, Err *err)
 {
 	AUTO(copy_done) Copy c = { .root = to };
 	struct stat st;

@@ -11,12 +11,6 @@
 #include "base/err.h"
 
 /**
- * What is in the directory `from` into the directory `to`; then from's own owner, mode, times and xattrs onto `to`.
- * Both fds readable. Whiteouts and sockets are passed over; symlinks are copied, mounts are not entered.
- */
-int copy_tree(int from, int to, Err *err);
-
-/**
  * See job_copy_up. `options`: {"layers": [NAME, bottom first], "path": "/in/image", "dst": "/volume/_data"}. All of it
  * or nothing appears in dst (which has to be empty, else nothing is done). Unshares the mount namespace.
  */

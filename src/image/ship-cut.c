@@ -29,7 +29,8 @@ static const uint64_t *gear(void)
 	return table;
 }
 
-size_t ship_chunk_length(const uint8_t *p, size_t n)
+/** Where contents are cut: the length of the first chunk of n bytes; all of them if there is no cut. */
+static size_t ship_chunk_length(const uint8_t *p, size_t n)
 {
 	const uint64_t *g = gear();
 	if (n <= SHIP_CHUNK_MIN)

@@ -39,8 +39,6 @@ void ship_cutter_freep(ShipCutter **c);
 /** 1: the next piece, valid until the next call; 0: the end. */
 int ship_cutter_next(ShipCutter *c, ShipPiece *ret, Err *err);
 
-/** Where contents are cut: the length of the first chunk of n bytes; all of them if there is no cut. */
-size_t ship_chunk_length(const uint8_t *p, size_t n);
 /** Of a piece; padding has none (0). */
 uint64_t ship_hash(const void *p, size_t n);
 uint64_t ship_piece_hash(const ShipPiece *p);

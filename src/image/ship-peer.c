@@ -168,7 +168,8 @@ int ship_peer_receive(ShipPeer *p, uint8_t *ret_type, Err *err)
 	return r;
 }
 
-int ship_peer_json(ShipPeer *p, json_t **ret, const char **ret_key, Err *err)
+/** The document in p->frame, as ship_peer_receive_json gives it. */
+static int ship_peer_json(ShipPeer *p, json_t **ret, const char **ret_key, Err *err)
 {
 	json_error_t e;
 	json_t *o = json_loadb(buf_cstr(&p->frame), p->frame.len, JSON_REJECT_DUPLICATES, &e);

@@ -39,8 +39,6 @@ int ship_peer_check(ShipPeer *p, Err *err);
 int ship_peer_receive(ShipPeer *p, uint8_t *ret_type, Err *err);
 /** The next frame has to be a document; ret is the caller's, `ret_key` its leading key (in ret). */
 int ship_peer_receive_json(ShipPeer *p, json_t **ret, const char **ret_key, Err *err);
-/** The same of a frame that is received: p->frame. */
-int ship_peer_json(ShipPeer *p, json_t **ret, const char **ret_key, Err *err);
 /** `n` bytes in frames of this type, appended. */
 int ship_peer_receive_data(ShipPeer *p, uint8_t type, size_t n, Buf *ret, Err *err);
 

@@ -76,11 +76,6 @@ int http_body_json(const HttpRequest *r, json_t **ret, Err *err)
 	return 0;
 }
 
-uid_t http_peer_uid(const HttpRequest *r)
-{
-	return r->conn->uid;
-}
-
 void http_set_user(HttpRequest *r, void *user, void (*closed)(void *user))
 {
 	r->user = user;

@@ -39,7 +39,6 @@ struct HttpConn {
 	HttpRequest *req;
 	uint64_t deadline;   /* loop time in ms; 0 = none */
 	uint64_t idle_since; /* loop time */
-	uid_t uid;
 	bool reading, closing, kicked, processing;
 	bool served;  /* a request has been answered */
 	bool asked;   /* bytes of the next one have come, and are still to be read */

@@ -491,8 +491,6 @@ static bool server_evict(HttpServer *s)
 
 static HttpConn *conn_new(HttpServer *s, int fd)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
 	HttpConn *c = xcalloc(1, sizeof(*c));
 	(void) uv_pipe_init(s->loop, &c->pipe, 0);
 	c->pipe.data = c;
@@ -505,16 +503,11 @@ static HttpConn *conn_new(HttpServer *s, int fd)
 	s->conns = c;
 	s->n_conns++;
 	c->idle_since = uv_now(s->loop);
-	bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0;
 	if (uv_pipe_open(&c->pipe, fd) < 0) {
 		(void) close(fd);
-		known = false;
-	}
-	if (!known) {
 		conn_close(c);
 		return c;
 	}
-	c->uid = peer.uid;
 	conn_update(c);
 	return c;
 }

@@ -53,9 +53,6 @@ const char *http_body(const HttpRequest *r, size_t *ret_len);
 /** The body as a JSON value (new reference). An empty body gives an empty object. -EINVAL. */
 int http_body_json(const HttpRequest *r, json_t **ret, Err *err);
 
-/** Peer's uid (SO_PEERCRED). */
-uid_t http_peer_uid(const HttpRequest *r);
-
 /** Per-request pointer of the handler; `closed` is called once when the request is over, however it ends. */
 void http_set_user(HttpRequest *r, void *user, void (*closed)(void *user));
 

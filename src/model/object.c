@@ -278,7 +278,8 @@ void object_init(const Schema *s, void *base)
 			s->fields[i].type->init(&s->fields[i], base);
 }
 
-const char *schema_nearest(const Schema *s, const char *key)
+/** The known key that is most like `key`, or NULL when none is near. */
+static const char *schema_nearest(const Schema *s, const char *key)
 {
 	unsigned best = edit_distance_allowed(key) + 1;
 	const char *found = NULL;

@@ -121,5 +121,3 @@ void objects_sort(void *items, size_t n, size_t size);
 /** Finds by that key in a sorted array, or NULL. */
 void *objects_find(const void *items, size_t n, size_t size, const char *key);
 
-/** The known key that is most like `key`, or NULL when none is near. */
-const char *schema_nearest(const Schema *s, const char *key);

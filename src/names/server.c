@@ -37,7 +37,7 @@ int64_t server_now_ms(void)
 
 /* xorshift128+ from a seed of the kernel's: for shuffling. What must not be guessed (ids) is taken from
  * getrandom(2) itself. */
-uint64_t server_random(Server *s)
+static uint64_t server_random(Server *s)
 {
 	uint64_t a = s->random[0], b = s->random[1];
 

@@ -76,7 +76,6 @@ int source_watch(Server *s, Source *src, uint32_t events);
 void source_close(Source *src);
 /** Frees `p` at the end of the round. */
 void server_bury(Server *s, void *p);
-uint64_t server_random(Server *s);
 int64_t server_now_ms(void);
 
 typedef enum Answer { ANSWER_NONE, ANSWER_READY, ANSWER_FORWARD } Answer;

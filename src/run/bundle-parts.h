@@ -25,8 +25,6 @@ typedef struct SecurityOptions {
 	bool system_paths;      /* systempaths=unconfined: nothing masked or read-only */
 } SecurityOptions;
 
-int bundle_security(const Service *svc, SecurityOptions *ret, Err *err);
-
 /** Default mounts, the service's, files over /etc, init. */
 int bundle_mounts(const BundleSpec *spec, json_t **ret, Err *err);
 /** Fills `devices` (linux.devices) and `rules` (linux.resources.devices). */

@@ -62,7 +62,7 @@ static int security_option(const char *text, SecurityOptions *o, Err *err)
 	return 0;
 }
 
-int bundle_security(const Service *svc, SecurityOptions *ret, Err *err)
+static int bundle_security(const Service *svc, SecurityOptions *ret, Err *err)
 {
 	*ret = (SecurityOptions) { .no_new_privileges = -1 };
 	int r = 0;

@@ -13,8 +13,6 @@
  * kills or forgets what runs.
  */
 
-/** The number in bundle/conmon/NAME; -ESRCH: there is none. */
-pid_t container_read_pid(const ContainerPaths *p, const char *name);
 /** pidfd of the living init, checked to be in the container's cgroup. -ESRCH: it does not live. */
 int container_init_open(const ContainerPaths *p, pid_t *ret_pid);
 /** pidfd of the container's conmon. -ESRCH: it does not live. */

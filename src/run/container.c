@@ -98,7 +98,8 @@ static int pidfd_signal(int fd, int sig)
 	return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) < 0 ? -errno : 0;
 }
 
-pid_t container_read_pid(const ContainerPaths *p, const char *name)
+/** The number in bundle/conmon/NAME; -ESRCH: there is none. */
+static pid_t container_read_pid(const ContainerPaths *p, const char *name)
 {
 	AUTO_FREE char *path = xasprintf("%s/conmon/%s", p->bundle, name);
 	AUTO_BUF b = BUF_INIT;
