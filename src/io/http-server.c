@@ -190,6 +190,8 @@ void request_finish(HttpRequest *r, bool keep)
 	c->served = true;
 	c->idle_since = uv_now(c->server->loop);
 	conn_kick(c);
+	if (c->server->full && !c->server->closing)
+		server_listen(c->server); /* it may make room */
 }
 
 void conn_answer_error(HttpConn *c, int status, const char *text)
@@ -543,7 +545,7 @@ static int accept_to_refuse(HttpServer *s, int error)
 	return 0;
 }
 
-/** Where there is no room for them, clients wait in the backlog until a connection ends or may be ended. */
+/** Where there is no room for them, clients wait in the backlog until a connection ends, or has had its answer, or for a moment. */
 static void server_full(HttpServer *s)
 {
 	s->full = true;
