@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * A machine in memory, for tests of the daemon: it stands in for run/, net/'s kernel side, image jobs and
+ * A machine in memory, for tests of the daemon: it stands in for run/, net/'s kernel side, the edge, image jobs and
  * the HTTP server (the linker takes these functions instead of the real ones), while the store is real SQLite. What
  * it holds outlives the daemon, as a kernel does, so a test may drop the daemon at any moment and start another on
  * the same machine.
