@@ -21,7 +21,7 @@ bool docker_query_moment(HttpRequest *r, const char *key, int64_t *ret);
 /** Docker's "5 minutes", "About an hour" (go-units HumanDuration). Owned by the caller. */
 char *docker_duration(int64_t ns);
 
-/** GET /containers/json's item and GET /containers/{id}/json; docker-json.c. New references. */
+/** GET /containers/json's item and GET /containers/{id}/json; docker-json*.c. New references. */
 json_t *docker_container_summary(const Container *c);
 json_t *docker_container_inspect(const Container *c);
 json_t *docker_network(const Daemon *d, const NetState *n, bool containers);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Docker's view of objects that are put together by hand. What docker-json.c asks of the rest of the
+ * Docker's view of objects that are put together by hand. What docker-json*.c asks of the rest of the
  * daemon and of run/ is answered here.
  */
 #include <errno.h>
