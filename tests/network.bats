@@ -226,6 +226,37 @@ END
   [ "$status" -ne 0 ]
 }
 
+# A client that takes no more of its answer, so that data is left in the container's kernel; and says when it has come so far.
+client_that_stops() { # PORT; in the background only
+  exec python3 -c '
+import socket, sys, time
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"GET /data?size=100000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+s.recv(1)
+open("stopped", "w")
+time.sleep(600)' "$1"
+}
+
+@test "a slow client of the old container keeps nobody from the new one" {
+  local p client i
+  p=$(port 8)
+  compose <<END
+services:
+  web: { image: tiny, command: [server], init: true, ports: ["127.0.0.1:$p:8080"] }
+END
+  ok stead up -d
+  within 20 fetch "http://127.0.0.1:$p/data?size=1"
+  client_that_stops "$p" 3>&- &
+  client=$!
+  within 20 test -e stopped
+  ok stead restart -t 0
+  within 20 fetch "http://127.0.0.1:$p/data?size=1"
+  for i in {1..10}; do fetch "http://127.0.0.1:$p/data?size=1"; done
+  ok stead down -t 0
+  ok leftovers
+  kill "$client"
+}
+
 # What "hello" is answered with, over a line that may lose it.
 answers() { # TEXT COMMAND…
   local text=$1

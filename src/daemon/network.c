@@ -427,7 +427,7 @@ void network_rest(Container *c)
 		network_release(owner);
 }
 
-/* The veth pairs go with the namespace, unless somebody stays in it. */
+/* The veth pairs go with the namespace, at once if somebody stays in it. */
 void network_release(Container *c)
 {
 	Daemon *d = c->d;
@@ -440,6 +440,8 @@ void network_release(Container *c)
 		Addr a;
 		if (shared)
 			endpoint_detach(d->net, c->id, e->ifname, NULL, NULL);
+		else
+			endpoint_abandon(d->net, c->id, e->ifname);
 		if (addr_parse(e->address, &a) == 0)
 			names_clear(d->names, e->net->id, &a);
 		events_network_container(d, e->net, c, "disconnect");

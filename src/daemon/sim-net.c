@@ -265,6 +265,10 @@ void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDo
 {
 }
 
+void endpoint_abandon(Net *n, const char *container_id, const char *ifname)
+{
+}
+
 void names_endpoint_remove(Names *n, const char *id)
 {
 	strv_remove(&named, id);

@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 
 #include "base/digest.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "net/claim.h"
@@ -403,6 +404,29 @@ void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDo
 	}
 	*digit = VARIANTS[0];
 	reaper_delete(n->reaper, host, done, user);
+}
+
+void endpoint_abandon(Net *n, const char *container_id, const char *ifname)
+{
+	struct ifinfomsg down = { .ifi_family = AF_UNSPEC, .ifi_change = IFF_UP };
+	AUTO_ERR err = ERR_INIT;
+	char host[IFNAMSIZ];
+	char *digit;
+	bool any = false;
+
+	(void) net_veth_name(n, container_id, ifname, host);
+	digit = host + strlen(host) - 1;
+	for (const char *v = VARIANTS; *v; v++) {
+		*digit = *v;
+		down.ifi_index = netlink_ifindex(&n->nl, host);
+		if (!down.ifi_index)
+			continue;
+		(void) netlink_add(&n->nl, RTM_NEWLINK, 0, &down, sizeof(down), "set down", -ENODEV);
+		reaper_expect(n->reaper, host);
+		any = true;
+	}
+	if (any && netlink_commit(&n->nl, &err) < 0)
+		log_warning("the interface of a container that has ended: %s", err_text(&err));
 }
 
 static int configure_inside(Netlink *inside, const EndpointSpec *s, Err *err)

@@ -71,9 +71,15 @@ typedef struct EndpointSpec {
 int endpoint_attach(Net *n, const EndpointSpec *s, Err *err);
 /**
  * In the background: removes the pair. A missing one is success. Only for a container that runs on without
- * this network: else the pair goes with its namespace. `done` may be NULL.
+ * this network: else endpoint_abandon. `done` may be NULL.
  */
 void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDoneFn done, void *user);
+/**
+ * For a namespace that is being removed: its pair goes with it, but not before the last socket in there. One that has been closed with
+ * data for a slow client lives on for minutes, and would go on answering for the address, which may be in use again. So the host's end is
+ * set down at once, and deleted if it is still there in a second.
+ */
+void endpoint_abandon(Net *n, const char *container_id, const char *ifname);
 
 /**
  * Bridges and veths of this daemon that `known` does not hold (strv of names as net_bridge_name and

@@ -12,6 +12,7 @@
 #include "net/netlink.h"
 
 #define STACK_SIZE (256U << 10)
+#define EXPECT_MSEC 1000
 
 typedef struct Job {
 	struct Job *next;
@@ -25,8 +26,11 @@ typedef struct Job {
 struct Reaper {
 	uv_loop_t *loop;
 	uv_async_t wake; /* from the thread: its jobs are done */
+	uv_timer_t late; /* while something is expected to go */
+	unsigned handles;
 	uv_thread_t thread;
 	Job *queued, **queued_end;
+	Job *expected;
 	Job *working; /* the thread's while it runs */
 	Netlink nl;   /* likewise */
 	bool running;
@@ -116,24 +120,46 @@ int reaper_new(uv_loop_t *loop, Reaper **ret, Err *err)
 		res = uv_async_init(loop, &r->wake, on_wake);
 		if (res < 0)
 			err_errno(err, res, "prepare to delete interfaces");
-		else
-			uv_unref((uv_handle_t *) &r->wake);
+	}
+	if (res == 0 && loop) {
+		(void) uv_timer_init(loop, &r->late);
+		uv_unref((uv_handle_t *) &r->wake);
+		uv_unref((uv_handle_t *) &r->late);
+		r->handles = 2;
 	}
 	if (res < 0) {
 		netlink_close(&r->nl);
 		free(r);
 		return res;
 	}
-	r->wake.data = r;
+	r->wake.data = r->late.data = r;
 	r->loop = loop;
 	r->queued_end = &r->queued;
 	*ret = r;
 	return 0;
 }
 
-static void free_reaper(uv_handle_t *wake)
+static void free_reaper(uv_handle_t *h)
 {
-	free(wake->data);
+	Reaper *r = h->data;
+
+	if (--r->handles == 0)
+		free(r);
+}
+
+/** Queues what did not go by itself. */
+static void queue_expected(Reaper *r)
+{
+	for (Job *j; (j = r->expected);) {
+		r->expected = j->next;
+		j->next = NULL;
+		if (netlink_ifindex(&r->nl, j->ifname) == j->index) {
+			*r->queued_end = j;
+			r->queued_end = &j->next;
+		} else {
+			free(j);
+		}
+	}
 }
 
 void reaper_free(Reaper *r)
@@ -143,6 +169,7 @@ void reaper_free(Reaper *r)
 	if (r->running)
 		(void) uv_thread_join(&r->thread);
 	finish(r, false);
+	queue_expected(r);
 	if (r->queued) { /* an interface too many is worse than a late end */
 		r->working = r->queued;
 		r->queued = NULL;
@@ -150,23 +177,56 @@ void reaper_free(Reaper *r)
 		finish(r, false);
 	}
 	netlink_close(&r->nl);
-	if (r->loop)
-		uv_close((uv_handle_t *) &r->wake, free_reaper);
-	else
+	if (!r->loop) {
 		free(r);
+		return;
+	}
+	uv_close((uv_handle_t *) &r->wake, free_reaper);
+	uv_close((uv_handle_t *) &r->late, free_reaper);
 }
 
-void reaper_delete(Reaper *r, const char *ifname, void (*done)(void *user, const Err *err), void *user)
+static Job *new_job(const Reaper *r, const char *ifname)
 {
 	Job *j = xcalloc(1, sizeof(*j));
 
 	memcpy(j->ifname, ifname, strnlen(ifname, IFNAMSIZ - 1));
 	/* Its turn comes later, when an interface of the same name may be somebody else's. */
 	j->index = netlink_ifindex(&r->nl, j->ifname);
+	return j;
+}
+
+void reaper_delete(Reaper *r, const char *ifname, void (*done)(void *user, const Err *err), void *user)
+{
+	Job *j = new_job(r, ifname);
+
 	j->done = done;
 	j->user = user;
 	*r->queued_end = j;
 	r->queued_end = &j->next;
 	if (!r->running && !r->working)
 		start(r);
+}
+
+static void on_late(uv_timer_t *late)
+{
+	Reaper *r = late->data;
+
+	queue_expected(r);
+	if (r->queued && !r->running && !r->working)
+		start(r);
+}
+
+void reaper_expect(Reaper *r, const char *ifname)
+{
+	Job *j;
+
+	if (!r->loop) {
+		reaper_delete(r, ifname, NULL, NULL);
+		return;
+	}
+	j = new_job(r, ifname);
+	j->next = r->expected;
+	r->expected = j;
+	if (!uv_is_active((uv_handle_t *) &r->late))
+		(void) uv_timer_start(&r->late, on_late, EXPECT_MSEC, 0);
 }

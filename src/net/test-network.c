@@ -289,6 +289,65 @@ static void spares_a_successor(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void turn(uv_timer_t *t)
+{
+}
+
+static int attach_to(Net *n, const char *container, int ns, const char *address)
+{
+	return endpoint_attach(n,
+		&(EndpointSpec){ .container_id = container, .network_id = "a", .netns_fd = ns, .ifname = "eth0", .address = test_addr(address) },
+		NULL);
+}
+
+/* A namespace that lives on, as one does with a socket that still has data for a slow client, while the container is started again. */
+static void an_abandoned_pair_is_silent(void **state)
+{
+	uv_loop_t loop;
+	uv_timer_t alive; /* as the daemon's own handles keep its loop */
+	AUTO_ERR err = ERR_INIT;
+	AUTO_CLOSE int old = make_netns("old");
+	AUTO_CLOSE int new = make_netns("new");
+	AUTO_CLOSE int other = make_netns("other");
+	char first[IFNAMSIZ], second[IFNAMSIZ];
+	Net *n = NULL;
+	Addr gw = test_addr("10.5.0.1/24");
+
+	assert_int_equal(uv_loop_init(&loop), 0);
+	ok(net_new(&loop, "loop", &n, &err), &err);
+	ok(network_create(n, &(NetworkSpec){ .id = "a", .subnet = addr_network(&gw), .gateway = gw }, &err), &err);
+	assert_int_equal(attach_to(n, "other", other, "10.5.0.3/24"), 0);
+	assert_int_equal(attach_to(n, "web", old, "10.5.0.2/24"), 0);
+	AUTO_CLOSE int old_server = test_server(old, SOCK_DGRAM, "10.5.0.2", 53);
+	assert_true(test_udp(other, "10.5.0.2", 53, old_server, WAIT_MS, NULL));
+	ok(netns_remove(test_run_dir, "old", &err), &err);
+	endpoint_abandon(n, "web", "eth0");
+	assert_int_not_equal(if_nametoindex(net_veth_name(n, "web", "eth0", first)), 0);
+	assert_false(test_udp(other, "10.5.0.2", 53, old_server, NOTHING_MS, NULL));
+	assert_int_equal(attach_to(n, "web", new, "10.5.0.2/24"), 0);
+	AUTO_CLOSE int new_server = test_server(new, SOCK_DGRAM, "10.5.0.2", 53);
+	assert_true(test_udp(other, "10.5.0.2", 53, new_server, WAIT_MS, NULL));
+	/* The old one goes although its namespace does not, and the new one stays. */
+	(void) snprintf(second, sizeof(second), "%s", first);
+	second[strlen(second) - 1]++;
+	(void) uv_timer_init(&loop, &alive);
+	(void) uv_timer_start(&alive, turn, 10, 10);
+	for (int64_t end = time_mono() + 60 * NSEC_PER_SEC; if_nametoindex(first);) {
+		uv_run(&loop, UV_RUN_ONCE);
+		assert_true(time_mono() < end);
+	}
+	uv_close((uv_handle_t *) &alive, NULL);
+	assert_int_not_equal(if_nametoindex(second), 0);
+	/* At the end there is no second to wait for. Of what does not exist nothing is expected. */
+	endpoint_abandon(n, "web", "eth0");
+	endpoint_abandon(n, "none", "eth0");
+	network_delete(n, "a", NULL, NULL);
+	net_free(n);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	assert_int_equal(if_nametoindex(second), 0);
+}
+
 /* Not a test of speed (machines differ), but it is printed to be looked at. */
 static void tells_times(void **state)
 {
@@ -359,6 +418,7 @@ int main(void)
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(deletes_in_the_background),
 		cmocka_unit_test(spares_a_successor),
+		cmocka_unit_test(an_abandoned_pair_is_silent),
 		cmocka_unit_test(tells_times),
 		cmocka_unit_test(leaves_nothing),
 	};
