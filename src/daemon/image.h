@@ -71,5 +71,3 @@ void image_api_save(Daemon *d, HttpRequest *r, char *const *names);
 
 /** Its tags in their familiar form, a JSON array. */
 json_t *image_tags_json(const Image *img);
-/** Docker's HealthConfig. */
-json_t *healthcheck_json(const Healthcheck *h);

@@ -12,7 +12,6 @@ struct HttpRequest {
 	void (*closed)(void *user);
 	json_t *answer;
 	char **log;
-	bool gone;
 };
 
 SimClient *sim_client(void)
