@@ -257,6 +257,44 @@ END
   kill "$client"
 }
 
+# A client that asks at once and takes its answer when the file `take` is there; prints its length.
+client_that_waits() { # PORT
+  python3 -c '
+import os, socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+s.settimeout(30)
+s.connect(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"GET /data?size=20000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+while not os.path.exists("take"): time.sleep(0.05)
+n = 0
+while b := s.recv(65536): n += len(b)
+print(n)' "$1"
+}
+
+@test "what a container has sent before its end still arrives" {
+  local p client all
+  p=$(port 9)
+  compose <<END
+services:
+  web: { image: tiny, command: [server], init: true, ports: ["127.0.0.1:$p:8080"] }
+END
+  ok stead up -d
+  within 20 fetch "http://127.0.0.1:$p/data?size=1"
+  touch take
+  all=$(client_that_waits "$p")
+  [ "$all" -gt 20000 ]
+  rm take
+  client_that_waits "$p" >got 3>&- &
+  client=$!
+  # The kernel has more than half of it.
+  within 20 inside web awk '$2 ~ /:1F90$/ && $5 ~ /^0000[3-9A-F]/ { waits = 1 } END { exit !waits }' /proc/net/tcp
+  ok stead stop -t 0
+  touch take
+  wait "$client"
+  is "$(cat got)" "$all"
+}
+
 # What "hello" is answered with, over a line that may lose it.
 answers() { # TEXT COMMAND…
   local text=$1

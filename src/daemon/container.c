@@ -718,6 +718,7 @@ static int remove_now(Container *c, Err *err)
 	Daemon *d = c->d;
 	StackState *s = daemon_stack(d, c->stack);
 	network_release(c);
+	network_free_addresses(c);
 	int r = container_bundle_remove(c->paths, err);
 	/* The row goes first: a directory without a row is swept at the next start. */
 	if (r == 0)

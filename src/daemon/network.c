@@ -427,7 +427,7 @@ void network_rest(Container *c)
 		network_release(owner);
 }
 
-/* The veth pairs go with the namespace, at once if somebody stays in it. */
+/* The veth pairs go with the namespace, unless somebody stays in it. */
 void network_release(Container *c)
 {
 	Daemon *d = c->d;
@@ -439,7 +439,7 @@ void network_release(Container *c)
 		Endpoint *e = &c->endpoints[i];
 		Addr a;
 		if (shared)
-			endpoint_detach(d->net, c->id, e->ifname, NULL, NULL);
+			endpoint_detach(d->net, c->id, e->ifname);
 		else
 			endpoint_abandon(d->net, c->id, e->ifname);
 		if (addr_parse(e->address, &a) == 0)
@@ -451,6 +451,13 @@ void network_release(Container *c)
 	if (netns_remove(d->o.run_dir, c->id, &err) < 0)
 		log_warning("%s: %s", c->name, err_text(&err));
 	free_and_null(&c->netns);
+}
+
+void network_free_addresses(const Container *c)
+{
+	for (size_t i = 0; i < c->n_endpoints; i++)
+		if (c->endpoints[i].want_address)
+			endpoint_detach(c->d->net, c->id, c->endpoints[i].ifname);
 }
 
 /* ── ports ────────────────────────────────────────────────────────── */

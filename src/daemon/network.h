@@ -26,6 +26,8 @@ int network_endpoints(Container *c, const Stack *model, Err *err);
 int network_attach(Container *c, Err *err);
 /** Gives all of it back. */
 void network_release(Container *c);
+/** Of a container that is being removed: an address that it had asked for may be another one's at once. */
+void network_free_addresses(const Container *c);
 /** It has ended: gives back what nobody else uses, also of the container whose network it shared. */
 void network_rest(Container *c);
 /** With `network_mode: service:x` the container whose namespace it is, else (or if there is none) NULL. */

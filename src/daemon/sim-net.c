@@ -261,7 +261,7 @@ int names_endpoint_add(Names *n, const NamesEndpoint *e, Err *err)
 	return 0;
 }
 
-void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDoneFn done, void *user)
+void endpoint_detach(Net *n, const char *container_id, const char *ifname)
 {
 }
 

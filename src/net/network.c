@@ -345,6 +345,19 @@ static bool pair_complete(Net *n, Netlink *inside, const char *host, const char 
 	return netlink_query(&n->nl, peer_index, &other, NULL) == 0 && other == inner;
 }
 
+/* What lives on in a former namespace would go on answering for the address. */
+static void set_down(Net *n, const char *host)
+{
+	struct ifinfomsg down = { .ifi_family = AF_UNSPEC, .ifi_index = netlink_ifindex(&n->nl, host), .ifi_change = IFF_UP };
+	AUTO_ERR err = ERR_INIT;
+
+	if (!down.ifi_index)
+		return;
+	(void) netlink_add(&n->nl, RTM_NEWLINK, 0, &down, sizeof(down), "set down", -ENODEV);
+	if (netlink_commit(&n->nl, &err) < 0)
+		log_warning("interface %s of a container that has ended: %s", host, err_text(&err));
+}
+
 /*
  * Of a container that was just restarted the former pair may still be dying with its namespace; so the name's
  * last digit is counted on until the name is free or belongs to the pair that is wanted. 1: it is complete
@@ -362,6 +375,7 @@ static int choose_host_name(Net *n, Netlink *inside, const EndpointSpec *s, char
 			return 0;
 		if (pair_complete(n, inside, host, s->ifname))
 			return 1;
+		set_down(n, host);
 	}
 	return err_set(err, -EEXIST, "interface %s and all its variants exist already", host);
 }
@@ -390,43 +404,34 @@ static int make_pair(Net *n, Netlink *inside, const EndpointSpec *s, int bridge,
 	return netlink_commit(&n->nl, err);
 }
 
-void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDoneFn done, void *user)
+/** Calls fn for each of a container's pairs: there may be former ones. */
+static void each_pair(Net *n, const char *container_id, const char *ifname, void (*fn)(Reaper *r, const char *host))
 {
 	char host[IFNAMSIZ];
 	char *digit;
-
-	(void) net_veth_name(n, container_id, ifname, host);
-	digit = host + strlen(host) - 1;
-	for (const char *v = &VARIANTS[1]; *v; v++) {
-		*digit = *v;
-		if (netlink_ifindex(&n->nl, host))
-			reaper_delete(n->reaper, host, NULL, NULL);
-	}
-	*digit = VARIANTS[0];
-	reaper_delete(n->reaper, host, done, user);
-}
-
-void endpoint_abandon(Net *n, const char *container_id, const char *ifname)
-{
-	struct ifinfomsg down = { .ifi_family = AF_UNSPEC, .ifi_change = IFF_UP };
-	AUTO_ERR err = ERR_INIT;
-	char host[IFNAMSIZ];
-	char *digit;
-	bool any = false;
 
 	(void) net_veth_name(n, container_id, ifname, host);
 	digit = host + strlen(host) - 1;
 	for (const char *v = VARIANTS; *v; v++) {
 		*digit = *v;
-		down.ifi_index = netlink_ifindex(&n->nl, host);
-		if (!down.ifi_index)
-			continue;
-		(void) netlink_add(&n->nl, RTM_NEWLINK, 0, &down, sizeof(down), "set down", -ENODEV);
-		reaper_expect(n->reaper, host);
-		any = true;
+		if (netlink_ifindex(&n->nl, host))
+			fn(n->reaper, host);
 	}
-	if (any && netlink_commit(&n->nl, &err) < 0)
-		log_warning("the interface of a container that has ended: %s", err_text(&err));
+}
+
+static void delete_pair(Reaper *r, const char *host)
+{
+	reaper_delete(r, host, NULL, NULL);
+}
+
+void endpoint_detach(Net *n, const char *container_id, const char *ifname)
+{
+	each_pair(n, container_id, ifname, delete_pair);
+}
+
+void endpoint_abandon(Net *n, const char *container_id, const char *ifname)
+{
+	each_pair(n, container_id, ifname, reaper_expect);
 }
 
 static int configure_inside(Netlink *inside, const EndpointSpec *s, Err *err)

@@ -69,15 +69,12 @@ typedef struct EndpointSpec {
 /** veth pair: host end on the bridge and up, other end in the namespace with name, MAC, address, route, up. A
  * half-made one is remade. */
 int endpoint_attach(Net *n, const EndpointSpec *s, Err *err);
+/** In the background: removes the pair of a container that runs on without this network, or whose address another one gets. A missing one is fine. */
+void endpoint_detach(Net *n, const char *container_id, const char *ifname);
 /**
- * In the background: removes the pair. A missing one is success. Only for a container that runs on without
- * this network: else endpoint_abandon. `done` may be NULL.
- */
-void endpoint_detach(Net *n, const char *container_id, const char *ifname, NetDoneFn done, void *user);
-/**
- * For a namespace that is being removed: its pair goes with it, but not before the last socket in there. One that has been closed with
- * data for a slow client lives on for minutes, and would go on answering for the address, which may be in use again. So the host's end is
- * set down at once, and deleted if it is still there in a second.
+ * For a namespace that is being removed: its pair goes with it, but not before the last socket in there. One that was closed with data for
+ * a slow client lives on for minutes. The client has some seconds to take it, then the pair is deleted; sooner when the container gets
+ * another one, whose address is the same.
  */
 void endpoint_abandon(Net *n, const char *container_id, const char *ifname);
 

@@ -12,12 +12,13 @@
 #include "net/netlink.h"
 
 #define STACK_SIZE (256U << 10)
-#define EXPECT_MSEC 1000
+#define EXPECT_MSEC 10000
 
 typedef struct Job {
 	struct Job *next;
 	char ifname[IFNAMSIZ];
 	int index; /* 0: it was gone already */
+	uint64_t due; /* of what is expected: loop time in ms */
 	int result;
 	void (*done)(void *user, const Err *err);
 	void *user;
@@ -30,7 +31,7 @@ struct Reaper {
 	unsigned handles;
 	uv_thread_t thread;
 	Job *queued, **queued_end;
-	Job *expected;
+	Job *expected, **expected_end; /* the first one is due first */
 	Job *working; /* the thread's while it runs */
 	Netlink nl;   /* likewise */
 	bool running;
@@ -135,6 +136,7 @@ int reaper_new(uv_loop_t *loop, Reaper **ret, Err *err)
 	r->wake.data = r->late.data = r;
 	r->loop = loop;
 	r->queued_end = &r->queued;
+	r->expected_end = &r->expected;
 	*ret = r;
 	return 0;
 }
@@ -147,11 +149,13 @@ static void free_reaper(uv_handle_t *h)
 		free(r);
 }
 
-/** Queues what did not go by itself. */
-static void queue_expected(Reaper *r)
+/** Queues what did not go by itself until then. */
+static void queue_expected(Reaper *r, uint64_t until)
 {
-	for (Job *j; (j = r->expected);) {
+	for (Job *j; (j = r->expected) && j->due <= until;) {
 		r->expected = j->next;
+		if (!r->expected)
+			r->expected_end = &r->expected;
 		j->next = NULL;
 		if (netlink_ifindex(&r->nl, j->ifname) == j->index) {
 			*r->queued_end = j;
@@ -169,7 +173,7 @@ void reaper_free(Reaper *r)
 	if (r->running)
 		(void) uv_thread_join(&r->thread);
 	finish(r, false);
-	queue_expected(r);
+	queue_expected(r, UINT64_MAX);
 	if (r->queued) { /* an interface too many is worse than a late end */
 		r->working = r->queued;
 		r->queued = NULL;
@@ -211,7 +215,9 @@ static void on_late(uv_timer_t *late)
 {
 	Reaper *r = late->data;
 
-	queue_expected(r);
+	queue_expected(r, uv_now(r->loop));
+	if (r->expected)
+		(void) uv_timer_start(late, on_late, r->expected->due - uv_now(r->loop), 0);
 	if (r->queued && !r->running && !r->working)
 		start(r);
 }
@@ -225,8 +231,9 @@ void reaper_expect(Reaper *r, const char *ifname)
 		return;
 	}
 	j = new_job(r, ifname);
-	j->next = r->expected;
-	r->expected = j;
+	j->due = uv_now(r->loop) + EXPECT_MSEC;
+	*r->expected_end = j;
+	r->expected_end = &j->next;
 	if (!uv_is_active((uv_handle_t *) &r->late))
 		(void) uv_timer_start(&r->late, on_late, EXPECT_MSEC, 0);
 }

@@ -23,5 +23,5 @@ void reaper_free(Reaper *r);
  * missing interface is success.
  */
 void reaper_delete(Reaper *r, const char *ifname, void (*done)(void *user, const Err *err), void *user);
-/** The same interface is about to go by itself, with its namespace: it is deleted if it is still there in a second. */
+/** The same interface is about to go by itself, with its namespace: it is deleted if it is still there in ten seconds. */
 void reaper_expect(Reaper *r, const char *ifname);
