@@ -40,8 +40,7 @@ struct HttpConn {
 	uint64_t deadline;   /* loop time in ms; 0 = none */
 	uint64_t idle_since; /* loop time */
 	bool reading, closing, kicked, processing;
-	bool served;  /* a request has been answered */
-	bool asked;   /* bytes of the next one have come, and are still to be read */
+	bool served; /* a request has been answered */
 	bool eof; /* the client has closed its writing half */
 	bool hup; /* and its reading half */
 	bool lingering; /* all is answered: waiting for the client to close */

@@ -235,7 +235,6 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		c->reading = false;
 		c->hup = conn_hung_up(c);
 	} else if (!c->lingering) {
-		c->asked = false;
 		buf_append(&c->in, buf->base, (size_t) n);
 	}
 	conn_process(c);
@@ -451,26 +450,25 @@ void conn_kick(HttpConn *c)
 
 /* ---- listening ---- */
 
-static bool conn_is_idle(const HttpConn *c)
-{
-	return !c->req && !c->lingering && !c->asked && !c->eof && !c->in.len && !http_message_begun(&c->msg) &&
-	       (c->served || uv_now(c->server->loop) - c->idle_since >= FIRST_REQUEST_MS);
-}
-
-/**
- * Ends the reading half of an idle connection, so that a client whose request comes too late gets EPIPE for its first byte and
- * knows that nothing of it has been read. False if one has come: it is answered first.
- */
-static bool conn_leave(HttpConn *c)
+static bool conn_has_unread(const HttpConn *c)
 {
 	uv_os_fd_t fd;
 	int unread = 0;
-	if (uv_fileno((uv_handle_t *) &c->pipe, &fd) < 0)
-		return true;
-	if (ioctl(fd, FIONREAD, &unread) == 0 && unread)
-		return false;
-	(void) shutdown(fd, SHUT_RD);
-	return ioctl(fd, FIONREAD, &unread) < 0 || unread == 0;
+	return uv_fileno((const uv_handle_t *) &c->pipe, &fd) == 0 && ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+static bool conn_is_idle(const HttpConn *c)
+{
+	return !c->req && !c->lingering && !c->eof && !c->in.len && !http_message_begun(&c->msg) &&
+	       (c->served || uv_now(c->server->loop) - c->idle_since >= FIRST_REQUEST_MS) && !conn_has_unread(c);
+}
+
+/** No more comes in: a client whose request is too late gets EPIPE for its first byte and knows that nothing of it has been read. */
+static void conn_end_reading(HttpConn *c)
+{
+	uv_os_fd_t fd;
+	if (uv_fileno((uv_handle_t *) &c->pipe, &fd) == 0)
+		(void) shutdown(fd, SHUT_RD);
 }
 
 /** Makes room by closing the connection that has been idle longest. */
@@ -483,11 +481,12 @@ static bool server_evict(HttpServer *s)
 				oldest = c;
 		if (!oldest)
 			return false;
-		if (conn_leave(oldest)) {
+		conn_end_reading(oldest);
+		if (!conn_has_unread(oldest)) {
 			conn_close(oldest);
 			return true;
 		}
-		oldest->asked = true;
+		/* A request came just before: it is answered, and the connection is idle no more. */
 	}
 }
 

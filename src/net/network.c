@@ -346,13 +346,11 @@ static bool pair_complete(Net *n, Netlink *inside, const char *host, const char 
 }
 
 /* What lives on in a former namespace would go on answering for the address. */
-static void set_down(Net *n, const char *host)
+static void set_down(Net *n, const char *host, int index)
 {
-	struct ifinfomsg down = { .ifi_family = AF_UNSPEC, .ifi_index = netlink_ifindex(&n->nl, host), .ifi_change = IFF_UP };
+	const struct ifinfomsg down = { .ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_change = IFF_UP };
 	AUTO_ERR err = ERR_INIT;
 
-	if (!down.ifi_index)
-		return;
 	(void) netlink_add(&n->nl, RTM_NEWLINK, 0, &down, sizeof(down), "set down", -ENODEV);
 	if (netlink_commit(&n->nl, &err) < 0)
 		log_warning("interface %s of a container that has ended: %s", host, err_text(&err));
@@ -370,12 +368,15 @@ static int choose_host_name(Net *n, Netlink *inside, const EndpointSpec *s, char
 	(void) net_veth_name(n, s->container_id, s->ifname, host);
 	digit = host + strlen(host) - 1;
 	for (const char *v = VARIANTS; *v; v++) {
+		int index;
+
 		*digit = *v;
-		if (!netlink_ifindex(&n->nl, host))
+		index = netlink_ifindex(&n->nl, host);
+		if (!index)
 			return 0;
 		if (pair_complete(n, inside, host, s->ifname))
 			return 1;
-		set_down(n, host);
+		set_down(n, host, index);
 	}
 	return err_set(err, -EEXIST, "interface %s and all its variants exist already", host);
 }
