@@ -72,24 +72,20 @@ json_t *docker_volume(const VolState *v)
 
 /* ── images ───────────────────────────────────────────────────────── */
 
-json_t *image_tags_json(const Image *img)
+/** As docker writes them: without the default registry. */
+static json_t *references_json(char *const *references)
 {
 	json_t *list = json_array();
-	for (char *const *t = img->tags; t && *t; t++) {
+	for (char *const *t = references; t && *t; t++) {
 		AUTO_FREE char *shown = reference_show(*t);
 		json_array_append_new(list, json_safe(shown));
 	}
 	return list;
 }
 
-static json_t *image_digests_json(const Image *img)
+json_t *image_tags_json(const Image *img)
 {
-	json_t *list = json_array();
-	for (char *const *t = img->digests; t && *t; t++) {
-		AUTO_FREE char *shown = reference_show(*t);
-		json_array_append_new(list, json_safe(shown));
-	}
-	return list;
+	return references_json(img->tags);
 }
 
 json_t *docker_image_summary(const Daemon *d, const Image *img)
@@ -103,7 +99,7 @@ json_t *docker_image_summary(const Daemon *d, const Image *img)
 	set_text(o, "ParentId", "");
 	if (json_array_size(tags) == 0)
 		json_array_append_new(tags, json_string("<none>:<none>"));
-	set(o, "RepoDigests", image_digests_json(img));
+	set(o, "RepoDigests", references_json(img->digests));
 	set(o, "RepoTags", tags);
 	set_int(o, "SharedSize", -1);
 	set_int(o, "Size", img->size);
@@ -159,7 +155,7 @@ json_t *docker_image_inspect(const Daemon *d, const Image *img)
 		json_array_append_new(layers, json_safe(img->layers[i].diff_id));
 	set_text(o, "Id", img->id);
 	set(o, "RepoTags", image_tags_json(img));
-	set(o, "RepoDigests", image_digests_json(img));
+	set(o, "RepoDigests", references_json(img->digests));
 	set_text(o, "Parent", "");
 	set_text(o, "Comment", json_string_value(json_object_get(blob, "comment")));
 	set_time(o, "Created", img->created);
