@@ -226,6 +226,15 @@ END
   [ "$status" -ne 0 ]
 }
 
+published_server() { # PORT
+  compose <<END
+services:
+  web: { image: tiny, command: [server], init: true, ports: ["127.0.0.1:$1:8080"] }
+END
+  ok stead up -d
+  within 20 fetch "http://127.0.0.1:$1/data?size=1"
+}
+
 # A client that takes no more of its answer, so that data is left in the container's kernel; and says when it has come so far.
 client_that_stops() { # PORT; in the background only
   exec python3 -c '
@@ -240,12 +249,7 @@ time.sleep(600)' "$1"
 @test "a slow client of the old container keeps nobody from the new one" {
   local p client i
   p=$(port 8)
-  compose <<END
-services:
-  web: { image: tiny, command: [server], init: true, ports: ["127.0.0.1:$p:8080"] }
-END
-  ok stead up -d
-  within 20 fetch "http://127.0.0.1:$p/data?size=1"
+  published_server "$p"
   client_that_stops "$p" 3>&- &
   client=$!
   within 20 test -e stopped
@@ -275,12 +279,7 @@ print(n)' "$1"
 @test "what a container has sent before its end still arrives" {
   local p client all
   p=$(port 9)
-  compose <<END
-services:
-  web: { image: tiny, command: [server], init: true, ports: ["127.0.0.1:$p:8080"] }
-END
-  ok stead up -d
-  within 20 fetch "http://127.0.0.1:$p/data?size=1"
+  published_server "$p"
   touch take
   all=$(client_that_waits "$p")
   [ "$all" -gt 20000 ]
